@@ -1,0 +1,27 @@
+/// Readers: ONNX (opsets 7-18), .nnet (normalised units, as verifiers use it) and vnnlib boxes. Each delivers a validated
+/// Network or throws core::InputError / core::UnsupportedOperator naming file, node and remedy. Protobuf stays in
+/// src/network/onnx_*.cpp.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+
+#include "quantbound/network/network.hpp"
+
+namespace quantbound::network {
+
+struct ReadOptions {
+  /// Per-sample input shape, for files whose input has dynamic dimensions besides the batch.
+  std::optional<Shape> input_shape;
+};
+
+/// By extension: .onnx or .nnet.
+Network read_network(const std::filesystem::path& path, const ReadOptions& options = {});
+Network read_onnx(const std::filesystem::path& path, const ReadOptions& options = {});
+/// f is the bare network on normalised inputs (mean and range of the header applied); its domain is the header's input
+/// range after normalisation.
+Network read_nnet(const std::filesystem::path& path);
+/// The input box of a vnnlib property (conjunctions of bounds on X_i; a disjunction of boxes gives their hull).
+Box read_vnnlib_box(const std::filesystem::path& path, Index input_count);
+
+}  // namespace quantbound::network
