@@ -35,8 +35,9 @@ double Upper::to_double() const {
   if (is_zero()) return 0.0;
   if (exponent_ > 1024) return std::numeric_limits<double>::infinity();
   if (exponent_ < -1080) return std::numeric_limits<double>::denorm_min();
-  const double value = std::ldexp(mantissa_, static_cast<int>(exponent_));
-  return exponent_ < -1020 ? next_up(value) : value;  // rounding into the denormals
+  const int shift = static_cast<int>(exponent_);
+  const double value = std::ldexp(mantissa_, shift);
+  return std::ldexp(value, -shift) < mantissa_ ? next_up(value) : value;  // denormals may have been rounded down
 }
 
 Upper operator*(Upper a, Upper b) {
