@@ -1,5 +1,6 @@
 /// Quantizing a layer: the grid of every row, and W' on it. W' is the double nearest to (q - z) * step; f_q means the
-/// real-arithmetic function of these numbers. dW = W' - W is never taken for exact: users inflate it (core/rounding.hpp).
+/// real-arithmetic function of these numbers. dW = W' - W is never taken for exact: users inflate it
+/// (core/rounding.hpp).
 #pragma once
 
 #include <span>
@@ -20,7 +21,8 @@ struct RowGrid {
   double lowest = 0.0, highest = 0.0;
 };
 
-/// The value of the grid that the rounding rule gives to `weight`. `uniform` in [0, 1) decides stochastic rounding only.
+/// The value of the grid that the rounding rule gives to `weight`. `uniform` in [0, 1) decides stochastic rounding
+/// only.
 double quantize_value(double weight, const RowGrid& grid, Quantizer quantizer, double uniform);
 
 /// One grid per row (equal ones for Granularity::tensor). `weights` is rows x (weights.size() / rows).
@@ -33,6 +35,7 @@ double stochastic_uniform(const Configuration& configuration, Index layer, Index
 
 /// W' and b' of layer number `layer`. The rows are the layer's outputs (bias.size()).
 LayerParameters quantize_layer(const LayerParameters& parameters, Index layer, const Configuration& configuration);
-std::vector<LayerParameters> quantize_layers(std::span<const LayerParameters> layers, const Configuration& configuration);
+std::vector<LayerParameters> quantize_layers(std::span<const LayerParameters> layers,
+                                             const Configuration& configuration);
 
 }  // namespace quantbound::quantize
