@@ -29,8 +29,8 @@ Binding local_binding(int threads);
 /// Of every rank, by rank; on every rank.
 std::vector<Binding> gather_bindings(Session& session, int threads);
 
-/// Threads for a rank so that no processor gets more than one: processors of its mask, each divided by the number of ranks
-/// of the same host that may use it; at least 1.
+/// Threads for a rank so that no processor gets more than one: processors of its mask, each divided by the number of
+/// ranks of the same host that may use it; at least 1.
 int advised_threads(std::span<const Binding> bindings, int rank);
 
 /// One line per problem, for people: more threads than processors, processors shared by ranks. Empty when all is well.

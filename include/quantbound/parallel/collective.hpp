@@ -1,5 +1,5 @@
-/// The few collective operations the program needs, over bytes and whole numbers. No floating-point sums: their order would
-/// depend on the number of ranks. Waiting ranks sleep instead of spinning. Messages may exceed 2 GiB.
+/// The few collective operations the program needs, over bytes and whole numbers. No floating-point sums: their order
+/// would depend on the number of ranks. Waiting ranks sleep instead of spinning. Messages may exceed 2 GiB.
 ///
 /// | function                         | who calls it |
 /// | broadcast, gather, barrier, max_over_ranks, sum_over_ranks | collective: every rank, in the same order |

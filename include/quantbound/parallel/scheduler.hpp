@@ -1,8 +1,9 @@
-/// Who executes which task. A task is an index; its cost is a deterministic estimate, the same on every rank. Results must
-/// not depend on the schedule: a task is a pure function of its index, so these functions only decide where and when.
-/// Static: longest processing time first, decided by everyone alike, no messages for work. Dynamic: rank 0 only hands out
-/// indices, the most expensive first, cheap ones in guided chunks (a counter on a computing rank starves: CRAFT.md 2.2).
-/// Waiting ranks sleep between looks at their messages. A stop of any rank reaches all of them after their running task.
+/// Who executes which task. A task is an index; its cost is a deterministic estimate, the same on every rank. Results
+/// must not depend on the schedule: a task is a pure function of its index, so these functions only decide where and
+/// when. Static: longest processing time first, decided by everyone alike, no messages for work. Dynamic: rank 0 only
+/// hands out indices, the most expensive first, cheap ones in guided chunks (a counter on a computing rank starves:
+/// CRAFT.md 2.2). Waiting ranks sleep between looks at their messages. A stop of any rank reaches all of them after
+/// their running task.
 ///
 /// | function                  | who calls it |
 /// | static_assignment         | independent |
@@ -39,8 +40,8 @@ using OnProgress = std::function<void(const Progress& progress)>;
 /// load so far, ties to the lowest rank. @pre costs are finite and >= 0; ranks >= 1
 std::vector<std::vector<std::size_t>> static_assignment(std::span<const double> costs, int ranks);
 
-/// Executes every task 0..costs.size()-1 exactly once on some rank, or stops early. Throws core::InputError where the ranks
-/// were given different costs (they read different files). @pre costs are finite and >= 0
+/// Executes every task 0..costs.size()-1 exactly once on some rank, or stops early. Throws core::InputError where the
+/// ranks were given different costs (they read different files). @pre costs are finite and >= 0
 Outcome run_static(Session& session, std::span<const double> costs, StopToken& stop, const Execute& execute,
                    const OnProgress& on_progress);
 Outcome run_dynamic(Session& session, std::span<const double> costs, StopToken& stop, const Execute& execute,

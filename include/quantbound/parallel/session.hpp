@@ -1,6 +1,6 @@
-/// The MPI session: MPI_Init_thread (FUNNELED: only the main thread speaks MPI) to MPI_Finalize, with errors as exceptions
-/// instead of aborts inside the library. It finalizes only when no exception is on its way out: the other ranks may sit
-/// in a collective call, so an unwinding rank leaves it to main to print the cause and to call end_job.
+/// The MPI session: MPI_Init_thread (FUNNELED: only the main thread speaks MPI) to MPI_Finalize, with errors as
+/// exceptions instead of aborts inside the library. It finalizes only when no exception is on its way out: the other
+/// ranks may sit in a collective call, so an unwinding rank leaves it to main to print the cause and to call end_job.
 ///
 /// | function                  | who calls it |
 /// | Session(), ~Session()     | collective |

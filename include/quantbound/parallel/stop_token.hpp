@@ -1,7 +1,7 @@
-/// When to stop early: SIGTERM, SIGUSR1 or SIGINT arrived, --max-time is over, or another rank said so. The signal handler
-/// sets a flag and nothing else; work is stopped at the next good place by whoever asks stop_requested(). A second
-/// SIGINT or SIGTERM ends the process at once, unless it comes within a second of the first (launchers and batch systems
-/// deliver one stop twice). All functions are independent; the scheduler carries a stop from rank to rank.
+/// When to stop early: SIGTERM, SIGUSR1 or SIGINT arrived, --max-time is over, or another rank said so. The signal
+/// handler sets a flag and nothing else; work is stopped at the next good place by whoever asks stop_requested(). A
+/// second SIGINT or SIGTERM ends the process at once, unless it comes within a second of the first (launchers and batch
+/// systems deliver one stop twice). All functions are independent; the scheduler carries a stop from rank to rank.
 #pragma once
 
 #include <atomic>

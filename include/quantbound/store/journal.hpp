@@ -7,7 +7,8 @@
 ///   record = marker:u32 zero:u32 length:u64 key:u64 time:u64 checksum:u64 payload[length]         (little-endian)
 ///
 /// All functions are independent (no MPI inside). Order matters between ranks: read the journals first, then, after a
-/// barrier, open the writers (a writer cuts a torn tail off its own file); close the writers, then, after a barrier, read.
+/// barrier, open the writers (a writer cuts a torn tail off its own file); close the writers, then, after a barrier,
+/// read.
 #pragma once
 
 #include <chrono>
@@ -26,7 +27,8 @@ namespace quantbound::store {
 /// "OUT.journal" beside the result file OUT.
 std::filesystem::path journal_directory(const std::filesystem::path& result);
 
-/// Appends records to one rank's file, made if missing (with the directory), continued after its last good record if not.
+/// Appends records to one rank's file, made if missing (with the directory), continued after its last good record if
+/// not.
 class JournalWriter {
  public:
   /// Throws core::InputError where the file belongs to another study or is no journal, core::IoError where the system
@@ -37,9 +39,9 @@ class JournalWriter {
   JournalWriter& operator=(JournalWriter&&) noexcept;
   ~JournalWriter();
 
-  /// One record, one write(2); on the disk within the sync interval while records keep coming, at close() at the latest.
-  /// Throws core::IoError (disk full: free space and run again with --resume); the record then does not exist, earlier
-  /// ones stay, and append may be called again.
+  /// One record, one write(2); on the disk within the sync interval while records keep coming, at close() at the
+  /// latest. Throws core::IoError (disk full: free space and run again with --resume); the record then does not exist,
+  /// earlier ones stay, and append may be called again.
   void append(std::uint64_t key, std::span<const std::byte> payload);
   /// fsync now. Throws core::IoError.
   void sync();
@@ -54,8 +56,8 @@ class JournalWriter {
 /// All journals of a directory, verified, as an index: payloads stay on the disk until they are asked for.
 class JournalReader {
  public:
-  /// Scans every file. No directory: no records. Throws core::InputError where a file is of another study ("remove it, or
-  /// run without --resume"), of another version, or no journal; core::IoError where it cannot be read.
+  /// Scans every file. No directory: no records. Throws core::InputError where a file is of another study ("remove it,
+  /// or run without --resume"), of another version, or no journal; core::IoError where it cannot be read.
   JournalReader(const std::filesystem::path& directory, std::string_view study_hash);
   JournalReader(JournalReader&&) noexcept;
   JournalReader& operator=(JournalReader&&) noexcept;

@@ -1,5 +1,5 @@
-/// A labelled dataset in memory: axes with labels, variables over them, attributes, groups; the data model of netCDF and
-/// xarray as plain values. Whoever fills one (the sweep, the provenance) knows the schema of DESIGN.md section 6;
+/// A labelled dataset in memory: axes with labels, variables over them, attributes, groups; the data model of netCDF
+/// and xarray as plain values. Whoever fills one (the sweep, the provenance) knows the schema of DESIGN.md section 6;
 /// store/result_file.hpp writes any of them and knows no schema. Everything keeps its order, and that order is the
 /// order in the file. Data are row-major: the last dimension varies fastest.
 #pragma once
@@ -52,7 +52,8 @@ using Fill = std::variant<std::monostate, double, std::int8_t, std::int64_t, std
 /// `coordinate`: describes positions of its axes (layer_name over layer) and travels with every variable that has them.
 enum class Role { data, coordinate };
 
-/// Values over axes, row-major. No dimensions: one value (a scalar). Truth values are int8 with flag_values/flag_meanings.
+/// Values over axes, row-major. No dimensions: one value (a scalar). Truth values are int8 with
+/// flag_values/flag_meanings.
 struct Variable {
   std::string name;
   std::vector<std::string> dimensions;
