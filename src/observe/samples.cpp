@@ -108,8 +108,8 @@ void SampleSet::require_fits(const Shape& input_shape, const std::string& networ
   const Index size = image.channels * image.height * image.width;
   const bool same_image = input_shape == Shape{image.channels, image.height, image.width} ||
                           input_shape == Shape{image.height, image.width, image.channels};
-  const bool flat = input_shape.size() != 3 || spec_.layout == Layout::flat || image.channels == 1;
-  if (tensor::elements(input_shape) == size && (same_image || flat)) return;
+  const bool one_row = spec_.layout == Layout::flat || image.channels == 1;  // no order of channels to get wrong
+  if (tensor::elements(input_shape) == size && (same_image || one_row)) return;
   throw InputError(
       fmt::format("samples '{}' of shape {} do not fit network '{}' with input {}; quantbound does not resize: "
                   "name the samples that fit in the network's `samples` key",
