@@ -29,7 +29,11 @@ void rearrange_batch(const tensor::Rearrangement& r, Index batch, const Values& 
 class Evaluation {
  public:
   Evaluation(const Graph& graph, std::span<const LayerParameters> layers, Index batch)
-      : graph_(graph), layers_(layers), batch_(batch), values_(graph.nodes.size()), readers_(graph.nodes.size()),
+      : graph_(graph),
+        layers_(layers),
+        batch_(batch),
+        values_(graph.nodes.size()),
+        readers_(graph.nodes.size()),
         measured_(graph.nodes.size()) {
     for (const Node& node : graph.nodes)
       for (const NodeId input : node.inputs) ++readers_[index(input)];
@@ -42,7 +46,8 @@ class Evaluation {
     for (std::size_t id = 0; id < graph_.nodes.size(); ++id) {
       const Node& node = graph_.nodes[id];
       if (id > 0) values_[id] = std::visit([&](const auto& op) { return apply(op, node); }, node.op);
-      QUANTBOUND_ASSERT(std::ssize(values_[id]) == batch_ * tensor::elements(node.shape), node.name, values_[id].size());
+      QUANTBOUND_ASSERT(std::ssize(values_[id]) == batch_ * tensor::elements(node.shape), node.name,
+                        values_[id].size());
       if (visitor && measured_[id]) visitor(*measured_[id], values_[id]);
       for (const NodeId input : node.inputs) release(input);
       if (readers_[id] == 0) values_[id] = {};
@@ -181,8 +186,8 @@ class Evaluation {
 
 }  // namespace
 
-std::vector<double> forward(const Graph& graph, std::span<const LayerParameters> layers, std::span<const double> samples,
-                            Index batch, const LayerVisitor& visitor) {
+std::vector<double> forward(const Graph& graph, std::span<const LayerParameters> layers,
+                            std::span<const double> samples, Index batch, const LayerVisitor& visitor) {
   const Index in = tensor::elements(graph.input_shape());
   QUANTBOUND_ASSERT(std::ssize(samples) == batch * in, samples.size(), batch, in);
   if (visitor) return Evaluation(graph, layers, batch).run(samples, visitor);

@@ -51,8 +51,8 @@ Interval clamp(Interval a, double low, double high) {
 
 Interval point(double x) { return {x, x}; }
 
-/// A library function that is nondecreasing and errs by a few units in the last place (glibc documents at most 2 for tanh
-/// and 1 for exp): 8 units on each side, inside the range of the function.
+/// A library function that is nondecreasing and errs by a few units in the last place (glibc documents at most 2 for
+/// tanh and 1 for exp): 8 units on each side, inside the range of the function.
 template <class Function>
 Interval widened(Interval x, Function function, double lowest, double highest) {
   constexpr double units = 0x1p-49, tiny = 0x1p-1071;  // where values are denormal, a unit is absolute
@@ -80,7 +80,8 @@ Interval hard_swish(Interval x) {
 
 Interval activate(const Activation& f, Interval x) {
   switch (f.kind) {
-    case ActivationKind::relu: return clamp(x, 0.0, std::numeric_limits<double>::infinity());
+    case ActivationKind::relu:
+      return clamp(x, 0.0, std::numeric_limits<double>::infinity());
     case ActivationKind::leaky_relu: {
       // Written with both branches at both ends, so that a negative or large slope is right too.
       const Interval positive = clamp(x, 0.0, std::numeric_limits<double>::infinity());
@@ -89,11 +90,17 @@ Interval activate(const Activation& f, Interval x) {
       if (x.high <= 0.0) return negative;
       return {std::min(positive.low, negative.low), std::max(positive.high, negative.high)};
     }
-    case ActivationKind::clip: return clamp(x, f.alpha, f.beta);
-    case ActivationKind::sigmoid: return widened(x, sigmoid, 0.0, 1.0);
-    case ActivationKind::tanh: return widened(x, [](double t) { return std::tanh(t); }, -1.0, 1.0);
-    case ActivationKind::hard_sigmoid: return hard_sigmoid(x, point(f.alpha), point(f.beta));
-    case ActivationKind::hard_swish: return hard_swish(x);
+    case ActivationKind::clip:
+      return clamp(x, f.alpha, f.beta);
+    case ActivationKind::sigmoid:
+      return widened(x, sigmoid, 0.0, 1.0);
+    case ActivationKind::tanh:
+      return widened(
+          x, [](double t) { return std::tanh(t); }, -1.0, 1.0);
+    case ActivationKind::hard_sigmoid:
+      return hard_sigmoid(x, point(f.alpha), point(f.beta));
+    case ActivationKind::hard_swish:
+      return hard_swish(x);
   }
   QUANTBOUND_ASSERT(false, static_cast<int>(f.kind));
   return x;
@@ -102,7 +109,8 @@ Interval activate(const Activation& f, Interval x) {
 /// The boxes of the operands of one node, and its shape.
 class BoxStep {
  public:
-  BoxStep(const Graph& graph, const Node& node, const std::vector<Box>& boxes) : graph_(graph), node_(node), boxes_(boxes) {}
+  BoxStep(const Graph& graph, const Node& node, const std::vector<Box>& boxes)
+      : graph_(graph), node_(node), boxes_(boxes) {}
 
   Box operator()(const Activation& op) const {
     return each_element([&](Index i) { return activate(op, at(0, i)); });

@@ -1,9 +1,9 @@
 #include "quantbound/tensor/convolution.hpp"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cmath>
+
+#include <omp.h>
 
 #include "quantbound/core/assert.hpp"
 

@@ -35,8 +35,8 @@ std::vector<double> dense(Index outputs, std::span<const double> weights, std::s
     if (!bias.empty())
       for (Index n = 0; n < count; ++n) std::copy(bias.begin(), bias.end(), y + n * outputs);
     // Transposed, so that the samples are the columns: y^T += W x^T.
-    detail::add_product({weights.data(), outputs, inputs, inputs, 1}, {input.data() + first * inputs, inputs, count, 1, inputs},
-                        {y, outputs, count, 1, outputs});
+    detail::add_product({weights.data(), outputs, inputs, inputs, 1},
+                        {input.data() + first * inputs, inputs, count, 1, inputs}, {y, outputs, count, 1, outputs});
   }
   return output;
 }

@@ -16,8 +16,8 @@ using detail::Range;
 
 /// out(place) = combine(out(place), value) over the taps in order, one channel at a time, starting from `initial`.
 template <class Combine>
-std::vector<double> pool(const Window& w, const Image& image, std::span<const double> input, Index batch, double initial,
-                         Combine combine) {
+std::vector<double> pool(const Window& w, const Image& image, std::span<const double> input, Index batch,
+                         double initial, Combine combine) {
   QUANTBOUND_ASSERT(std::ssize(input) == batch * image.elements(), input.size(), batch, image.elements());
   const Index out_height = w.out_height(image.height), out_width = w.out_width(image.width);
   std::vector<double> output(static_cast<std::size_t>(batch * image.channels * out_height * out_width), initial);
@@ -91,8 +91,8 @@ std::vector<double> sum_pool(const Window& window, const Image& image, std::span
   return pool(window, image, input, batch, 0.0, [](double sum, double value) { return sum + value; });
 }
 
-std::vector<double> average_pool(const Window& window, const Image& image, Divisor divisor, std::span<const double> input,
-                                 Index batch) {
+std::vector<double> average_pool(const Window& window, const Image& image, Divisor divisor,
+                                 std::span<const double> input, Index batch) {
   std::vector<double> output = sum_pool(window, image, input, batch);
   std::vector<Index> counts = inside_counts(window, image);
   if (divisor == Divisor::window) std::fill(counts.begin(), counts.end(), window.kernel_height * window.kernel_width);
@@ -112,8 +112,9 @@ std::vector<double> global_average_pool(const Image& image, std::span<const doub
 
 std::vector<double> max_pool_reference(const Window& window, const Image& image, std::span<const double> input,
                                        Index batch) {
-  return pool_reference(window, image, input, batch,
-                        [](const std::vector<double>& values) { return *std::max_element(values.begin(), values.end()); });
+  return pool_reference(window, image, input, batch, [](const std::vector<double>& values) {
+    return *std::max_element(values.begin(), values.end());
+  });
 }
 
 std::vector<double> average_pool_reference(const Window& window, const Image& image, Divisor divisor,

@@ -1,10 +1,10 @@
 #include "product.hpp"
 
-#include <immintrin.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
+
+#include <immintrin.h>
 
 #include "quantbound/core/assert.hpp"
 
@@ -120,22 +120,24 @@ void pack(const Strided<const double>& b, Index first_k, Index depth, Index firs
 void load_tile(const Strided<double>& c, Index row, Index rows, Index column, Index columns, Tile& tile) {
   for (Index r = 0; r < rows; ++r) {
     const double* source = c.data + (row + r) * c.row_stride + column * c.column_stride;
-    for (Index j = 0; j < columns; ++j) tile[static_cast<std::size_t>(r * tile_columns + j)] = source[j * c.column_stride];
+    for (Index j = 0; j < columns; ++j)
+      tile[static_cast<std::size_t>(r * tile_columns + j)] = source[j * c.column_stride];
   }
 }
 
 void store_tile(const Strided<double>& c, Index row, Index rows, Index column, Index columns, const Tile& tile) {
   for (Index r = 0; r < rows; ++r) {
     double* target = c.data + (row + r) * c.row_stride + column * c.column_stride;
-    for (Index j = 0; j < columns; ++j) target[j * c.column_stride] = tile[static_cast<std::size_t>(r * tile_columns + j)];
+    for (Index j = 0; j < columns; ++j)
+      target[j * c.column_stride] = tile[static_cast<std::size_t>(r * tile_columns + j)];
   }
 }
 
 }  // namespace
 
 void add_product(const Strided<const double>& a, const Strided<const double>& b, const Strided<double>& c) {
-  QUANTBOUND_ASSERT(a.column_stride == 1 && a.columns == b.rows && a.rows == c.rows && b.columns == c.columns, a.columns,
-                    b.rows, a.rows, c.rows, b.columns, c.columns);
+  QUANTBOUND_ASSERT(a.column_stride == 1 && a.columns == b.rows && a.rows == c.rows && b.columns == c.columns,
+                    a.columns, b.rows, a.rows, c.rows, b.columns, c.columns);
   const Kernels kernels = choose_kernels();
   alignas(64) Panel panel;
   alignas(64) Tile tile{};
@@ -161,7 +163,8 @@ void add_product_reference(const Strided<const double>& a, const Strided<const d
     for (Index j = 0; j < c.columns; ++j) {
       double& sum = c.data[i * c.row_stride + j * c.column_stride];
       for (Index k = 0; k < a.columns; ++k)
-        sum = std::fma(a.data[i * a.row_stride + k * a.column_stride], b.data[k * b.row_stride + j * b.column_stride], sum);
+        sum = std::fma(a.data[i * a.row_stride + k * a.column_stride], b.data[k * b.row_stride + j * b.column_stride],
+                       sum);
     }
 }
 

@@ -56,8 +56,8 @@ Rearrangement slice(const Shape& in, std::span<const Index> start, std::span<con
   Rearrangement r{.count = {count.begin(), count.end()}, .in_stride = row_major_strides(in), .out_stride = {}};
   for (std::size_t axis = 0; axis < in.size(); ++axis) {
     const Index last = start[axis] + step[axis] * (count[axis] - 1);
-    QUANTBOUND_ASSERT(count[axis] == 0 || (std::min(start[axis], last) >= 0 && std::max(start[axis], last) < in[axis]), axis,
-                      start[axis], last, in[axis]);
+    QUANTBOUND_ASSERT(count[axis] == 0 || (std::min(start[axis], last) >= 0 && std::max(start[axis], last) < in[axis]),
+                      axis, start[axis], last, in[axis]);
     r.in_offset += start[axis] * r.in_stride[axis];
     r.in_stride[axis] *= step[axis];
   }
@@ -69,13 +69,16 @@ Rearrangement placement(const Shape& in, const Shape& out, std::span<const Index
   QUANTBOUND_ASSERT(in.size() == out.size() && before.size() == in.size(), in.size(), out.size(), before.size());
   Rearrangement r{.count = in, .in_stride = row_major_strides(in), .out_stride = row_major_strides(out)};
   for (std::size_t axis = 0; axis < in.size(); ++axis) {
-    QUANTBOUND_ASSERT(before[axis] >= 0 && before[axis] + in[axis] <= out[axis], axis, before[axis], in[axis], out[axis]);
+    QUANTBOUND_ASSERT(before[axis] >= 0 && before[axis] + in[axis] <= out[axis], axis, before[axis], in[axis],
+                      out[axis]);
     r.out_offset += before[axis] * r.out_stride[axis];
   }
   return r;
 }
 
-void rearrange(const Rearrangement& rearrangement, const double* in, double* out) { copy_block(rearrangement, in, out); }
+void rearrange(const Rearrangement& rearrangement, const double* in, double* out) {
+  copy_block(rearrangement, in, out);
+}
 void rearrange(const Rearrangement& rearrangement, const float* in, float* out) { copy_block(rearrangement, in, out); }
 
 }  // namespace quantbound::tensor

@@ -1,7 +1,8 @@
 /// Convolution of a batch of images in double: im2col and a matrix product per group, or a direct sum over the taps for
-/// depthwise layers. Every sum starts at the bias and takes one fused multiply-add per tap, in the order of the weights: the
-/// bits depend neither on the batch nor on threads nor on the instruction set, and equal those of convolve_reference, the
-/// definition loop by loop. Float convolutions are in float_program.hpp. Data: batch x {channels, height, width}, row-major.
+/// depthwise layers. Every sum starts at the bias and takes one fused multiply-add per tap, in the order of the
+/// weights: the bits depend neither on the batch nor on threads nor on the instruction set, and equal those of
+/// convolve_reference, the definition loop by loop. Float convolutions are in float_program.hpp. Data: batch x
+/// {channels, height, width}, row-major.
 #pragma once
 
 #include <span>

@@ -1,6 +1,6 @@
 /// Fully connected layers in double: X W^T + b for a batch of rows X. Every sum starts at the bias and takes one fused
-/// multiply-add per input, in order: the bits depend neither on the batch nor on threads nor on the instruction set, and
-/// equal those of dense_reference, the definition loop by loop.
+/// multiply-add per input, in order: the bits depend neither on the batch nor on threads nor on the instruction set,
+/// and equal those of dense_reference, the definition loop by loop.
 #pragma once
 
 #include <span>

@@ -1,6 +1,6 @@
-/// Pooling of a batch of images in double: largest value, average (both rules for the divisor), sum over a window, and the
-/// average of a whole channel. Sums run over the window row by row, always in the same order. Data: batch x {channels,
-/// height, width}, row-major; each channel is pooled alone.
+/// Pooling of a batch of images in double: largest value, average (both rules for the divisor), sum over a window, and
+/// the average of a whole channel. Sums run over the window row by row, always in the same order. Data: batch x
+/// {channels, height, width}, row-major; each channel is pooled alone.
 #pragma once
 
 #include <span>
@@ -22,17 +22,19 @@ enum class Divisor { inside, window };
 /// Largest value inside the image. @pre every position of the window covers some of the image
 std::vector<double> max_pool(const Window& window, const Image& image, std::span<const double> input, Index batch);
 /// @pre with Divisor::inside, every position of the window covers some of the image
-std::vector<double> average_pool(const Window& window, const Image& image, Divisor divisor, std::span<const double> input,
-                                 Index batch);
+std::vector<double> average_pool(const Window& window, const Image& image, Divisor divisor,
+                                 std::span<const double> input, Index batch);
 /// Sum over the window; positions outside the image count as zeros.
 std::vector<double> sum_pool(const Window& window, const Image& image, std::span<const double> input, Index batch);
 /// batch x channels.
 std::vector<double> global_average_pool(const Image& image, std::span<const double> input, Index batch);
 
-std::vector<double> max_pool_reference(const Window& window, const Image& image, std::span<const double> input, Index batch);
+std::vector<double> max_pool_reference(const Window& window, const Image& image, std::span<const double> input,
+                                       Index batch);
 std::vector<double> average_pool_reference(const Window& window, const Image& image, Divisor divisor,
                                            std::span<const double> input, Index batch);
-std::vector<double> sum_pool_reference(const Window& window, const Image& image, std::span<const double> input, Index batch);
+std::vector<double> sum_pool_reference(const Window& window, const Image& image, std::span<const double> input,
+                                       Index batch);
 
 /// Number of positions of the window inside the image, for each of its out_height x out_width places.
 std::vector<Index> inside_counts(const Window& window, const Image& image);

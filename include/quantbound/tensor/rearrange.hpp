@@ -9,7 +9,8 @@
 
 namespace quantbound::tensor {
 
-/// Element i of the block (a multi-index below `count`) goes from in_offset + i . in_stride to out_offset + i . out_stride.
+/// Element i of the block (a multi-index below `count`) goes from in_offset + i . in_stride to out_offset + i .
+/// out_stride.
 struct Rearrangement {
   Shape count;
   std::vector<Index> in_stride, out_stride;

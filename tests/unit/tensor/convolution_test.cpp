@@ -1,10 +1,10 @@
 #include "quantbound/tensor/convolution.hpp"
 
-#include <gtest/gtest.h>
-#include <omp.h>
-
 #include <algorithm>
 #include <cmath>
+
+#include <gtest/gtest.h>
+#include <omp.h>
 
 #include "random_geometry.hpp"
 
@@ -14,12 +14,16 @@ namespace {
 using testing::Draw;
 
 TEST(Convolution, ReferenceMatchesASumDoneByHand) {
-  const Convolution g{.channels_in = 1, .height = 2, .width = 3, .channels_out = 1,
+  const Convolution g{.channels_in = 1,
+                      .height = 2,
+                      .width = 3,
+                      .channels_out = 1,
                       .window = {.kernel_height = 2, .kernel_width = 2, .pad_left = 1}};
   const std::vector<double> weights{1, 2, 3, 4}, bias{10}, image{1, 2, 3, 4, 5, 6};
 
   // Places x = -1, 0, 1 of the kernel; the first column of the window is padding at x = -1.
-  const std::vector<double> expected{10 + 2 * 1 + 4 * 4, 10 + 1 + 2 * 2 + 3 * 4 + 4 * 5, 10 + 2 + 2 * 3 + 3 * 5 + 4 * 6};
+  const std::vector<double> expected{10 + 2 * 1 + 4 * 4, 10 + 1 + 2 * 2 + 3 * 4 + 4 * 5,
+                                     10 + 2 + 2 * 3 + 3 * 5 + 4 * 6};
 
   EXPECT_EQ(convolve_reference(g, weights, bias, image, 1), expected);
   EXPECT_EQ(convolve(g, weights, bias, image, 1), expected);
@@ -47,9 +51,18 @@ TEST(Convolution, HasTheBitsOfTheReferenceOnRandomGeometries) {
 }
 
 TEST(Convolution, HasTheBitsOfTheReferenceAcrossPiecesOfTheInnerDimensionAndBlocksOfRows) {
-  const Convolution g{.channels_in = 70, .height = 45, .width = 41, .channels_out = 9,
-                      .window = {.kernel_height = 3, .kernel_width = 3, .stride_height = 1, .stride_width = 1, .pad_top = 1,
-                                 .pad_left = 1, .pad_bottom = 1, .pad_right = 1}};
+  const Convolution g{.channels_in = 70,
+                      .height = 45,
+                      .width = 41,
+                      .channels_out = 9,
+                      .window = {.kernel_height = 3,
+                                 .kernel_width = 3,
+                                 .stride_height = 1,
+                                 .stride_width = 1,
+                                 .pad_top = 1,
+                                 .pad_left = 1,
+                                 .pad_bottom = 1,
+                                 .pad_right = 1}};
   Draw draw(2);
   const auto weights = draw.normals(g.weight_count()), bias = draw.normals(g.channels_out);
   const auto input = draw.normals(2 * g.channels_in * g.height * g.width);
@@ -77,7 +90,9 @@ TEST(Convolution, BitsOfASampleDependNeitherOnItsBatchNorOnThreads) {
     EXPECT_EQ(together, with_two_threads);
     const Index out = std::ssize(together) / batch;
     for (Index n = 0; n < batch; ++n) {
-      const auto alone = convolve(g, weights, bias, std::span(input).subspan(static_cast<std::size_t>(n * in), static_cast<std::size_t>(in)), 1);
+      const auto alone =
+          convolve(g, weights, bias,
+                   std::span(input).subspan(static_cast<std::size_t>(n * in), static_cast<std::size_t>(in)), 1);
       EXPECT_TRUE(std::equal(alone.begin(), alone.end(), together.begin() + n * out)) << "trial " << trial;
     }
   }

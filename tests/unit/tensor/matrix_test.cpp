@@ -1,10 +1,10 @@
 #include "quantbound/tensor/matrix.hpp"
 
-#include <gtest/gtest.h>
-#include <omp.h>
-
 #include <algorithm>
 #include <cmath>
+
+#include <gtest/gtest.h>
+#include <omp.h>
 
 #include "random_geometry.hpp"
 

@@ -24,7 +24,8 @@ TEST(Pooling, MatchesValuesDoneByHand) {
 }
 
 TEST(Pooling, PaddingNeverWinsTheMaximumOfNegativeValues) {
-  const Window window{.kernel_height = 3, .kernel_width = 3, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1};
+  const Window window{
+      .kernel_height = 3, .kernel_width = 3, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1};
   EXPECT_EQ(max_pool(window, {1, 1, 2}, std::vector<double>{-3, -2}, 1), (std::vector<double>{-2, -2}));
 }
 
@@ -52,9 +53,11 @@ TEST(Pooling, BitsDoNotDependOnThreads) {
   const int threads = omp_get_max_threads();
 
   omp_set_num_threads(1);
-  const auto one = average_pool(window, image, Divisor::inside, input, 3), global_one = global_average_pool(image, input, 3);
+  const auto one = average_pool(window, image, Divisor::inside, input, 3),
+             global_one = global_average_pool(image, input, 3);
   omp_set_num_threads(2);
-  const auto two = average_pool(window, image, Divisor::inside, input, 3), global_two = global_average_pool(image, input, 3);
+  const auto two = average_pool(window, image, Divisor::inside, input, 3),
+             global_two = global_average_pool(image, input, 3);
   omp_set_num_threads(threads);
 
   EXPECT_EQ(one, two);

@@ -63,9 +63,14 @@ inline Convolution random_convolution(Draw& draw) {
   g.height = draw.integer(0, 3) == 0 ? 1 : draw.integer(1, 12);
   g.width = draw.integer(1, 14);
   switch (draw.integer(0, 2)) {
-    case 0: g.groups = 1; break;
-    case 1: g.groups = draw.integer(2, 4); break;
-    default: g.groups = draw.integer(2, 9);
+    case 0:
+      g.groups = 1;
+      break;
+    case 1:
+      g.groups = draw.integer(2, 4);
+      break;
+    default:
+      g.groups = draw.integer(2, 9);
   }
   const Index in_group = g.groups > 4 ? 1 : draw.integer(1, 7);
   g.channels_in = g.groups * in_group;
