@@ -15,6 +15,8 @@ namespace {
 constexpr Index tile_rows = 12, tile_columns = 16;  // 24 accumulators of 8 doubles: all but a few registers of AVX-512
 constexpr Index depth_piece = 256;                  // a packed piece of B takes 32 KiB
 
+constexpr Index row_piece = 192;  // of these rows, A's piece (384 KiB) stays in the second-level cache
+
 using Panel = std::array<double, depth_piece * tile_columns>;
 using Tile = std::array<double, tile_rows * tile_columns>;
 
@@ -117,19 +119,33 @@ void pack(const Strided<const double>& b, Index first_k, Index depth, Index firs
   }
 }
 
-void load_tile(const Strided<double>& c, Index row, Index rows, Index column, Index columns, Tile& tile) {
+void load_tile(const Strided<double>& c, Index row, Index rows, Tile& tile) {
   for (Index r = 0; r < rows; ++r) {
-    const double* source = c.data + (row + r) * c.row_stride + column * c.column_stride;
-    for (Index j = 0; j < columns; ++j)
-      tile[static_cast<std::size_t>(r * tile_columns + j)] = source[j * c.column_stride];
+    const double* source = c.data + (row + r) * c.row_stride;
+    double* target = tile.data() + r * tile_columns;
+    for (Index j = 0; j < c.columns; ++j) target[j] = source[j * c.column_stride];
   }
 }
 
-void store_tile(const Strided<double>& c, Index row, Index rows, Index column, Index columns, const Tile& tile) {
+void store_tile(const Strided<double>& c, Index row, Index rows, const Tile& tile) {
   for (Index r = 0; r < rows; ++r) {
-    double* target = c.data + (row + r) * c.row_stride + column * c.column_stride;
-    for (Index j = 0; j < columns; ++j)
-      target[j * c.column_stride] = tile[static_cast<std::size_t>(r * tile_columns + j)];
+    double* target = c.data + (row + r) * c.row_stride;
+    const double* source = tile.data() + r * tile_columns;
+    for (Index j = 0; j < c.columns; ++j) target[j * c.column_stride] = source[j];
+  }
+}
+
+/// At most tile_columns columns of C, all its rows.
+void multiply_panel(const Kernels& kernels, const double* a, Index a_stride, const Panel& panel, Index depth,
+                    const Strided<double>& c) {
+  alignas(64) Tile tile{};
+  for (Index row = 0; row < c.rows;) {
+    const Index left = c.rows - row, rows = left >= 12 ? 12 : left >= 4 ? 4 : 1;
+    const Kernel kernel = rows == 12 ? kernels.twelve : rows == 4 ? kernels.four : kernels.one;
+    load_tile(c, row, rows, tile);
+    kernel(a + row * a_stride, a_stride, panel.data(), depth, tile.data());
+    store_tile(c, row, rows, tile);
+    row += rows;
   }
 }
 
@@ -140,19 +156,16 @@ void add_product(const Strided<const double>& a, const Strided<const double>& b,
                     a.columns, b.rows, a.rows, c.rows, b.columns, c.columns);
   const Kernels kernels = choose_kernels();
   alignas(64) Panel panel;
-  alignas(64) Tile tile{};
   for (Index k = 0; k < a.columns; k += depth_piece) {
     const Index depth = std::min(depth_piece, a.columns - k);
-    for (Index column = 0; column < b.columns; column += tile_columns) {
-      const Index columns = std::min(tile_columns, b.columns - column);
-      pack(b, k, depth, column, columns, panel);
-      for (Index row = 0; row < a.rows;) {
-        const Index left = a.rows - row, rows = left >= 12 ? 12 : left >= 4 ? 4 : 1;
-        const Kernel kernel = rows == 12 ? kernels.twelve : rows == 4 ? kernels.four : kernels.one;
-        load_tile(c, row, rows, column, columns, tile);
-        kernel(a.data + row * a.row_stride + k, a.row_stride, panel.data(), depth, tile.data());
-        store_tile(c, row, rows, column, columns, tile);
-        row += rows;
+    for (Index row = 0; row < a.rows; row += row_piece) {
+      const Index rows = std::min(row_piece, a.rows - row);
+      for (Index column = 0; column < b.columns; column += tile_columns) {
+        const Index columns = std::min(tile_columns, b.columns - column);
+        pack(b, k, depth, column, columns, panel);
+        multiply_panel(
+            kernels, a.data + row * a.row_stride + k, a.row_stride, panel, depth,
+            {c.data + row * c.row_stride + column * c.column_stride, rows, columns, c.row_stride, c.column_stride});
       }
     }
   }
