@@ -15,9 +15,9 @@ enum class WeightLaw { he_normal, he_uniform, xavier_normal, orthogonal };
 std::string_view to_string(Family family);
 std::string_view to_string(WeightLaw law);
 
-/// One point of a family. `depth` counts weight layers (rounded to what the family can build is an error, never silent);
-/// `width` is the hidden width (mlp) or the channel count of the first stage. inputs/outputs: mlp flat sizes; the image
-/// families take {3, resolution, resolution}.
+/// One point of a family. `depth` counts weight layers (rounded to what the family can build is an error, never
+/// silent); `width` is the hidden width (mlp) or the channel count of the first stage. inputs/outputs: mlp flat sizes;
+/// the image families take {3, resolution, resolution}.
 struct FamilyPoint {
   Family family = Family::mlp;
   Index depth = 5;
@@ -25,9 +25,9 @@ struct FamilyPoint {
   WeightLaw law = WeightLaw::he_normal;
   Index draw = 0;
   std::uint64_t seed = 1;
-  Index inputs = 64;       ///< mlp: input size
+  Index inputs = 64;  ///< mlp: input size
   Index outputs = 10;
-  Index resolution = 32;   ///< image families
+  Index resolution = 32;  ///< image families
 };
 
 /// "mlp-depth5-width64-he_normal-0"

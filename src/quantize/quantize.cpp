@@ -1,0 +1,134 @@
+#include "quantbound/quantize/quantize.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "quantbound/core/assert.hpp"
+#include "quantbound/core/error.hpp"
+#include "quantbound/core/random.hpp"
+
+#include "grids.hpp"
+
+namespace quantbound::quantize {
+
+namespace {
+
+core::RandomStream weight_stream(const Configuration& configuration, Index layer) {
+  return {configuration.seed, "stochastic rounding of weights", static_cast<std::uint64_t>(layer)};
+}
+
+core::RandomStream bias_stream(const Configuration& configuration, Index layer) {
+  return {configuration.seed, "stochastic rounding of biases", static_cast<std::uint64_t>(layer)};
+}
+
+/// Quotient -> integer for the rules that need no random number.
+template <Quantizer quantizer>
+double rounded(double quotient) {
+  if constexpr (quantizer == Quantizer::floor) return std::floor(quotient);
+  if constexpr (quantizer == Quantizer::truncate) return std::trunc(quotient);
+  return std::nearbyint(quotient);
+}
+
+double rounded_stochastically(double quotient, double uniform) {
+  const double below = std::floor(quotient);
+  return uniform < quotient - below ? below + 1.0 : below;
+}
+
+/// Integer -> value. The sum with 0.0 turns a negative zero into zero.
+double level(double integer, const RowGrid& grid) {
+  const double low = grid.lowest - grid.zero_point, high = grid.highest - grid.zero_point;
+  return (std::min(std::max(integer, low), high) + 0.0) * grid.step;
+}
+
+template <Quantizer quantizer>
+void quantize_row(std::span<const double> weights, const RowGrid& grid, std::span<double> result) {
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    result[i] = level(rounded<quantizer>(weights[i] / grid.step), grid);
+  }
+}
+
+/// `first` is the index of the row's first weight in its stream.
+void quantize_row(std::span<const double> weights, const RowGrid& grid, Quantizer quantizer,
+                  const core::RandomStream& random, std::size_t first, std::span<double> result) {
+  if (grid.step == 0.0) {
+    std::fill(result.begin(), result.end(), 0.0);
+    return;
+  }
+  switch (quantizer) {
+    case Quantizer::floor:
+      return quantize_row<Quantizer::floor>(weights, grid, result);
+    case Quantizer::round:
+      return quantize_row<Quantizer::round>(weights, grid, result);
+    case Quantizer::truncate:
+      return quantize_row<Quantizer::truncate>(weights, grid, result);
+    case Quantizer::stochastic:
+      break;
+  }
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    result[i] = level(rounded_stochastically(weights[i] / grid.step, random.uniform(first + i)), grid);
+  }
+}
+
+void check_finite(std::span<const double> values, const char* what, Index layer) {
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (std::isfinite(values[i])) continue;
+    throw core::NumericalError(fmt::format("quantized {} {} is not finite; scale the network down", what, i),
+                               fmt::format("layer {}", layer));
+  }
+}
+
+}  // namespace
+
+double quantize_value(double weight, const RowGrid& grid, Quantizer quantizer, double uniform) {
+  if (grid.step == 0.0) return 0.0;
+  const double quotient = weight / grid.step;
+  switch (quantizer) {
+    case Quantizer::floor:
+      return level(rounded<Quantizer::floor>(quotient), grid);
+    case Quantizer::round:
+      return level(rounded<Quantizer::round>(quotient), grid);
+    case Quantizer::truncate:
+      return level(rounded<Quantizer::truncate>(quotient), grid);
+    case Quantizer::stochastic:
+      break;
+  }
+  return level(rounded_stochastically(quotient, uniform), grid);
+}
+
+double stochastic_uniform(const Configuration& configuration, Index layer, Index index) {
+  return weight_stream(configuration, layer).uniform(static_cast<std::uint64_t>(index));
+}
+
+LayerParameters quantize_layer(const LayerParameters& parameters, Index layer, const Configuration& configuration) {
+  const std::size_t rows = parameters.bias.size();
+  const std::vector<RowGrid> grids = choose_grids(parameters.weights, static_cast<Index>(rows), configuration);
+  const std::size_t columns = parameters.weights.size() / rows;
+  const core::RandomStream random = weight_stream(configuration, layer);
+  LayerParameters result{std::vector<double>(parameters.weights.size()), parameters.bias};
+  for (std::size_t row = 0; row < rows; ++row) {
+    const std::size_t first = row * columns;
+    quantize_row(std::span(parameters.weights).subspan(first, columns), grids[row], configuration.quantizer, random,
+                 first, std::span(result.weights).subspan(first, columns));
+  }
+  check_finite(result.weights, "weight", layer);
+  if (configuration.bias_bits > 0) {
+    quantize_row(parameters.bias, choose_bias_grid(parameters.bias, configuration), configuration.quantizer,
+                 bias_stream(configuration, layer), 0, result.bias);
+    check_finite(result.bias, "bias", layer);
+  }
+  return result;
+}
+
+std::vector<LayerParameters> quantize_layers(std::span<const LayerParameters> layers,
+                                             const Configuration& configuration) {
+  std::vector<LayerParameters> result;
+  result.reserve(layers.size());
+  for (std::size_t layer = 0; layer < layers.size(); ++layer) {
+    result.push_back(quantize_layer(layers[layer], static_cast<Index>(layer), configuration));
+  }
+  return result;
+}
+
+}  // namespace quantbound::quantize
