@@ -30,7 +30,8 @@ USES = {
 PLACES = [
     (r"mpi\.h", r"(include/quantbound|src)/(parallel|store)/", "the rooms parallel and store"),
     (r"hdf5(_hl)?\.h|H5\w*\.h", r"(include/quantbound|src)/(store|observe)/", "the rooms store and observe"),
-    (r"(onnx|google/protobuf)/.*", r"src/network/onnx_[^/]*$", "src/network/onnx_*"),
+    (r"google/protobuf/stubs/common\.h", r"src/network/onnx_[^/]*$|apps/main\.cpp$", "src/network/onnx_* and the shutdown in main"),
+    (r"(onnx|google/protobuf)/(?!stubs/common\.h).*", r"src/network/onnx_[^/]*$", "src/network/onnx_*"),
     (r"(oneapi/dnnl/)?dnnl\w*\.h(pp)?", r"src/tensor/", "src/tensor"),
     (r"boost/program_options.*", r"apps/", "apps"),
 ]
