@@ -5,17 +5,18 @@
 say() { printf '== %s\n' "$*"; }
 fail() { printf '%s: error: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 
-# Those of the packages named that are not installed, one a line.
+# Those of the packages named that are not installed, on one line.
 missing_packages() {
-  local installed
-  installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null | sed -n 's/^installed //p') || true  # it fails when one is unknown
-  grep -vxF -e "$installed" <(printf '%s\n' "$@") || true
+  local package
+  for package in "$@"; do
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || printf '%s ' "$package"
+  done
 }
 
 require_known_system() {
   local id='' version='' name='an unknown system'
   if [ -r /etc/os-release ]; then
-    read -r id version name < <(. /etc/os-release && printf '%s %s %s\n' "$ID" "${VERSION_ID:-unknown}" "${PRETTY_NAME:-$ID}")
+    read -r id version name <<<"$(. /etc/os-release && printf '%s %s %s' "$ID" "${VERSION_ID:-unknown}" "${PRETTY_NAME:-$ID}")"
   fi
   case "$id $version" in
     'debian 12' | 'ubuntu 24.04') ;;
@@ -28,7 +29,7 @@ require_known_system() {
 install_missing() {
   local missing as_root=() log=build/apt.log
   command -v dpkg-query >/dev/null || require_known_system
-  mapfile -t missing < <(missing_packages "$@")
+  read -ra missing <<<"$(missing_packages "$@")"
   [ ${#missing[@]} -gt 0 ] || return 0
   require_known_system
   if [ "$(id -u)" -ne 0 ]; then
@@ -36,7 +37,7 @@ install_missing() {
                                        "apt-get install --no-install-recommends ${missing[*]}"
     as_root=(sudo)
   fi
-  say "installing ${#missing[@]} packages with apt-get, and what they depend on: ${missing[*]}"
+  say "installing with apt-get (and what they depend on): ${missing[*]}"
   mkdir -p build
   if ! "${as_root[@]}" true; then fail "sudo was refused. As root, run: apt-get install --no-install-recommends ${missing[*]}"; fi
   local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=120)
