@@ -189,29 +189,29 @@ sweep::Fill read_fill(hid_t dataset) {
       read_attribute_data(attribute, "_FillValue", space));
 }
 
-/// Adds the names in a `coordinates` attribute, which are separated by blanks.
-void collect_coordinates(hid_t object, std::set<std::string>& names) {
-  if (!has_attribute(object, "coordinates")) return;
-  const AttributeHandle attribute(H5Aopen(object, "coordinates", H5P_DEFAULT), "open the coordinates");
-  const Space space(H5Aget_space(attribute), "read the coordinates");
-  const sweep::Data data = read_attribute_data(attribute, "coordinates", space);
-  const auto* texts = std::get_if<std::vector<std::string>>(&data);
-  if (texts == nullptr) return;
-  for (const std::string& text : *texts) {
-    std::istringstream words(text);
-    for (std::string word; words >> word;) names.insert(word);
-  }
-}
-
 // ---- groups
 
-bool is_scale(const DatasetHandle& dataset) {
-  if (!has_attribute(dataset, "CLASS")) return false;
-  const AttributeHandle attribute(H5Aopen(dataset, "CLASS", H5P_DEFAULT), "open CLASS");
-  const Space space(H5Aget_space(attribute), "read CLASS");
-  const sweep::Data data = read_attribute_data(attribute, "CLASS", space);
+/// An attribute that is one text; empty where it is absent or something else.
+std::string attribute_text(hid_t object, const std::string& name) {
+  if (!has_attribute(object, name)) return "";
+  const AttributeHandle attribute(H5Aopen(object, name.c_str(), H5P_DEFAULT), "open " + name);
+  const Space space(H5Aget_space(attribute), "read " + name);
+  const sweep::Data data = read_attribute_data(attribute, name, space);
   const auto* texts = std::get_if<std::vector<std::string>>(&data);
-  return texts != nullptr && texts->size() == 1 && texts->front() == "DIMENSION_SCALE";
+  return texts != nullptr && texts->size() == 1 ? texts->front() : "";
+}
+
+/// Adds the names in a `coordinates` attribute, which are separated by blanks.
+void collect_coordinates(hid_t object, std::set<std::string>& names) {
+  std::istringstream words(attribute_text(object, "coordinates"));
+  for (std::string word; words >> word;) names.insert(word);
+}
+
+bool is_scale(const DatasetHandle& dataset) { return attribute_text(dataset, "CLASS") == "DIMENSION_SCALE"; }
+
+/// netCDF keeps dimensions that have no coordinate as datasets without meaning, and says so in their name.
+bool has_labels(const DatasetHandle& scale) {
+  return !attribute_text(scale, "NAME").starts_with("This is a netCDF dimension but not a netCDF variable");
 }
 
 /// Last part of the path of the object a reference leads to.
@@ -269,6 +269,7 @@ void read_object(const DatasetHandle& dataset, const std::string& name, Group& g
   const std::size_t rank = shape_of(space, name).size();
   if (is_scale(dataset)) {
     if (rank != 1) refuse(name, "an axis must have one dimension");
+    if (!has_labels(dataset)) refuse(name, "this axis has no labels");
     group.axes.push_back({name, to_labels(read_dataset_data(dataset, name, space), name), read_attributes(dataset)});
     return;
   }
