@@ -45,6 +45,17 @@ const Verb& find_verb(const std::string& name) {
   return **found;
 }
 
+/// "-1.5" is a number, not an option: hands it on as a plain word.
+std::vector<options::option> negative_number(std::vector<std::string>& words) {
+  const std::string& word = words.front();
+  if (word.size() < 2 || word[0] != '-' || (std::isdigit(static_cast<unsigned char>(word[1])) == 0 && word[1] != '.')) return {};
+  options::option number;
+  number.value.push_back(word);
+  number.original_tokens.push_back(word);
+  words.erase(words.begin());
+  return {number};
+}
+
 /// Parses strictly: no guessing of prefixes, every positional word belongs to the verb's `input`.
 options::variables_map parse(const Verb& verb, std::span<char*> words) {
   using namespace options::command_line_style;
@@ -58,6 +69,7 @@ options::variables_map parse(const Verb& verb, std::span<char*> words) {
                      .options(all)
                      .positional(positional)
                      .style(unix_style & ~allow_guessing)
+                     .extra_style_parser(negative_number)
                      .run(),
                  values);
   options::notify(values);

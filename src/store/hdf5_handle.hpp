@@ -49,6 +49,8 @@ class Handle {
   ~Handle() {
     if (id_ >= 0) close(id_);
   }
+  /// Gives the identifier away, to be closed where the result of closing matters.
+  hid_t release() { return std::exchange(id_, hid_t{-1}); }
   // Handles stand wherever the C interface wants a hid_t.
   operator hid_t() const { return id_; }  // NOLINT(google-explicit-constructor)
 

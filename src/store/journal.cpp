@@ -78,29 +78,31 @@ std::string file_header(std::uint32_t version, std::string_view study_hash) {
   return header;
 }
 
-bool begins_with(std::span<const std::byte> bytes, std::string_view text) {
-  return bytes.size() >= text.size() && std::memcmp(bytes.data(), text.data(), text.size()) == 0;
+std::string_view text_of(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-/// Whether the file begins with the header of this study; false: the header itself is cut short, so nothing follows it.
-/// Throws core::InputError for every other beginning.
+/// Whether the file begins with the header of this study; false: that header itself is cut short, so nothing follows
+/// it. Throws core::InputError for every other beginning.
 bool has_header(const Descriptor& file, std::string_view study_hash, const std::filesystem::path& path) {
   constexpr std::size_t fixed = magic.size() + 2 * sizeof(std::uint32_t);
-  const Bytes found = detail::read_at(file, 0, fixed + longest_hash + sizeof(std::uint64_t), path);
-  if (begins_with(found, file_header(format_version, study_hash))) return true;
+  const Bytes beginning = detail::read_at(file, 0, fixed + longest_hash + sizeof(std::uint64_t), path);
+  const std::string_view found = text_of(beginning);
+  const std::string expected = file_header(format_version, study_hash);
+  if (found.starts_with(expected)) return true;
+  if (std::string_view(expected).starts_with(found)) return false;
 
-  if (!begins_with(found, std::string_view(magic.data(), std::min(found.size(), magic.size())))) {
+  if (!found.starts_with(std::string_view(magic.data(), magic.size()))) {
     throw core::InputError("this is not a journal of quantbound; remove it or choose another output", path.string());
   }
-  if (found.size() < fixed) return false;
-  const auto version = read_as<std::uint32_t>(std::span(found).subspan(magic.size()));
-  const auto length = read_as<std::uint32_t>(std::span(found).subspan(magic.size() + sizeof version));
   const core::InputError damaged("the header of this journal is damaged; remove it and its tasks are computed again",
                                  path.string());
-  if (length > longest_hash) throw damaged;
-  if (found.size() < fixed + length + sizeof(std::uint64_t)) return false;
-  const std::string hash(reinterpret_cast<const char*>(found.data()) + fixed, length);
-  if (!begins_with(found, file_header(version, hash))) throw damaged;
+  if (found.size() < fixed) throw damaged;
+  const auto version = read_as<std::uint32_t>(std::span(beginning).subspan(magic.size()));
+  const auto length = read_as<std::uint32_t>(std::span(beginning).subspan(magic.size() + sizeof version));
+  if (length > longest_hash || found.size() < fixed + length) throw damaged;
+  const std::string_view hash = found.substr(fixed, length);
+  if (!found.starts_with(file_header(version, hash))) throw damaged;
   if (version != format_version) {
     throw core::InputError(fmt::format("this journal has format {}, this program writes {}; remove it, or resume with "
                                        "the version that wrote it",

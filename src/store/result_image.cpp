@@ -9,6 +9,7 @@
 #include <variant>
 
 #include "hdf5_handle.hpp"
+#include "memory_file.hpp"
 #include "utf8.hpp"
 
 namespace quantbound::store::detail {
@@ -300,39 +301,27 @@ Scales write_group(hid_t group_id, const Group& group, const Group& outer, Scale
   return scales;
 }
 
-File create_in_memory() {
-  Properties access(H5Pcreate(H5P_FILE_ACCESS), "make file properties");
-  verify(H5Pset_fapl_core(access, std::size_t{4} << 20, false), "choose the memory driver");
-  // 1.8 objects: readers of the last fifteen years understand them, and they need no repair after a crash.
-  verify(H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V110), "set the format version");
-  const Properties creation = group_properties(H5P_FILE_CREATE);
-  return {H5Fcreate("result in memory", H5F_ACC_TRUNC, creation, access), "create the file in memory"};
-}
-
-std::vector<std::byte> image_of(const File& file) {
-  verify(H5Fflush(file, H5F_SCOPE_GLOBAL), "flush the file");
-  const auto size = static_cast<std::size_t>(verify(H5Fget_file_image(file, nullptr, 0), "measure the file"));
-  std::vector<std::byte> image(size);
-  verify(H5Fget_file_image(file, image.data(), size), "copy the file");
-  return image;
+void write_groups(const File& file, const Dataset& dataset, Scales& root) {
+  const Properties creation = group_properties(H5P_GROUP_CREATE);
+  for (const sweep::NamedGroup& named : dataset.groups) {
+    const std::string name = valid_utf8(named.name);
+    const GroupHandle group(H5Gcreate2(file, name.c_str(), H5P_DEFAULT, creation, H5P_DEFAULT), "make " + name);
+    const Scales scales = write_group(group, named.group, dataset.root, &root);
+    for (const auto& [axis, scale] : scales.own) write_reference_list(scale);
+  }
 }
 
 }  // namespace
 
 std::vector<std::byte> result_image(const Dataset& dataset) {
-  const File file = create_in_memory();
+  MemoryFile memory(group_properties(H5P_FILE_CREATE));
   {
+    const File& file = memory.file();
     Scales root = write_group(file, dataset.root, dataset.root, nullptr);
-    const Properties creation = group_properties(H5P_GROUP_CREATE);
-    for (const sweep::NamedGroup& named : dataset.groups) {
-      const std::string name = valid_utf8(named.name);
-      const GroupHandle group(H5Gcreate2(file, name.c_str(), H5P_DEFAULT, creation, H5P_DEFAULT), "make " + name);
-      const Scales scales = write_group(group, named.group, dataset.root, &root);
-      for (const auto& [axis, scale] : scales.own) write_reference_list(scale);
-    }
+    write_groups(file, dataset, root);
     for (const auto& [axis, scale] : root.own) write_reference_list(scale);
   }
-  return image_of(file);
+  return memory.close();
 }
 
 }  // namespace quantbound::store::detail

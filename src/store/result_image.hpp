@@ -9,7 +9,7 @@
 
 namespace quantbound::store::detail {
 
-/// Throws Hdf5Error. @pre sweep::check(dataset)
+/// Throws Hdf5Error. @pre !sweep::inconsistency(dataset)
 std::vector<std::byte> result_image(const sweep::Dataset& dataset);
 
 }  // namespace quantbound::store::detail

@@ -16,20 +16,39 @@ const Named* find_named(const std::vector<Named>& items, std::string_view name) 
   return found == items.end() ? nullptr : &*found;
 }
 
+/// The first reason not to accept something; empty: there is none.
+using Reason = std::optional<std::string>;
+
+bool is_name(const std::string& name) {
+  return !name.empty() && name.find('/') == std::string::npos && name.find('\0') == std::string::npos;
+}
+
 template <class Named>
-void check_distinct(const std::vector<Named>& items) {
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    for (std::size_t j = 0; j < i; ++j) QUANTBOUND_ASSERT(items[i].name != items[j].name, items[i].name);
+Reason name_problem(const std::vector<Named>& items) {
+  for (auto item = items.begin(); item != items.end(); ++item) {
+    if (!is_name(item->name)) return "'" + item->name + "' is no name";
+    const auto same = [&](const Named& earlier) { return earlier.name == item->name; };
+    if (std::any_of(items.begin(), item, same)) return "'" + item->name + "' is there twice";
   }
+  return std::nullopt;
 }
 
-void check_name(const std::string& name) {
-  QUANTBOUND_ASSERT(!name.empty() && name.find('/') == std::string::npos && name.find('\0') == std::string::npos, name);
-}
-
-void check_attributes(const Attributes& attributes) {
-  for (const Attribute& attribute : attributes) check_name(attribute.name);
-  check_distinct(attributes);
+Reason attribute_problem(const Attributes& attributes) {
+  if (Reason reason = name_problem(attributes)) return "attribute " + *reason;
+  for (const Attribute& attribute : attributes) {
+    const bool is_empty_list = std::visit(
+        [](const auto& value) {
+          using Value = std::decay_t<decltype(value)>;
+          if constexpr (std::is_arithmetic_v<Value> || std::is_same_v<Value, std::string>) {
+            return false;
+          } else {
+            return value.empty();
+          }
+        },
+        attribute.value);
+    if (is_empty_list) return "attribute '" + attribute.name + "' is an empty list";
+  }
+  return std::nullopt;
 }
 
 /// A fill is of the type of the elements. Text has none.
@@ -47,38 +66,55 @@ bool fits(const Fill& fill, const Data& data) {
       data);
 }
 
-void check_axis(const Axis& axis) {
-  check_name(axis.name);
-  check_attributes(axis.attributes);
+const Axis* find_axis_in(std::string_view name, const Group& group, const Group& outer) {
+  const Axis* axis = group.find_axis(name);
+  return axis != nullptr ? axis : outer.find_axis(name);
 }
 
-void check_variable(const Variable& variable, const Group& group, const Group& outer) {
-  check_name(variable.name);
-  check_attributes(variable.attributes);
-  for (std::size_t i = 0; i < variable.dimensions.size(); ++i) {
-    for (std::size_t j = 0; j < i; ++j) {
-      QUANTBOUND_ASSERT(variable.dimensions[i] != variable.dimensions[j], variable.name, variable.dimensions[i]);
+Reason axis_problem(const Axis& axis) {
+  if (!is_name(axis.name)) return "'" + axis.name + "' is no name";
+  if (Reason reason = attribute_problem(axis.attributes)) return axis.name + ": " + *reason;
+  return std::nullopt;
+}
+
+Reason variable_problem(const Variable& variable, const Group& group, const Group& outer) {
+  const std::string& name = variable.name;
+  if (!is_name(name)) return "'" + name + "' is no name";
+  if (Reason reason = attribute_problem(variable.attributes)) return name + ": " + *reason;
+  std::size_t expected = 1;
+  for (auto dimension = variable.dimensions.begin(); dimension != variable.dimensions.end(); ++dimension) {
+    const Axis* axis = find_axis_in(*dimension, group, outer);
+    if (axis == nullptr) return name + ": there is no axis '" + *dimension + "'";
+    if (std::find(variable.dimensions.begin(), dimension, *dimension) != dimension) {
+      return name + ": axis '" + *dimension + "' is there twice";
     }
+    expected *= axis->size();
   }
-  const std::size_t expected = element_count(shape_of(variable.dimensions, group, outer));
-  QUANTBOUND_ASSERT(element_count(variable.data) == expected, variable.name, element_count(variable.data), expected);
-  QUANTBOUND_ASSERT(fits(variable.fill, variable.data), variable.name);
+  const std::size_t found = element_count(variable.data);
+  if (found != expected) return name + ": " + std::to_string(found) + " values, not " + std::to_string(expected);
+  if (!fits(variable.fill, variable.data)) return name + ": the fill value is of another type than the data";
+  return std::nullopt;
+}
+
+Reason group_problem(const Group& group, const Group& outer) {
+  if (Reason reason = attribute_problem(group.attributes)) return reason;
+  if (Reason reason = name_problem(group.axes)) return reason;
+  if (Reason reason = name_problem(group.variables)) return reason;
+  for (const Axis& axis : group.axes) {
+    if (Reason reason = axis_problem(axis)) return reason;
+  }
+  for (const Variable& variable : group.variables) {
+    if (Reason reason = variable_problem(variable, group, outer)) return reason;
+    if (group.find_axis(variable.name) != nullptr) return "'" + variable.name + "' is an axis and a variable";
+  }
+  return std::nullopt;
 }
 
 bool is_taken(const Group& group, std::string_view name) {
   return group.find_axis(name) != nullptr || group.find_variable(name) != nullptr;
 }
 
-void check_group(const Group& group, const Group& outer) {
-  check_attributes(group.attributes);
-  for (const Axis& axis : group.axes) check_axis(axis);
-  for (const Variable& variable : group.variables) {
-    check_variable(variable, group, outer);
-    QUANTBOUND_ASSERT(group.find_axis(variable.name) == nullptr, variable.name);
-  }
-  check_distinct(group.axes);
-  check_distinct(group.variables);
-}
+void require(const Reason& reason) { QUANTBOUND_ASSERT(!reason.has_value(), reason.value_or("")); }
 
 }  // namespace
 
@@ -113,7 +149,7 @@ std::size_t Axis::size() const {
 }
 
 void Group::add_axis(Axis axis) {
-  check_axis(axis);
+  require(axis_problem(axis));
   QUANTBOUND_ASSERT(!is_taken(*this, axis.name), axis.name);
   axes.push_back(std::move(axis));
 }
@@ -121,7 +157,7 @@ void Group::add_axis(Axis axis) {
 void Group::add_variable(Variable variable) { add_variable(std::move(variable), *this); }
 
 void Group::add_variable(Variable variable, const Group& outer) {
-  check_variable(variable, *this, outer);
+  require(variable_problem(variable, *this, outer));
   QUANTBOUND_ASSERT(!is_taken(*this, variable.name), variable.name);
   variables.push_back(std::move(variable));
 }
@@ -137,8 +173,7 @@ Variable* Group::find_variable(std::string_view name) {
 std::vector<std::size_t> shape_of(const std::vector<std::string>& dimensions, const Group& group, const Group& outer) {
   std::vector<std::size_t> shape;
   for (const std::string& name : dimensions) {
-    const Axis* axis = group.find_axis(name);
-    if (axis == nullptr) axis = outer.find_axis(name);
+    const Axis* axis = find_axis_in(name, group, outer);
     QUANTBOUND_ASSERT(axis != nullptr, name);
     shape.push_back(axis->size());
   }
@@ -159,7 +194,7 @@ Group& Dataset::group(const std::string& name) {
   for (NamedGroup& named : groups) {
     if (named.name == name) return named.group;
   }
-  check_name(name);
+  QUANTBOUND_ASSERT(is_name(name), name);
   QUANTBOUND_ASSERT(!is_taken(root, name), name);
   groups.push_back({name, {}});
   return groups.back().group;
@@ -170,14 +205,14 @@ const Group* Dataset::find_group(std::string_view name) const {
   return found == nullptr ? nullptr : &found->group;
 }
 
-void check(const Dataset& dataset) {
-  check_group(dataset.root, dataset.root);
-  check_distinct(dataset.groups);
+std::optional<std::string> inconsistency(const Dataset& dataset) {
+  if (Reason reason = group_problem(dataset.root, dataset.root)) return reason;
+  if (Reason reason = name_problem(dataset.groups)) return reason;
   for (const NamedGroup& named : dataset.groups) {
-    check_name(named.name);
-    QUANTBOUND_ASSERT(!is_taken(dataset.root, named.name), named.name);
-    check_group(named.group, dataset.root);
+    if (is_taken(dataset.root, named.name)) return "'" + named.name + "' is a group and something else";
+    if (Reason reason = group_problem(named.group, dataset.root)) return named.name + ": " + *reason;
   }
+  return std::nullopt;
 }
 
 }  // namespace quantbound::sweep

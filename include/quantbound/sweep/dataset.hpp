@@ -103,7 +103,8 @@ struct Dataset {
   const Group* find_group(std::string_view name) const;
 };
 
-/// All preconditions above for the whole dataset: for datasets whose members were filled directly.
-void check(const Dataset& dataset);
+/// What is wrong with the dataset as a whole, for those whose members were filled directly: the first of the
+/// preconditions above that does not hold, in words. Nothing when all is well.
+std::optional<std::string> inconsistency(const Dataset& dataset);
 
 }  // namespace quantbound::sweep
