@@ -1,20 +1,21 @@
 // quantbound bound: every closed-form bound of one network in one configuration, as a table, beside what was measured.
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <optional>
 
-#include "json.hpp"
-#include "network_options.hpp"
+#include <fmt/format.h>
+#include <omp.h>
+
 #include "quantbound/bounds/theory.hpp"
+#include "quantbound/core/error.hpp"
 #include "quantbound/observe/deviation.hpp"
 #include "quantbound/observe/samples.hpp"
 #include "quantbound/quantize/quantize.hpp"
-#include "text_table.hpp"
 
-#include <omp.h>
+#include "json.hpp"
+#include "network_options.hpp"
+#include "text_table.hpp"
 
 namespace quantbound::apps {
 namespace {
@@ -43,13 +44,15 @@ struct Answer {
 };
 
 /// Largest deviation over uniform points of the domain and over the given samples that lie in it.
-void measure(Answer& answer, const Call& call, const network::Box& domain, const quantize::Configuration& configuration) {
+void measure(Answer& answer, const Call& call, const network::Box& domain,
+             const quantize::Configuration& configuration) {
   const auto word = call.values["precision"].as<std::string>();
   if (word != "float" && word != "double") throw core::InputError("--precision is float or double", "command line");
   const auto precision = word == "float" ? observe::Precision::float32 : observe::Precision::float64;
   const network::Graph& graph = answer.network.graph;
   const auto add = [&](const std::vector<double>& inputs) {
-    const auto block = observe::observe(graph, answer.network.layers, std::span(&configuration, 1), inputs, {}, precision);
+    const auto block =
+        observe::observe(graph, answer.network.layers, std::span(&configuration, 1), inputs, {}, precision);
     for (const double deviation : block.deviation) answer.observed_max = std::fmax(answer.observed_max, deviation);
     answer.observed_samples += block.samples;
   };
@@ -65,7 +68,8 @@ void measure(Answer& answer, const Call& call, const network::Box& domain, const
   for (network::Index row = 0; row < set.count(); ++row) {
     const auto input = set.block(graph.input_shape(), row, 1);
     bool inside = true;
-    for (std::size_t i = 0; i < input.size(); ++i) inside = inside && input[i] >= domain.low[i] && input[i] <= domain.high[i];
+    for (std::size_t i = 0; i < input.size(); ++i)
+      inside = inside && input[i] >= domain.low[i] && input[i] <= domain.high[i];
     if (inside) add(input);
   }
 }
@@ -92,19 +96,22 @@ void print_json(const Answer& a) {
 }
 
 void print_text(const Answer& a, const quantize::Configuration& configuration) {
-  fmt::print("{}: {} weight layers, {} parameters, {}\n", a.network.name, a.network.layers.size(), parameter_count(a.network),
-             label(configuration));
+  fmt::print("{}: {} weight layers, {} parameters, {}\n", a.network.name, a.network.layers.size(),
+             parameter_count(a.network), label(configuration));
   for (const auto& note : a.network.notes) fmt::print("note: {}\n", note);
-  fmt::print("r_max {}  r_mean {}  r_conv {}\n\n", short_number(a.bounds.r_max), short_number(a.bounds.r_mean), short_number(a.bounds.r_conv));
+  fmt::print("r_max {}  r_mean {}  r_conv {}\n\n", short_number(a.bounds.r_max), short_number(a.bounds.r_mean),
+             short_number(a.bounds.r_conv));
   TextTable table({"theory", "bound", "published formula", "equation"});
   for (const auto& bound : a.bounds.bounds) {
-    table.add({bound.theory, bound.applicable ? power_of_ten(bound.bound.log10()) : "-",
-               bound.formula ? power_of_ten(bound.formula->log10) : "-",
-               bound.applicable ? std::string(bounds::theory(bound.theory).equation) : "not applicable: " + bound.reason});
+    table.add(
+        {bound.theory, bound.applicable ? power_of_ten(bound.bound.log10()) : "-",
+         bound.formula ? power_of_ten(bound.formula->log10) : "-",
+         bound.applicable ? std::string(bounds::theory(bound.theory).equation) : "not applicable: " + bound.reason});
   }
   fmt::print("{}", table.str());
   if (a.observed_samples > 0) {
-    fmt::print("\nlargest deviation on {} samples of the domain: {}\n", a.observed_samples, short_number(a.observed_max));
+    fmt::print("\nlargest deviation on {} samples of the domain: {}\n", a.observed_samples,
+               short_number(a.observed_max));
   }
 }
 

@@ -1,15 +1,16 @@
-// quantbound inspect: the weight layers of a network: operator, shape, fan-in, norm, and the share of the layerwise error
-// bound that each is to blame for in one configuration.
-#include <fmt/format.h>
-
+// quantbound inspect: the weight layers of a network: operator, shape, fan-in, norm, and the share of the layerwise
+// error bound that each is to blame for in one configuration.
 #include <cmath>
 #include <numeric>
 #include <optional>
 
-#include "json.hpp"
-#include "network_options.hpp"
+#include <fmt/format.h>
+
 #include "quantbound/bounds/layer_norms.hpp"
 #include "quantbound/bounds/theory.hpp"
+
+#include "json.hpp"
+#include "network_options.hpp"
 #include "text_table.hpp"
 
 namespace quantbound::apps {
@@ -38,9 +39,13 @@ std::vector<LayerRow> layer_rows(const network::Network& network, const quantize
   std::vector<LayerRow> rows;
   for (std::size_t l = 0; l < nodes.size(); ++l) {
     const auto& node = network.graph.nodes[static_cast<std::size_t>(nodes[l])];
-    reports.push_back(bounds::measure_layer(network.layers[l], shapes[l], static_cast<network::Index>(l), std::span(&configuration, 1)));
-    rows.push_back({.name = node.name, .op = std::string(operator_name(node.op)), .shape = tensor::to_string(node.shape),
-                    .fan_in = shapes[l].columns, .parameters = shapes[l].rows * (shapes[l].columns + 1),
+    reports.push_back(bounds::measure_layer(network.layers[l], shapes[l], static_cast<network::Index>(l),
+                                            std::span(&configuration, 1)));
+    rows.push_back({.name = node.name,
+                    .op = std::string(operator_name(node.op)),
+                    .shape = tensor::to_string(node.shape),
+                    .fan_in = shapes[l].columns,
+                    .parameters = shapes[l].rows * (shapes[l].columns + 1),
                     .norm = reports.back().norms.weight_norm});
   }
   const std::vector<double> shares = bounds::layer_shares(network.graph, reports, 0);
@@ -53,23 +58,28 @@ void print_json(const std::vector<LayerRow>& rows, const network::Network& netwo
   for (const auto& row : rows) {
     JsonObject item;
     item.text("name", row.name).text("op", row.op).text("shape", row.shape).integer("fan_in", row.fan_in);
-    items.push_back(item.number("norm", row.norm).integer("parameters", row.parameters).number("share", row.share).str());
+    items.push_back(
+        item.number("norm", row.norm).integer("parameters", row.parameters).number("share", row.share).str());
   }
-  fmt::print("{}\n", JsonObject().raw("layers", json_list(items)).integer("parameters", parameter_count(network)).str());
+  fmt::print("{}\n",
+             JsonObject().raw("layers", json_list(items)).integer("parameters", parameter_count(network)).str());
 }
 
-void print_text(const std::vector<LayerRow>& rows, const network::Network& network, const quantize::Configuration& configuration) {
+void print_text(const std::vector<LayerRow>& rows, const network::Network& network,
+                const quantize::Configuration& configuration) {
   TextTable table({"layer", "name", "op", "output", "fan-in", "parameters", "norm", "share"});
   for (std::size_t l = 0; l < rows.size(); ++l) {
     const auto& row = rows[l];
-    table.add({std::to_string(l), row.name, row.op, row.shape, std::to_string(row.fan_in), std::to_string(row.parameters),
-               short_number(row.norm), fmt::format("{:.1f} %", 100.0 * row.share)});
+    table.add({std::to_string(l), row.name, row.op, row.shape, std::to_string(row.fan_in),
+               std::to_string(row.parameters), short_number(row.norm), fmt::format("{:.1f} %", 100.0 * row.share)});
   }
-  fmt::print("{}: input {}, output {}, {} weight layers, {} parameters\n", network.name, tensor::to_string(network.graph.input_shape()),
-             tensor::to_string(network.graph.output_shape()), rows.size(), parameter_count(network));
+  fmt::print("{}: input {}, output {}, {} weight layers, {} parameters\n", network.name,
+             tensor::to_string(network.graph.input_shape()), tensor::to_string(network.graph.output_shape()),
+             rows.size(), parameter_count(network));
   for (const auto& note : network.notes) fmt::print("note: {}\n", note);
-  fmt::print("\n{}\nnorm: largest absolute row sum (operator norm inf->inf); share: of the layerwise bound (Houache) at {}\n",
-             table.str(), label(configuration));
+  fmt::print(
+      "\n{}\nnorm: largest absolute row sum (operator norm inf->inf); share: of the layerwise bound (Houache) at {}\n",
+      table.str(), label(configuration));
 }
 
 int run_inspect(const Call& call) {

@@ -1,12 +1,12 @@
 /// JSON out: an object or list built key by key. Numbers that JSON has no word for (NaN, infinities) become null.
 #pragma once
 
-#include <fmt/format.h>
-
 #include <cmath>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <fmt/format.h>
 
 namespace quantbound::apps {
 
@@ -42,6 +42,8 @@ class JsonObject {
   std::string body_;
 };
 
-inline std::string json_list(const std::vector<std::string>& items) { return fmt::format("[{}]", fmt::join(items, ", ")); }
+inline std::string json_list(const std::vector<std::string>& items) {
+  return fmt::format("[{}]", fmt::join(items, ", "));
+}
 
 }  // namespace quantbound::apps

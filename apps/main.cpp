@@ -1,7 +1,4 @@
 // quantbound: how far a quantized network can stray from the original. One verb per stage; see `quantbound --help`.
-#include <fmt/format.h>
-#include <google/protobuf/stubs/common.h>
-
 #include <algorithm>
 #include <array>
 #include <exception>
@@ -11,10 +8,14 @@
 #include <string>
 #include <vector>
 
+#include <fmt/format.h>
+#include <google/protobuf/stubs/common.h>
+
 #include "quantbound/core/error.hpp"
 #include "quantbound/core/version.hpp"
 #include "quantbound/parallel/launcher_rank.hpp"
 #include "quantbound/parallel/session.hpp"
+
 #include "verb.hpp"
 
 namespace quantbound::apps {
@@ -24,7 +25,8 @@ const std::array<const Verb*, 5> verbs{&sweep_verb, &plan_verb, &inspect_verb, &
 
 void print_overview(std::ostream& out) {
   out << "usage: quantbound VERB [arguments] [options]\n\n"
-         "How far can a quantized network stray from the original? Bounds from theory, deviations from measurement.\n\n";
+         "How far can a quantized network stray from the original? Bounds from theory, deviations from "
+         "measurement.\n\n";
   for (const Verb* verb : verbs) out << fmt::format("  {:<8} {:<8} {}\n", verb->name, verb->arguments, verb->summary);
   out << "\nquantbound VERB --help says more. Exit codes: 0 done, 1 failed, 2 usage, study or input error,\n"
          "3 done but some tasks failed, 75 stopped early (run again with --resume).\n";
@@ -32,8 +34,8 @@ void print_overview(std::ostream& out) {
 
 void print_version(std::ostream& out) {
   const core::Version v = core::version();
-  out << fmt::format("quantbound {} ({})\n  compiler {}, {}, {}\n  HDF5 {}, {}\n", v.version, v.commit, v.compiler, v.build_type,
-                     v.instruction_set.empty() ? "default instruction set" : v.instruction_set, v.hdf5,
+  out << fmt::format("quantbound {} ({})\n  compiler {}, {}, {}\n  HDF5 {}, {}\n", v.version, v.commit, v.compiler,
+                     v.build_type, v.instruction_set.empty() ? "default instruction set" : v.instruction_set, v.hdf5,
                      parallel::mpi_library());
 }
 
@@ -48,7 +50,8 @@ const Verb& find_verb(const std::string& name) {
 /// "-1.5" is a number, not an option: hands it on as a plain word.
 std::vector<options::option> negative_number(std::vector<std::string>& words) {
   const std::string& word = words.front();
-  if (word.size() < 2 || word[0] != '-' || (std::isdigit(static_cast<unsigned char>(word[1])) == 0 && word[1] != '.')) return {};
+  if (word.size() < 2 || word[0] != '-' || (std::isdigit(static_cast<unsigned char>(word[1])) == 0 && word[1] != '.'))
+    return {};
   options::option number;
   number.value.push_back(word);
   number.original_tokens.push_back(word);
@@ -78,7 +81,8 @@ options::variables_map parse(const Verb& verb, std::span<char*> words) {
 }
 
 void print_verb_help(std::ostream& out, const Verb& verb) {
-  out << fmt::format("usage: quantbound {} {} [options]\n\n{}.\n", verb.name, verb.arguments, verb.summary) << verb.options();
+  out << fmt::format("usage: quantbound {} {} [options]\n\n{}.\n", verb.name, verb.arguments, verb.summary)
+      << verb.options();
 }
 
 int dispatch(int argc, char** argv) {

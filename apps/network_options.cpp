@@ -1,10 +1,10 @@
 #include "network_options.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
+
+#include <fmt/format.h>
 
 #include "quantbound/core/error.hpp"
 #include "quantbound/network/readers.hpp"
@@ -103,7 +103,8 @@ quantize::Configuration read_configuration(const options::variables_map& values)
   quantize::Configuration configuration;
   configuration.bits = values["bits"].as<int>();
   if (configuration.bits < 2 || configuration.bits > 16) throw InputError("--bits must be from 2 to 16", here);
-  configuration.quantizer = choice(values, "quantizer", quantize::parse_quantizer, "floor, round, truncate, stochastic");
+  configuration.quantizer =
+      choice(values, "quantizer", quantize::parse_quantizer, "floor, round, truncate, stochastic");
   configuration.granularity = choice(values, "granularity", quantize::parse_granularity, "tensor, channel");
   configuration.grid = choice(values, "grid", quantize::parse_grid, "symmetric, affine");
   configuration.seed = values["seed"].as<std::uint64_t>();

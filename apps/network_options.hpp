@@ -6,6 +6,7 @@
 
 #include "quantbound/network/network.hpp"
 #include "quantbound/quantize/configuration.hpp"
+
 #include "verb.hpp"
 
 namespace quantbound::apps {
@@ -18,8 +19,8 @@ void add_domain_options(options::options_description& all);
 network::Network read_network_argument(const options::variables_map& values);
 /// --bits --quantizer --granularity --step --grid --seed.
 quantize::Configuration read_configuration(const options::variables_map& values);
-/// --box, --vnnlib, --around with --radius and --clip, or the box that the file brings. Throws core::InputError where there
-/// is none, or more than one.
+/// --box, --vnnlib, --around with --radius and --clip, or the box that the file brings. Throws core::InputError where
+/// there is none, or more than one.
 network::Box read_domain(const options::variables_map& values, const network::Network& network);
 
 }  // namespace quantbound::apps

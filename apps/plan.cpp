@@ -1,11 +1,12 @@
 // quantbound plan: what a study would compute, how long and how much memory it would take. Computes nothing.
-#include <fmt/format.h>
+#include "quantbound/sweep/plan.hpp"
 
 #include <algorithm>
 #include <map>
 
+#include <fmt/format.h>
+
 #include "json.hpp"
-#include "quantbound/sweep/plan.hpp"
 #include "text_table.hpp"
 #include "verb.hpp"
 
@@ -15,13 +16,15 @@ namespace {
 options::options_description plan_options() {
   options::options_description all("\nOptions");
   auto add = all.add_options();
-  add("set", options::value<std::vector<std::string>>()->composing(), "change one key of the study, e.g. --set quantization.bits=[4,8]");
+  add("set", options::value<std::vector<std::string>>()->composing(),
+      "change one key of the study, e.g. --set quantization.bits=[4,8]");
   add("json", options::bool_switch(), "one JSON object on stdout");
   add("help,h", "this text");
   return all;
 }
 
-/// Bytes a rank needs for its largest network: double weights of f and of one f_q, and the stored layer outputs of a block.
+/// Bytes a rank needs for its largest network: double weights of f and of one f_q, and the stored layer outputs of a
+/// block.
 double rank_bytes(const sweep::Plan& plan) {
   double largest = 0.0;
   for (const auto& network : plan.networks) {
@@ -72,18 +75,21 @@ void print_text(const sweep::Plan& plan, const Totals& sum) {
   }
   fmt::print("study {} ({})\n\n{}", plan.study.name, plan.hash, table.str());
   if (plan.networks.size() > shown) fmt::print("... and {} more\n", plan.networks.size() - shown);
-  fmt::print("\n{} networks x {} configurations = {} pairs, in {} tasks\n", plan.networks.size(), plan.configurations.size(),
-             plan.networks.size() * plan.configurations.size(), plan.tasks.size());
+  fmt::print("\n{} networks x {} configurations = {} pairs, in {} tasks\n", plan.networks.size(),
+             plan.configurations.size(), plan.networks.size() * plan.configurations.size(), plan.tasks.size());
   for (const auto& entry : plan.samples) fmt::print("samples {}: {}\n", entry.name, entry.count);
-  for (const auto& [stage, seconds] : sum.seconds) fmt::print("{:<14} {:>9.1f} core seconds, estimated\n", stage, seconds);
-  fmt::print("{:<14} {:>9.1f} core seconds, estimated; the longest task takes {:.1f}\n", "in all", sum.all, sum.longest_task);
+  for (const auto& [stage, seconds] : sum.seconds)
+    fmt::print("{:<14} {:>9.1f} core seconds, estimated\n", stage, seconds);
+  fmt::print("{:<14} {:>9.1f} core seconds, estimated; the longest task takes {:.1f}\n", "in all", sum.all,
+             sum.longest_task);
   fmt::print("memory per rank about {:.0f} MB\n", rank_bytes(plan) / 1e6);
 }
 
 int run_plan(const Call& call) {
   std::vector<sweep::Override> overrides;
   if (call.values.count("set") != 0) {
-    for (const auto& text : call.values["set"].as<std::vector<std::string>>()) overrides.push_back(sweep::parse_override(text));
+    for (const auto& text : call.values["set"].as<std::vector<std::string>>())
+      overrides.push_back(sweep::parse_override(text));
   }
   const sweep::Plan plan = sweep::make_plan(sweep::read_study(call.values["input"].as<std::string>(), overrides));
   const Totals sum = totals(plan);

@@ -1,15 +1,16 @@
 // quantbound show: the summary of a result file for people, or the same table as JSON.
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <optional>
 #include <set>
 
-#include "json.hpp"
+#include <fmt/format.h>
+
 #include "quantbound/core/error.hpp"
 #include "quantbound/store/result_file.hpp"
+
+#include "json.hpp"
 #include "text_table.hpp"
 #include "verb.hpp"
 
@@ -41,12 +42,14 @@ class Result {
   const std::vector<double>& values(const char* name) const {
     const auto* variable = data_.root.find_variable(name);
     const auto* numbers = variable == nullptr ? nullptr : std::get_if<std::vector<double>>(&variable->data);
-    if (numbers == nullptr) throw InputError(fmt::format("no variable `{}` in the file; it is no result of quantbound", name), path_);
+    if (numbers == nullptr)
+      throw InputError(fmt::format("no variable `{}` in the file; it is no result of quantbound", name), path_);
     return *numbers;
   }
   std::vector<std::int64_t> whole(const char* name) const {
     const auto* variable = data_.root.find_variable(name);
-    if (variable == nullptr) throw InputError(fmt::format("no variable `{}` in the file; it is no result of quantbound", name), path_);
+    if (variable == nullptr)
+      throw InputError(fmt::format("no variable `{}` in the file; it is no result of quantbound", name), path_);
     const auto* numbers = std::get_if<std::vector<std::int64_t>>(&variable->data);
     if (numbers == nullptr) throw InputError(fmt::format("variable `{}` has another type than expected", name), path_);
     return *numbers;
@@ -58,7 +61,8 @@ class Result {
   const std::vector<T>& labels(const char* name) const {
     const auto* axis = data_.root.find_axis(name);
     const auto* found = axis == nullptr ? nullptr : std::get_if<std::vector<T>>(&axis->labels);
-    if (found == nullptr) throw InputError(fmt::format("no axis `{}` in the file; it is no result of quantbound", name), path_);
+    if (found == nullptr)
+      throw InputError(fmt::format("no axis `{}` in the file; it is no result of quantbound", name), path_);
     return *found;
   }
 
@@ -109,7 +113,8 @@ void fill_bounds(Row& row, const Result& result, std::size_t pair) {
 }
 
 std::vector<Row> read_rows(const Result& result) {
-  const auto &networks = result.texts("network"), &quantizers = result.texts("quantizer"), &granularities = result.texts("granularity");
+  const auto &networks = result.texts("network"), &quantizers = result.texts("quantizer"),
+             &granularities = result.texts("granularity");
   const auto &bits = result.integers("bits"), &seeds = result.integers("seed");
   const std::size_t samples = result.root().find_axis("samples") == nullptr ? 0 : result.texts("samples").size();
   const auto depths = result.whole("network_depth");
@@ -120,7 +125,12 @@ std::vector<Row> read_rows(const Result& result) {
         for (const auto b : bits) {
           for (const auto seed : seeds) {
             const std::size_t pair = rows.size();
-            Row row{.network = networks[n], .quantizer = quantizer, .granularity = granularity, .bits = b, .seed = seed, .depth = depths[n]};
+            Row row{.network = networks[n],
+                    .quantizer = quantizer,
+                    .granularity = granularity,
+                    .bits = b,
+                    .seed = seed,
+                    .depth = depths[n]};
             row.r_max = result.values("r_max")[pair];
             row.r_mean = result.values("r_mean")[pair];
             row.r_conv = result.values("r_conv")[pair];
@@ -161,21 +171,24 @@ std::set<std::int64_t> few_bits(const std::vector<Row>& rows) {
 
 void print_text(const Result& result, const std::vector<Row>& rows, const std::string& path) {
   const auto shown_bits = few_bits(rows);
-  TextTable table({"network", "L", "quantizer", "granularity", "bits", "r_max", "r_mean", "r_conv", "gonon", "houache_mean",
-                   "tightest", "theory", "observed", "accuracy"});
+  TextTable table({"network", "L", "quantizer", "granularity", "bits", "r_max", "r_mean", "r_conv", "gonon",
+                   "houache_mean", "tightest", "theory", "observed", "accuracy"});
   std::size_t hidden = 0;
   for (const auto& row : rows) {
     if (!shown_bits.contains(row.bits)) {
       ++hidden;
       continue;
     }
-    table.add({row.network, std::to_string(row.depth), row.quantizer, row.granularity, std::to_string(row.bits), short_number(row.r_max),
-               short_number(row.r_mean), short_number(row.r_conv), power_of_ten(row.gonon), power_of_ten(row.houache),
-               power_of_ten(row.tightest), row.tightest_theory.empty() ? "-" : row.tightest_theory, short_number(row.observed_max),
+    table.add({row.network, std::to_string(row.depth), row.quantizer, row.granularity, std::to_string(row.bits),
+               short_number(row.r_max), short_number(row.r_mean), short_number(row.r_conv), power_of_ten(row.gonon),
+               power_of_ten(row.houache), power_of_ten(row.tightest),
+               row.tightest_theory.empty() ? "-" : row.tightest_theory, short_number(row.observed_max),
                short_number(row.accuracy)});
   }
-  fmt::print("{}: {}\n\n{}", path, sweep::text_attribute(result.root().attributes, "title").value_or("a result file"), table.str());
-  if (hidden > 0) fmt::print("\n{} more rows with other bits; choose with --bits, --network, --quantizer, --granularity\n", hidden);
+  fmt::print("{}: {}\n\n{}", path, sweep::text_attribute(result.root().attributes, "title").value_or("a result file"),
+             table.str());
+  if (hidden > 0)
+    fmt::print("\n{} more rows with other bits; choose with --bits, --network, --quantizer, --granularity\n", hidden);
   fmt::print("\nBounds hold over the domain for every input (10^x); observed is the largest deviation measured.\n");
 }
 
@@ -186,8 +199,12 @@ void print_json(const std::vector<Row>& rows) {
     item.text("network", row.network).integer("depth", row.depth).text("quantizer", row.quantizer);
     item.text("granularity", row.granularity).integer("bits", row.bits).integer("seed", row.seed);
     item.number("r_max", row.r_max).number("r_mean", row.r_mean).number("r_conv", row.r_conv);
-    item.number("log10_gonon", row.gonon).number("log10_houache_mean", row.houache).number("log10_tightest", row.tightest);
-    item.text("tightest_theory", row.tightest_theory).number("observed_max", row.observed_max).number("accuracy", row.accuracy);
+    item.number("log10_gonon", row.gonon)
+        .number("log10_houache_mean", row.houache)
+        .number("log10_tightest", row.tightest);
+    item.text("tightest_theory", row.tightest_theory)
+        .number("observed_max", row.observed_max)
+        .number("accuracy", row.accuracy);
     items.push_back(item.str());
   }
   fmt::print("{}\n", JsonObject().raw("rows", json_list(items)).str());

@@ -1,10 +1,5 @@
 // quantbound sweep: the whole study, under mpirun or alone. Rank 0 reads, checks and tells; every rank computes; the
 // journal of each rank makes stopping harmless; rank 0 folds the journals into the result file.
-#include <fmt/chrono.h>
-#include <fmt/format.h>
-#include <omp.h>
-#include <unistd.h>
-
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
@@ -15,7 +10,11 @@
 #include <string>
 #include <vector>
 
-#include "progress.hpp"
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <omp.h>
+#include <unistd.h>
+
 #include "quantbound/core/error.hpp"
 #include "quantbound/core/version.hpp"
 #include "quantbound/parallel/affinity.hpp"
@@ -27,6 +26,8 @@
 #include "quantbound/store/result_file.hpp"
 #include "quantbound/sweep/assemble.hpp"
 #include "quantbound/sweep/task.hpp"
+
+#include "progress.hpp"
 #include "verb.hpp"
 
 namespace quantbound::apps {
@@ -41,9 +42,11 @@ options::options_description sweep_options() {
   add("output,o", options::value<std::string>(), "result file (default: NAME.h5, NAME from the study)");
   add("resume", options::bool_switch(), "continue an interrupted sweep of the same study");
   add("max-time", options::value<double>(), "stop after this many minutes, with exit code 75 and all progress kept");
-  add("threads", options::value<int>(), "OpenMP threads of each rank (default: OMP_NUM_THREADS, else what its processors allow)");
+  add("threads", options::value<int>(),
+      "OpenMP threads of each rank (default: OMP_NUM_THREADS, else what its processors allow)");
   add("schedule", options::value<std::string>(), "static or dynamic (default: static up to 4 ranks)");
-  add("set", options::value<std::vector<std::string>>()->composing(), "change one key of the study, e.g. --set quantization.bits=[4,8]");
+  add("set", options::value<std::vector<std::string>>()->composing(),
+      "change one key of the study, e.g. --set quantization.bits=[4,8]");
   add("help,h", "this text");
   return all;
 }
@@ -74,7 +77,8 @@ Settings read_settings(const Call& call) {
   settings.threads = given<int>(call.values, "threads");
   settings.resume = call.values["resume"].as<bool>();
   if (settings.schedule && *settings.schedule != "static" && *settings.schedule != "dynamic") {
-    throw core::InputError(fmt::format("--schedule is static or dynamic, not '{}'", *settings.schedule), "command line");
+    throw core::InputError(fmt::format("--schedule is static or dynamic, not '{}'", *settings.schedule),
+                           "command line");
   }
   if (settings.threads && (*settings.threads < 1 || *settings.threads > 4096)) {
     throw core::InputError("--threads must be from 1 to 4096", "command line");
@@ -86,7 +90,8 @@ Settings read_settings(const Call& call) {
   return settings;
 }
 
-/// What rank 0 found out before anything was computed, or why it refused. Refusals are told once and end all ranks alike.
+/// What rank 0 found out before anything was computed, or why it refused. Refusals are told once and end all ranks
+/// alike.
 struct Verdict {
   int code = done;
   std::string message;
@@ -111,8 +116,10 @@ Verdict on_root(parallel::Session& session, const std::function<void()>& action)
 /// The output can be created, and --resume and what is there agree. Returns true when the result is complete already.
 bool check_output(const fs::path& output, const sweep::Plan& plan, bool resume) {
   const fs::path folder = output.has_parent_path() ? output.parent_path() : fs::path(".");
-  if (!fs::is_directory(folder)) throw core::InputError("the folder of the output does not exist; create it", folder.string());
-  if (fs::is_directory(output)) throw core::InputError("the output is a folder; name a file with --output", output.string());
+  if (!fs::is_directory(folder))
+    throw core::InputError("the folder of the output does not exist; create it", folder.string());
+  if (fs::is_directory(output))
+    throw core::InputError("the output is a folder; name a file with --output", output.string());
   if (access(folder.c_str(), W_OK | X_OK) != 0 || (fs::exists(output) && access(output.c_str(), W_OK) != 0)) {
     throw core::InputError("the output cannot be written; choose another place with --output", output.string());
   }
@@ -120,14 +127,16 @@ bool check_output(const fs::path& output, const sweep::Plan& plan, bool resume) 
   if (resume && fs::exists(output)) {
     const auto attributes = store::read_result_attributes(output);
     if (sweep::text_attribute(attributes, "study_hash") != plan.hash) {
-      throw core::InputError("--resume, but the output belongs to another study or to changed input files; choose another --output",
-                             output.string());
+      throw core::InputError(
+          "--resume, but the output belongs to another study or to changed input files; choose another --output",
+          output.string());
     }
     return !fs::exists(journal);
   }
   if (!resume && fs::exists(journal)) {
-    throw core::InputError("an interrupted sweep left its journal here; continue it with --resume, or remove the folder",
-                           journal.string());
+    throw core::InputError(
+        "an interrupted sweep left its journal here; continue it with --resume, or remove the folder",
+        journal.string());
   }
   return false;
 }
@@ -153,7 +162,8 @@ std::vector<parallel::Binding> report_binding(parallel::Session& session, int th
   auto bindings = parallel::gather_bindings(session, threads);
   if (session.is_root()) {
     fmt::print(stderr, "quantbound: {}\n", parallel::describe(bindings));
-    for (const auto& warning : parallel::binding_warnings(bindings)) fmt::print(stderr, "quantbound: warning: {}\n", warning);
+    for (const auto& warning : parallel::binding_warnings(bindings))
+      fmt::print(stderr, "quantbound: warning: {}\n", warning);
   }
   return bindings;
 }
@@ -200,7 +210,8 @@ void add_provenance(sweep::Dataset& dataset, const Settings& settings, const Run
 }
 
 /// Journals to result file, on rank 0. Returns how many units failed.
-std::size_t write_results(const fs::path& output, const sweep::Plan& plan, const Settings& settings, const RunFacts& facts) {
+std::size_t write_results(const fs::path& output, const sweep::Plan& plan, const Settings& settings,
+                          const RunFacts& facts) {
   const fs::path journal = store::journal_directory(output);
   const store::JournalReader records(journal, plan.hash);
   sweep::Assembler assembler(plan);
@@ -219,7 +230,8 @@ int tell_end(const fs::path& output, std::size_t failures) {
     fmt::print("{} is complete; see it with: quantbound show {}\n", output.string(), output.string());
     return done;
   }
-  fmt::print("{} is written, but {} piece(s) of work failed; group /failures says which and why\n", output.string(), failures);
+  fmt::print("{} is written, but {} piece(s) of work failed; group /failures says which and why\n", output.string(),
+             failures);
   return some_failed;
 }
 
@@ -246,8 +258,8 @@ parallel::Outcome compute(parallel::Session& session, const sweep::Plan& plan, c
 int run_sweep(const Call& call) {
   const Settings settings = read_settings(call);
   parallel::Session session(call.argc, call.argv);
-  parallel::StopToken stop(settings.max_minutes ? std::optional(std::chrono::duration<double>(60.0 * *settings.max_minutes))
-                                                : std::nullopt);
+  parallel::StopToken stop(
+      settings.max_minutes ? std::optional(std::chrono::duration<double>(60.0 * *settings.max_minutes)) : std::nullopt);
   const auto read_plan = [&] { return sweep::make_plan(sweep::read_study(settings.study, settings.overrides)); };
   RunFacts facts{.start = Clock::now()};
   std::optional<sweep::Plan> plan;
@@ -286,7 +298,8 @@ int run_sweep(const Call& call) {
     return stopped_early;
   }
   int code = done;
-  const Verdict written = on_root(session, [&] { code = tell_end(output, write_results(output, *plan, settings, facts)); });
+  const Verdict written =
+      on_root(session, [&] { code = tell_end(output, write_results(output, *plan, settings, facts)); });
   return written.code != done ? written.code : parallel::max_over_ranks(session, code);
 }
 

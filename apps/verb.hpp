@@ -1,8 +1,9 @@
 /// A verb of the command line: its name, one line about it, its options, and what it does. main.cpp keeps the table.
 #pragma once
 
-#include <boost/program_options.hpp>
 #include <string_view>
+
+#include <boost/program_options.hpp>
 
 namespace quantbound::apps {
 

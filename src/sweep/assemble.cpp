@@ -1,11 +1,12 @@
 #include "quantbound/sweep/assemble.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <numeric>
+
+#include <fmt/format.h>
 
 #include "quantbound/core/assert.hpp"
 #include "quantbound/sweep/dataset_schema.hpp"
@@ -65,7 +66,7 @@ std::string step_text(const Study& study) {
 /// One network while its records come in.
 struct Assembler::NetworkState {
   Index network = 0;
-  bool failed = false;                     ///< a unit that every configuration needs failed
+  bool failed = false;  ///< a unit that every configuration needs failed
   std::vector<bool> configuration_failed;
   std::vector<bounds::LayerReport> layers;
   std::vector<std::vector<bounds::TheoryBound>> vector_bounds;
@@ -80,12 +81,10 @@ Assembler::Assembler(const Plan& plan) : plan_(&plan) {
     first_layer_.push_back(layers);
     layers += network.layers.size();
   }
-  const std::map<std::string_view, std::size_t> extent{{"network", plan.networks.size()},
-                                                       {"layer", layers},
-                                                       {"C", configuration_count()},
-                                                       {"theory", plan.study.theories.size()},
-                                                       {"samples", plan.samples.size()},
-                                                       {"quantile", plan.study.quantiles.size()}};
+  const std::map<std::string_view, std::size_t> extent{
+      {"network", plan.networks.size()}, {"layer", layers},
+      {"C", configuration_count()},      {"theory", plan.study.theories.size()},
+      {"samples", plan.samples.size()},  {"quantile", plan.study.quantiles.size()}};
   for (const auto& spec : variable_specs()) {
     std::size_t size = 1;
     std::string dimensions(spec.dimensions);
@@ -129,7 +128,8 @@ void Assembler::add_unit(std::size_t task, const Unit& unit, UnitResult result) 
   if (const auto* failure = std::get_if<Failure>(&result.result)) {
     failures_.push_back({.task = task, .network = state.network, .stage = unit.stage, .message = failure->message});
     if (unit.stage == Stage::vector_bounds) {
-      for (Index c = unit.first; c < unit.first + unit.count; ++c) state.configuration_failed[static_cast<std::size_t>(c)] = true;
+      for (Index c = unit.first; c < unit.first + unit.count; ++c)
+        state.configuration_failed[static_cast<std::size_t>(c)] = true;
     } else {
       state.failed = true;
     }
@@ -138,7 +138,8 @@ void Assembler::add_unit(std::size_t task, const Unit& unit, UnitResult result) 
   } else if (auto* vectors = std::get_if<VectorResult>(&result.result)) {
     std::ranges::move(vectors->configurations, state.vector_bounds.begin() + unit.first);
   } else {
-    accumulate(state.samples[static_cast<std::size_t>(unit.samples)], std::get<ObserveResult>(result.result), configuration_count());
+    accumulate(state.samples[static_cast<std::size_t>(unit.samples)], std::get<ObserveResult>(result.result),
+               configuration_count());
   }
 }
 
@@ -189,8 +190,12 @@ void Assembler::write_bounds(const NetworkState& state) {
       const auto at = std::ranges::find(found.bounds, name, &bounds::TheoryBound::theory);
       return at == found.bounds.end() ? nullptr : &*at;
     };
-    const auto log10_of = [](const bounds::TheoryBound* b) { return b != nullptr && b->applicable ? b->bound.log10() : nan; };
-    const auto formula_of = [](const bounds::TheoryBound* b) { return b != nullptr && b->formula ? b->formula->log10 : nan; };
+    const auto log10_of = [](const bounds::TheoryBound* b) {
+      return b != nullptr && b->applicable ? b->bound.log10() : nan;
+    };
+    const auto formula_of = [](const bounds::TheoryBound* b) {
+      return b != nullptr && b->formula ? b->formula->log10 : nan;
+    };
     const auto* gonon = by_name("gonon");
     for (std::size_t t = 0; t < theories.size(); ++t) {
       const auto* bound = by_name(theories[t]);
@@ -214,7 +219,8 @@ void Assembler::write_observations(NetworkState& state) {
     const bool labelled = plan_->samples[s].set && plan_->samples[s].set->has_labels();
     const auto all = static_cast<double>(totals.all);
     values("samples_in_domain")[network * sets + s] = static_cast<double>(totals.inside);
-    if (labelled) values("accuracy_reference")[network * sets + s] = static_cast<double>(totals.correct_reference) / all;
+    if (labelled)
+      values("accuracy_reference")[network * sets + s] = static_cast<double>(totals.correct_reference) / all;
     for (std::size_t c = 0; c < configurations; ++c) {
       const std::size_t at = (network * configurations + c) * sets + s;
       values("agreement")[at] = static_cast<double>(totals.agree[c]) / all;
@@ -263,34 +269,63 @@ Attributes described(std::string_view long_name) {
 }
 
 void add_coordinate(Group& root, std::string name, std::string axis, Data data, std::string_view long_name) {
-  root.add_variable({.name = std::move(name), .dimensions = {std::move(axis)}, .data = std::move(data),
-                     .attributes = described(long_name), .fill = {}, .role = Role::coordinate});
+  root.add_variable({.name = std::move(name),
+                     .dimensions = {std::move(axis)},
+                     .data = std::move(data),
+                     .attributes = described(long_name),
+                     .fill = {},
+                     .role = Role::coordinate});
 }
 
 void add_axes(Group& root, const Plan& plan, std::size_t layers) {
   const Study& study = plan.study;
-  root.add_axis({.name = "network", .labels = collect(plan.networks, [](const auto& n) { return n.study.label; }), .attributes = described("network")});
+  root.add_axis({.name = "network",
+                 .labels = collect(plan.networks, [](const auto& n) { return n.study.label; }),
+                 .attributes = described("network")});
   root.add_axis({.name = "quantizer", .labels = names(study.quantizers), .attributes = described("rounding rule")});
-  root.add_axis({.name = "granularity", .labels = names(study.granularities), .attributes = described("one step per tensor or per output channel")});
-  root.add_axis({.name = "bits", .labels = collect(study.bits, [](int b) { return std::int64_t{b}; }), .attributes = described("bits of a weight")});
-  root.add_axis({.name = "seed", .labels = collect(study.seeds, [](std::uint64_t s) { return static_cast<std::int64_t>(s); }), .attributes = described("seed of stochastic rounding")});
-  root.add_axis({.name = "layer", .labels = counting(layers), .attributes = described("weight layers of all networks, one after the other")});
+  root.add_axis({.name = "granularity",
+                 .labels = names(study.granularities),
+                 .attributes = described("one step per tensor or per output channel")});
+  root.add_axis({.name = "bits",
+                 .labels = collect(study.bits, [](int b) { return std::int64_t{b}; }),
+                 .attributes = described("bits of a weight")});
+  root.add_axis({.name = "seed",
+                 .labels = collect(study.seeds, [](std::uint64_t s) { return static_cast<std::int64_t>(s); }),
+                 .attributes = described("seed of stochastic rounding")});
+  root.add_axis({.name = "layer",
+                 .labels = counting(layers),
+                 .attributes = described("weight layers of all networks, one after the other")});
   root.add_axis({.name = "theory", .labels = study.theories, .attributes = described("closed-form bound")});
-  root.add_axis({.name = "samples", .labels = collect(plan.samples, [](const auto& s) { return s.name; }), .attributes = described("sample set")});
+  root.add_axis({.name = "samples",
+                 .labels = collect(plan.samples, [](const auto& s) { return s.name; }),
+                 .attributes = described("sample set")});
   root.add_axis({.name = "quantile", .labels = study.quantiles, .attributes = described("fraction of samples")});
 }
 
 void add_network_coordinates(Group& root, const Plan& plan) {
   const auto& networks = plan.networks;
   const auto point = [](const PlannedNetwork& n) { return std::get_if<network::FamilyPoint>(&n.study.origin); };
-  const auto whole = [&](const auto& projection) { return collect(networks, [&](const auto& n) { return static_cast<std::int64_t>(projection(n)); }); };
-  add_coordinate(root, "network_source", "network", collect(networks, [](const auto& n) { return n.study.source; }), "file or family");
-  add_coordinate(root, "network_depth", "network", whole([](const auto& n) { return n.layers.size(); }), "number of weight layers L");
-  add_coordinate(root, "network_width", "network", whole([](const auto& n) { return network::width(n.graph); }), "largest number of elements that a weight layer reads or writes");
-  add_coordinate(root, "network_family", "network", collect(networks, [&](const auto& n) { return point(n) ? std::string(to_string(point(n)->family)) : std::string("file"); }), "family of a synthetic network");
-  add_coordinate(root, "network_parameters", "network", whole([](const auto& n) { return n.parameters; }), "weights and biases");
-  add_coordinate(root, "network_draw", "network", whole([&](const auto& n) { return point(n) ? point(n)->draw : Index{0}; }), "number of the draw of a synthetic network");
-  add_coordinate(root, "network_sha256", "network", collect(networks, [](const auto& n) { return n.sha256; }), "SHA-256 of the file, or of the description of a synthetic network");
+  const auto whole = [&](const auto& projection) {
+    return collect(networks, [&](const auto& n) { return static_cast<std::int64_t>(projection(n)); });
+  };
+  add_coordinate(root, "network_source", "network", collect(networks, [](const auto& n) { return n.study.source; }),
+                 "file or family");
+  add_coordinate(root, "network_depth", "network", whole([](const auto& n) { return n.layers.size(); }),
+                 "number of weight layers L");
+  add_coordinate(root, "network_width", "network", whole([](const auto& n) { return network::width(n.graph); }),
+                 "largest number of elements that a weight layer reads or writes");
+  add_coordinate(
+      root, "network_family", "network",
+      collect(networks,
+              [&](const auto& n) { return point(n) ? std::string(to_string(point(n)->family)) : std::string("file"); }),
+      "family of a synthetic network");
+  add_coordinate(root, "network_parameters", "network", whole([](const auto& n) { return n.parameters; }),
+                 "weights and biases");
+  add_coordinate(root, "network_draw", "network",
+                 whole([&](const auto& n) { return point(n) ? point(n)->draw : Index{0}; }),
+                 "number of the draw of a synthetic network");
+  add_coordinate(root, "network_sha256", "network", collect(networks, [](const auto& n) { return n.sha256; }),
+                 "SHA-256 of the file, or of the description of a synthetic network");
 }
 
 void add_layer_coordinates(Group& root, const Plan& plan) {
@@ -318,7 +353,8 @@ void add_layer_coordinates(Group& root, const Plan& plan) {
 }
 
 Variable to_variable(const VariableSpec& spec, std::vector<double> values) {
-  Variable variable{.name = std::string(spec.name), .dimensions = dimensions_of(spec), .data = {}, .attributes = {}, .fill = {}};
+  Variable variable{
+      .name = std::string(spec.name), .dimensions = dimensions_of(spec), .data = {}, .attributes = {}, .fill = {}};
   auto& attributes = variable.attributes;
   set_attribute(attributes, "long_name", std::string(spec.long_name));
   set_attribute(attributes, "units", std::string(spec.units));
@@ -347,12 +383,15 @@ Variable to_variable(const VariableSpec& spec, std::vector<double> values) {
 
 void add_failures(Dataset& dataset, const Plan& plan, const std::vector<FailedUnit>& failures) {
   auto& group = dataset.group("failures");
-  group.add_axis({.name = "failure", .labels = counting(failures.size()), .attributes = described("piece of work that failed")});
+  group.add_axis(
+      {.name = "failure", .labels = counting(failures.size()), .attributes = described("piece of work that failed")});
   const auto add = [&](const char* name, Data data) {
-    group.add_variable({.name = name, .dimensions = {"failure"}, .data = std::move(data), .attributes = {}, .fill = {}});
+    group.add_variable(
+        {.name = name, .dimensions = {"failure"}, .data = std::move(data), .attributes = {}, .fill = {}});
   };
   add("failure_task", collect(failures, [](const auto& f) { return static_cast<std::int64_t>(f.task); }));
-  add("failure_network", collect(failures, [&](const auto& f) { return plan.networks[static_cast<std::size_t>(f.network)].study.label; }));
+  add("failure_network",
+      collect(failures, [&](const auto& f) { return plan.networks[static_cast<std::size_t>(f.network)].study.label; }));
   add("failure_stage", collect(failures, [](const auto& f) { return std::string(to_string(f.stage)); }));
   add("failure_message", collect(failures, [](const auto& f) { return f.message; }));
 }
@@ -368,7 +407,8 @@ Dataset Assembler::finish() {
   root.attributes = {{"Conventions", std::string("CF-1.10")},
                      {"schema", std::string("quantbound-results")},
                      {"schema_version", std::string(schema_version)},
-                     {"title", fmt::format("quantbound study {}: {} networks x {} configurations", study.name, plan_->networks.size(), configuration_count())},
+                     {"title", fmt::format("quantbound study {}: {} networks x {} configurations", study.name,
+                                           plan_->networks.size(), configuration_count())},
                      {"source", std::string("quantbound")},
                      {"study_toml", study.toml},
                      {"study_hash", plan_->hash},
@@ -380,8 +420,11 @@ Dataset Assembler::finish() {
   add_axes(root, *plan_, values("weight_norm").size());
   add_network_coordinates(root, *plan_);
   add_layer_coordinates(root, *plan_);
-  add_coordinate(root, "theory_equation", "theory", collect(study.theories, [](const auto& name) { return std::string(bounds::theory(name).equation); }), "paper and equation");
-  for (const auto& spec : variable_specs()) root.add_variable(to_variable(spec, std::move(values(std::string(spec.name)))));
+  add_coordinate(root, "theory_equation", "theory",
+                 collect(study.theories, [](const auto& name) { return std::string(bounds::theory(name).equation); }),
+                 "paper and equation");
+  for (const auto& spec : variable_specs())
+    root.add_variable(to_variable(spec, std::move(values(std::string(spec.name)))));
   add_failures(dataset, *plan_, failures_);
   add_times(dataset);
   return dataset;
@@ -389,9 +432,13 @@ Dataset Assembler::finish() {
 
 void Assembler::add_times(Dataset& dataset) const {
   auto& group = dataset.group("provenance");
-  group.add_axis({.name = "task", .labels = counting(task_seconds_.size()), .attributes = described("task of the plan")});
-  group.add_variable({.name = "wall_time", .dimensions = {"task"}, .data = task_seconds_,
-                      .attributes = {{"long_name", std::string("seconds of the task")}, {"units", std::string("s")}}, .fill = nan});
+  group.add_axis(
+      {.name = "task", .labels = counting(task_seconds_.size()), .attributes = described("task of the plan")});
+  group.add_variable({.name = "wall_time",
+                      .dimensions = {"task"},
+                      .data = task_seconds_,
+                      .attributes = {{"long_name", std::string("seconds of the task")}, {"units", std::string("s")}},
+                      .fill = nan});
   std::vector<std::string> stages;
   std::vector<double> seconds;
   for (const auto& [stage, sum] : stage_seconds_) {
@@ -399,8 +446,12 @@ void Assembler::add_times(Dataset& dataset) const {
     seconds.push_back(sum);
   }
   group.add_axis({.name = "stage", .labels = stages, .attributes = described("stage")});
-  group.add_variable({.name = "stage_time", .dimensions = {"stage"}, .data = seconds,
-                      .attributes = {{"long_name", std::string("seconds of the stage, over all tasks")}, {"units", std::string("s")}}, .fill = nan});
+  group.add_variable(
+      {.name = "stage_time",
+       .dimensions = {"stage"},
+       .data = seconds,
+       .attributes = {{"long_name", std::string("seconds of the stage, over all tasks")}, {"units", std::string("s")}},
+       .fill = nan});
 }
 
 }  // namespace quantbound::sweep

@@ -1,11 +1,11 @@
 #include "quantbound/sweep/plan.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <fstream>
 #include <iterator>
 #include <limits>
+
+#include <fmt/format.h>
 
 #include "quantbound/bounds/theory.hpp"
 #include "quantbound/core/error.hpp"
@@ -24,13 +24,13 @@ using tensor::elements;
 
 /// Seconds of one core per elementary step: measured once, used for balance and ETA only.
 namespace seconds {
-constexpr double norm_per_weight = 1.5e-9;         ///< one configuration, one weight
-constexpr double vector_per_multiply_add = 1.0e-9; ///< one configuration: six absolute passes in double
+constexpr double norm_per_weight = 1.5e-9;          ///< one configuration, one weight
+constexpr double vector_per_multiply_add = 1.0e-9;  ///< one configuration: six absolute passes in double
 constexpr double float_per_multiply_add = 0.03e-9;
 constexpr double double_per_multiply_add = 0.2e-9;
 constexpr double quantize_per_weight = 6e-9;
-constexpr double per_layer_value = 1.5e-9;         ///< comparing stored layer outputs
-constexpr double generate_per_weight = 30e-9;      ///< synthetic weights
+constexpr double per_layer_value = 1.5e-9;     ///< comparing stored layer outputs
+constexpr double generate_per_weight = 30e-9;  ///< synthetic weights
 /// Tasks are cut near this size: small enough to balance, large enough that reading the network does not count.
 constexpr double per_task = 1.0;
 }  // namespace seconds
@@ -64,7 +64,8 @@ LayerInfo layer_info(const network::Node& node) {
 }
 
 Index multiply_adds(const network::Node& node) {
-  if (const auto* convolution = std::get_if<network::Convolution>(&node.op)) return convolution->geometry.multiply_adds();
+  if (const auto* convolution = std::get_if<network::Convolution>(&node.op))
+    return convolution->geometry.multiply_adds();
   if (const auto* dense = std::get_if<network::Dense>(&node.op)) return dense->inputs * dense->outputs;
   return 0;
 }
@@ -77,16 +78,18 @@ void describe_graph(PlannedNetwork& planned) {
     planned.multiply_adds += multiply_adds(node);
   }
   if (planned.layers.empty()) {
-    throw InputError(fmt::format("network '{}' has no weight layer to quantize", planned.study.label), planned.study.where);
+    throw InputError(fmt::format("network '{}' has no weight layer to quantize", planned.study.label),
+                     planned.study.where);
   }
 }
 
 std::vector<double> per_input(const std::vector<double>& given, Index inputs, const StudyNetwork& network) {
   if (given.size() == 1) return std::vector<double>(static_cast<std::size_t>(inputs), given.front());
   if (static_cast<Index>(given.size()) == inputs) return given;
-  throw InputError(fmt::format("the domain of network '{}' has {} numbers, its input {}; give one number or one per input",
-                               network.label, given.size(), inputs),
-                   network.where);
+  throw InputError(
+      fmt::format("the domain of network '{}' has {} numbers, its input {}; give one number or one per input",
+                  network.label, given.size(), inputs),
+      network.where);
 }
 
 Box ball(const std::vector<double>& centre, const BallDomain& domain) {
@@ -117,20 +120,25 @@ struct ResolveDomain {
 
   std::vector<Box> operator()(const FileDomain&) const {
     if (file_box) return {*file_box};
-    throw InputError(fmt::format("network '{}' has no domain; add domain = {{ low = ..., high = ... }}", planned.study.label),
-                     planned.study.where);
+    throw InputError(
+        fmt::format("network '{}' has no domain; add domain = {{ low = ..., high = ... }}", planned.study.label),
+        planned.study.where);
   }
   std::vector<Box> operator()(const BoxDomain& box) const {
-    return {Box{.low = per_input(box.low, inputs(), planned.study), .high = per_input(box.high, inputs(), planned.study)}};
+    return {
+        Box{.low = per_input(box.low, inputs(), planned.study), .high = per_input(box.high, inputs(), planned.study)}};
   }
-  std::vector<Box> operator()(const VnnlibDomain& vnnlib) const { return {network::read_vnnlib_box(vnnlib.path, inputs())}; }
+  std::vector<Box> operator()(const VnnlibDomain& vnnlib) const {
+    return {network::read_vnnlib_box(vnnlib.path, inputs())};
+  }
   std::vector<Box> operator()(const BallDomain& domain) const {
     const auto& set = find_set(samples, domain.samples);
     const auto& shape = planned.graph.input_shape();
     set.require_fits(shape, planned.study.label);
     if (domain.count > set.count()) {
-      throw InputError(fmt::format("{} balls around samples '{}', which has {}", domain.count, domain.samples, set.count()),
-                       planned.study.where);
+      throw InputError(
+          fmt::format("{} balls around samples '{}', which has {}", domain.count, domain.samples, set.count()),
+          planned.study.where);
     }
     std::vector<Box> regions;
     for (Index i = 0; i < domain.count; ++i) regions.push_back(ball(set.block(shape, i, 1), domain));
@@ -154,8 +162,9 @@ PlannedNetwork plan_network(const StudyNetwork& study, const std::vector<SampleA
   std::optional<Box> file_box;
   if (const auto* point = std::get_if<network::FamilyPoint>(&study.origin)) {
     planned.graph = network::make_graph(*point);
-    planned.sha256 = core::sha256_hex(std::string_view(fmt::format("{} seed {} inputs {} outputs {} resolution {}", study.label,
-                                                                   point->seed, point->inputs, point->outputs, point->resolution)));
+    planned.sha256 =
+        core::sha256_hex(std::string_view(fmt::format("{} seed {} inputs {} outputs {} resolution {}", study.label,
+                                                      point->seed, point->inputs, point->outputs, point->resolution)));
   } else {
     const auto& path = std::get<std::filesystem::path>(study.origin);
     network::Network network = network::read_network(path, {.input_shape = study.input_shape});
@@ -165,7 +174,8 @@ PlannedNetwork plan_network(const StudyNetwork& study, const std::vector<SampleA
     planned.sha256 = core::sha256_hex(std::string_view(read_bytes(path.string())));
   }
   describe_graph(planned);
-  planned.regions = std::visit(ResolveDomain{.planned = planned, .samples = samples, .file_box = file_box}, study.domain);
+  planned.regions =
+      std::visit(ResolveDomain{.planned = planned, .samples = samples, .file_box = file_box}, study.domain);
   planned.domain = hull(planned.regions);
   return planned;
 }
@@ -213,7 +223,9 @@ std::vector<Unit> cut(const Plan& plan, const PlannedNetwork& network) {
   }
   const double per_mac = plan.study.precision == observe::Precision::float32 ? seconds::float_per_multiply_add
                                                                              : seconds::double_per_multiply_add;
-  const double per_sample = (configurations + 1.0) * (macs * per_mac + static_cast<double>(captured_values(network.graph)) * seconds::per_layer_value);
+  const double per_sample =
+      (configurations + 1.0) *
+      (macs * per_mac + static_cast<double>(captured_values(network.graph)) * seconds::per_layer_value);
   const double fixed = configurations * weights * seconds::quantize_per_weight;
   for (std::size_t s = 0; s < plan.samples.size(); ++s) {
     if (!observes(plan, network, static_cast<Index>(s))) continue;
@@ -242,7 +254,8 @@ void add_tasks(Plan& plan, Index network) {
 }
 
 std::string study_hash(const Plan& plan) {
-  std::string identity = plan.study.toml + '\n' + std::string(schema_version) + '\n' + std::string(core::version().version);
+  std::string identity =
+      plan.study.toml + '\n' + std::string(schema_version) + '\n' + std::string(core::version().version);
   for (const auto& network : plan.networks) identity += '\n' + network.study.label + ' ' + network.sha256;
   for (const auto& spec : plan.study.samples) {
     identity += '\n' + core::sha256_hex(std::string_view(read_bytes(file_part(spec.images))));
@@ -281,9 +294,12 @@ void drop_unobserved(Plan& plan) {
 
 std::string_view to_string(Stage stage) {
   switch (stage) {
-    case Stage::norms: return "norms";
-    case Stage::vector_bounds: return "vector_bounds";
-    case Stage::observe: return "observe";
+    case Stage::norms:
+      return "norms";
+    case Stage::vector_bounds:
+      return "vector_bounds";
+    case Stage::observe:
+      return "observe";
   }
   return "?";
 }
@@ -312,8 +328,10 @@ Plan make_plan(Study study) {
 }
 
 network::Network load(const PlannedNetwork& network) {
-  if (const auto* point = std::get_if<network::FamilyPoint>(&network.study.origin)) return network::make_network(*point);
-  return network::read_network(std::get<std::filesystem::path>(network.study.origin), {.input_shape = network.study.input_shape});
+  if (const auto* point = std::get_if<network::FamilyPoint>(&network.study.origin))
+    return network::make_network(*point);
+  return network::read_network(std::get<std::filesystem::path>(network.study.origin),
+                               {.input_shape = network.study.input_shape});
 }
 
 }  // namespace quantbound::sweep

@@ -67,8 +67,8 @@ observe::BlockObservation read_block(ByteReader& in) {
   block.samples = in.value<std::int64_t>();
   block.deviation = in.values<double>();
   block.layer_max = in.values<double>();
-  block.correct = in.values<Index>();
-  block.agree = in.values<Index>();
+  block.correct = in.values<observe::Index>();
+  block.agree = in.values<observe::Index>();
   block.correct_reference = in.value<std::int64_t>();
   return block;
 }
@@ -91,15 +91,22 @@ Record record_from_bytes(std::span<const std::byte> bytes) {
   for (auto count = in.value<std::uint64_t>(); count > 0; --count) {
     UnitResult unit{.seconds = in.value<double>(), .result = {}};
     switch (in.value<std::uint8_t>()) {
-      case 0: unit.result = Failure{in.text()}; break;
-      case 1: unit.result = read_norms(in); break;
-      case 2: unit.result = read_vectors(in); break;
+      case 0:
+        unit.result = Failure{in.text()};
+        break;
+      case 1:
+        unit.result = read_norms(in);
+        break;
+      case 2:
+        unit.result = read_vectors(in);
+        break;
       case 3: {
         auto inside = read_block(in);
         unit.result = ObserveResult{.inside = std::move(inside), .outside = read_block(in)};
         break;
       }
-      default: throw core::Error("a stored record is of an unknown kind", "");
+      default:
+        throw core::Error("a stored record is of an unknown kind", "");
     }
     record.units.push_back(std::move(unit));
   }

@@ -1,15 +1,16 @@
 #include "quantbound/sweep/study.hpp"
 
-#include <fmt/format.h>
-
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <set>
 #include <sstream>
 
+#include <fmt/format.h>
+
 #include "quantbound/bounds/theory.hpp"
 #include "quantbound/core/error.hpp"
+
 #include "study_table.hpp"
 
 namespace quantbound::sweep {
@@ -42,9 +43,11 @@ std::string existing(const Context& context, const std::string& location, const 
   const bool has_dataset = separator != std::string::npos && separator > 1;
   const fs::path file = resolve(context, has_dataset ? location.substr(0, separator) : location, node);
   if (!fs::is_regular_file(file)) {
-    throw InputError(fmt::format("no such file: '{}'; paths are relative to the study file (or, with --set, to the working directory)",
-                                 file.string()),
-                     place(node.source()));
+    throw InputError(
+        fmt::format(
+            "no such file: '{}'; paths are relative to the study file (or, with --set, to the working directory)",
+            file.string()),
+        place(node.source()));
   }
   return has_dataset ? file.string() + location.substr(separator) : file.string();
 }
@@ -55,8 +58,9 @@ auto choice(Table& table, std::string_view key, const std::string& word, const s
             const Parse& parse) {
   if (const auto value = parse(word)) return *value;
   const auto suggestion = detail::nearest(word, known);
-  table.fail(key, suggestion ? fmt::format("`{}` = '{}' is not known; did you mean '{}'?", key, word, *suggestion)
-                             : fmt::format("`{}` = '{}' is not known; choose from: {}", key, word, fmt::join(known, ", ")));
+  table.fail(key, suggestion
+                      ? fmt::format("`{}` = '{}' is not known; did you mean '{}'?", key, word, *suggestion)
+                      : fmt::format("`{}` = '{}' is not known; choose from: {}", key, word, fmt::join(known, ", ")));
 }
 
 template <class Enum>
@@ -80,9 +84,11 @@ Domain parse_domain(Context& context, Table table) {
     table.require("low");
     table.require("high");
     const BoxDomain box{.low = table.numbers("low"), .high = table.numbers("high")};
-    if (box.low.size() != box.high.size()) table.fail("low", "`low` and `high` must have as many numbers as each other");
+    if (box.low.size() != box.high.size())
+      table.fail("low", "`low` and `high` must have as many numbers as each other");
     for (std::size_t i = 0; i < box.low.size(); ++i) {
-      if (box.low[i] > box.high[i]) table.fail("low", fmt::format("the domain is empty: low {} > high {}", box.low[i], box.high[i]));
+      if (box.low[i] > box.high[i])
+        table.fail("low", fmt::format("the domain is empty: low {} > high {}", box.low[i], box.high[i]));
     }
     domain = box;
   } else if (is_vnnlib) {
@@ -141,11 +147,14 @@ void add_files(Context& context, Table& table, std::set<std::string>& labels) {
 
 void add_family(Context& context, Table& table, std::set<std::string>& labels) {
   const StudyNetwork common = common_part(context, table);
-  if (common.input_shape) table.fail("input_shape", "`input_shape` is for files; a family takes `inputs` or `resolution`");
+  if (common.input_shape)
+    table.fail("input_shape", "`input_shape` is for files; a family takes `inputs` or `resolution`");
   if (std::holds_alternative<FileDomain>(common.domain)) throw InputError("a family needs a `domain`", table.where());
   network::FamilyPoint point;
-  const auto families = {network::Family::mlp, network::Family::cnn, network::Family::resnet, network::Family::mobilenet_v2};
-  const auto laws = {network::WeightLaw::he_normal, network::WeightLaw::he_uniform, network::WeightLaw::xavier_normal, network::WeightLaw::orthogonal};
+  const auto families = {network::Family::mlp, network::Family::cnn, network::Family::resnet,
+                         network::Family::mobilenet_v2};
+  const auto laws = {network::WeightLaw::he_normal, network::WeightLaw::he_uniform, network::WeightLaw::xavier_normal,
+                     network::WeightLaw::orthogonal};
   point.family = choice(table, "family", *table.text("family"), {"mlp", "cnn", "resnet", "mobilenet_v2"},
                         [&](const std::string& w) { return by_name(w, families); });
   table.require("depth");
@@ -279,7 +288,8 @@ void parse_quantization(Context& context, Table& root) {
   }
   const auto granularities = table.has("granularity") ? table.texts("granularity") : std::vector<std::string>{"tensor"};
   for (const auto& word : granularities) {
-    study.granularities.push_back(choice(table, "granularity", word, {"tensor", "channel"}, quantize::parse_granularity));
+    study.granularities.push_back(
+        choice(table, "granularity", word, {"tensor", "channel"}, quantize::parse_granularity));
   }
   for (const auto b : table.integers("bits", 2, 16)) study.bits.push_back(static_cast<int>(b));
   for (const auto s : table.integers("seed", 0, any_integer)) study.seeds.push_back(static_cast<std::uint64_t>(s));
@@ -334,7 +344,9 @@ void parse_observe(Context& context, Table& root) {
     }
     if (table->has("attack")) table->fail("attack", "`attack` is not available in this version; remove the key");
     study.precision = choice(*table, "precision", table->text("precision").value_or("float"), {"float", "double"},
-                             [](const std::string& w) { return by_name(w, {observe::Precision::float32, observe::Precision::float64}); });
+                             [](const std::string& w) {
+                               return by_name(w, {observe::Precision::float32, observe::Precision::float64});
+                             });
     table->finish();
   }
   const auto defined = [&](const std::string& name) {
@@ -344,8 +356,9 @@ void parse_observe(Context& context, Table& root) {
   for (const auto& spec : study.samples) names.push_back(spec.name);
   const auto require_defined = [&](const std::string& name, const std::string& where) {
     if (defined(name)) return;
-    throw InputError(names.empty() ? fmt::format("samples '{}' are not defined; add a [[samples]] table with this name", name)
-                                   : fmt::format("samples '{}' are not defined; defined are: {}", name, fmt::join(names, ", ")),
+    throw InputError(names.empty()
+                         ? fmt::format("samples '{}' are not defined; add a [[samples]] table with this name", name)
+                         : fmt::format("samples '{}' are not defined; defined are: {}", name, fmt::join(names, ", ")),
                      where);
   };
   for (const auto& name : samples) require_defined(name, root.where());
@@ -398,10 +411,11 @@ void apply_override(toml::table& root, const Override& change) {
     if (auto* array = at->as_array()) {  // "network.1.file"; the number may be left out where there is one table
       const std::size_t chosen = is_number(parts[i]) ? std::stoul(parts[i]) : (array->size() == 1 ? 0 : array->size());
       if (chosen >= array->size()) {
-        throw InputError(fmt::format("the key needs a number from 0 to {} before `{}`", array->size() - 1, parts[i]), where);
+        throw InputError(fmt::format("the key needs a number from 0 to {} before `{}`", array->size() - 1, parts[i]),
+                         where);
       }
-      i += is_number(parts[i]) ? 1 : 0;
       at = array->get(chosen);
+      if (is_number(parts[i])) ++i;
       continue;
     }
     auto* table = at->as_table();
@@ -446,7 +460,8 @@ Study read_study(const fs::path& path, std::span<const Override> overrides) {
   if (!head) throw InputError("the study has no [study] table with a name", path.string());
   head->require("name");
   study.name = *head->text("name");
-  if (study.name.empty() || study.name.find('/') != std::string::npos) head->fail("name", "`name` must be a file name without '/'");
+  if (study.name.empty() || study.name.find('/') != std::string::npos)
+    head->fail("name", "`name` must be a file name without '/'");
   study.seed = static_cast<std::uint64_t>(head->integer("seed", 0, any_integer).value_or(1));
   head->finish();
   parse_samples(context, root);

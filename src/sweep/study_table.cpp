@@ -1,9 +1,9 @@
 #include "study_table.hpp"
 
-#include <fmt/format.h>
-
 #include <cmath>
 #include <numeric>
+
+#include <fmt/format.h>
 
 #include "quantbound/core/error.hpp"
 
@@ -30,13 +30,20 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 
 std::string_view type_name(const toml::node& node) {
   switch (node.type()) {
-    case toml::node_type::table: return "a table";
-    case toml::node_type::array: return "a list";
-    case toml::node_type::string: return "a string";
-    case toml::node_type::integer: return "an integer";
-    case toml::node_type::floating_point: return "a number";
-    case toml::node_type::boolean: return "a boolean";
-    default: return "a date or time";
+    case toml::node_type::table:
+      return "a table";
+    case toml::node_type::array:
+      return "a list";
+    case toml::node_type::string:
+      return "a string";
+    case toml::node_type::integer:
+      return "an integer";
+    case toml::node_type::floating_point:
+      return "a number";
+    case toml::node_type::boolean:
+      return "a boolean";
+    default:
+      return "a date or time";
   }
 }
 
@@ -66,7 +73,8 @@ std::int64_t as_integer(const toml::node& node, std::string_view key, std::int64
   const auto* value = node.as_integer();
   if (value == nullptr) wrong_type(node, key, "an integer");
   if (value->get() < lowest || value->get() > highest) {
-    throw InputError(fmt::format("`{}` = {} is outside {} to {}", key, value->get(), lowest, highest), place(node.source()));
+    throw InputError(fmt::format("`{}` = {} is outside {} to {}", key, value->get(), lowest, highest),
+                     place(node.source()));
   }
   return value->get();
 }
@@ -80,7 +88,8 @@ auto one_or_many(const toml::node& node, std::string_view key, const Convert& co
     values.push_back(convert(node));
     return values;
   }
-  if (list->empty()) throw InputError(fmt::format("`{}` is an empty list; give at least one value", key), place(node.source()));
+  if (list->empty())
+    throw InputError(fmt::format("`{}` is an empty list; give at least one value", key), place(node.source()));
   for (const auto& element : *list) values.push_back(convert(element));
   return values;
 }

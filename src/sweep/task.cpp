@@ -1,9 +1,9 @@
 #include "quantbound/sweep/task.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <chrono>
+
+#include <fmt/format.h>
 
 #include "quantbound/core/error.hpp"
 #include "quantbound/core/hash.hpp"
@@ -15,7 +15,8 @@ namespace {
 
 using tensor::elements;
 
-NormsResult run_norms(const Plan& plan, const PlannedNetwork& planned, const network::Network& network, const Unit& unit) {
+NormsResult run_norms(const Plan& plan, const PlannedNetwork& planned, const network::Network& network,
+                      const Unit& unit) {
   const auto shapes = bounds::layer_shapes(planned.graph);
   NormsResult result;
   for (Index l = unit.first; l < unit.first + unit.count; ++l) {
@@ -68,7 +69,8 @@ struct Block {
   std::vector<Index> labels;
 };
 
-ObserveResult run_observe(const Plan& plan, const PlannedNetwork& planned, const network::Network& network, const Unit& unit) {
+ObserveResult run_observe(const Plan& plan, const PlannedNetwork& planned, const network::Network& network,
+                          const Unit& unit) {
   const auto& entry = plan.samples[static_cast<std::size_t>(unit.samples)];
   const auto size = static_cast<std::size_t>(elements(planned.graph.input_shape()));
   const std::vector<double> inputs = entry.set ? entry.set->block(planned.graph.input_shape(), unit.first, unit.count)
@@ -83,7 +85,8 @@ ObserveResult run_observe(const Plan& plan, const PlannedNetwork& planned, const
     }
   }
   const auto measure = [&](const Block& block) {
-    return observe::observe(planned.graph, network.layers, plan.configurations, block.inputs, block.labels, plan.study.precision);
+    return observe::observe(planned.graph, network.layers, plan.configurations, block.inputs, block.labels,
+                            plan.study.precision);
   };
   return {.inside = measure(in), .outside = measure(out)};
 }
@@ -105,9 +108,15 @@ UnitResult TaskRunner::run_unit(const Task& task, const Unit& unit) {
     const auto& planned = plan_->networks[static_cast<std::size_t>(task.network)];
     const auto& loaded = network(task.network);
     switch (unit.stage) {
-      case Stage::norms: result.result = run_norms(*plan_, planned, loaded, unit); break;
-      case Stage::vector_bounds: result.result = run_vector_bounds(*plan_, planned, loaded, unit); break;
-      case Stage::observe: result.result = run_observe(*plan_, planned, loaded, unit); break;
+      case Stage::norms:
+        result.result = run_norms(*plan_, planned, loaded, unit);
+        break;
+      case Stage::vector_bounds:
+        result.result = run_vector_bounds(*plan_, planned, loaded, unit);
+        break;
+      case Stage::observe:
+        result.result = run_observe(*plan_, planned, loaded, unit);
+        break;
     }
   } catch (const core::Error& error) {
     result.result = Failure{error.what()};

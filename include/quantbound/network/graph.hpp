@@ -118,8 +118,8 @@ struct Graph {
 /// operators, layers numbered in order. Throws core::InputError naming the node; `where` is the file.
 void validate(const Graph& graph, const std::string& where);
 
-/// The output shape of an operator; for Reshape, whose target the node knows, the flat shape of as many elements. Throws
-/// core::InputError when the inputs do not fit.
+/// The output shape of an operator; for Reshape, whose target the node knows, the flat shape of as many elements.
+/// Throws core::InputError when the inputs do not fit.
 Shape infer_shape(const Operator& op, std::span<const Shape> inputs, const std::string& node, const std::string& where);
 
 }  // namespace quantbound::network

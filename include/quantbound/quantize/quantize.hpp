@@ -27,8 +27,8 @@ double quantize_value(double weight, const RowGrid& grid, Quantizer quantizer, d
 
 /// One grid per row (equal ones for Granularity::tensor). `weights` is rows x (weights.size() / rows).
 std::vector<RowGrid> choose_grids(std::span<const double> weights, Index rows, const Configuration& configuration);
-/// The grid of a bias vector (one for all rows), with bias_bits; its step comes from the largest bias unless the rule is
-/// mse: a fixed step is the weights'. @pre configuration.bias_bits > 0
+/// The grid of a bias vector (one for all rows), with bias_bits; its step comes from the largest bias unless the rule
+/// is mse: a fixed step is the weights'. @pre configuration.bias_bits > 0
 RowGrid choose_bias_grid(std::span<const double> bias, const Configuration& configuration);
 
 /// Random number in [0, 1) of weight `index` of layer `layer`: the same for every bits and granularity of one seed.

@@ -1,5 +1,5 @@
-/// The variables of a result file (DESIGN.md section 6) as one table: name, dimensions, meaning, unit, what stands behind
-/// the number, and the equation. Whoever fills a dataset takes the attributes from here.
+/// The variables of a result file (DESIGN.md section 6) as one table: name, dimensions, meaning, unit, what stands
+/// behind the number, and the equation. Whoever fills a dataset takes the attributes from here.
 #pragma once
 
 #include <span>
@@ -16,7 +16,7 @@ struct VariableSpec {
   std::string_view dimensions;  ///< separated by blanks; "C" stands for the four configuration axes
   std::string_view long_name;
   std::string_view units;
-  std::string_view soundness;   ///< proved | estimate | observed; empty for bookkeeping
+  std::string_view soundness;  ///< proved | estimate | observed; empty for bookkeeping
   std::string_view equation;
 };
 

@@ -1,6 +1,6 @@
-/// The plan: a study expanded into networks, configurations and tasks with their estimated costs. It depends on the study
-/// and its files alone, never on ranks or threads, so a sweep may be resumed on any machine. A task is a list of units
-/// of one network: norms of some layers, vector bounds of some configurations, observation of some samples.
+/// The plan: a study expanded into networks, configurations and tasks with their estimated costs. It depends on the
+/// study and its files alone, never on ranks or threads, so a sweep may be resumed on any machine. A task is a list of
+/// units of one network: norms of some layers, vector bounds of some configurations, observation of some samples.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,8 @@ enum class Stage { norms, vector_bounds, observe };
 std::string_view to_string(Stage stage);
 
 /// A piece of work. norms: layers first .. first+count, every configuration. vector_bounds: configurations first ..
-/// first+count. observe: samples first .. first+count of sample set `samples` (position on the axis), every configuration.
+/// first+count. observe: samples first .. first+count of sample set `samples` (position on the axis), every
+/// configuration.
 struct Unit {
   Stage stage = Stage::norms;
   Index first = 0, count = 0;
@@ -51,7 +52,7 @@ struct PlannedNetwork {
   Box domain;                ///< their hull
   std::string sha256;
   Index parameters = 0;
-  Index multiply_adds = 0;   ///< of one forward pass
+  Index multiply_adds = 0;  ///< of one forward pass
 };
 
 /// One position of the `samples` axis: the uniform points, or a sample set of the study.

@@ -1,10 +1,10 @@
 #include "quantbound/observe/samples.hpp"
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
 #include <filesystem>
 #include <fstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 #include "quantbound/core/error.hpp"
 
@@ -39,7 +39,13 @@ class Files : public ::testing::Test {
 TEST_F(Files, ImagesAreNormalisedAndTransposedFromNhwcToNchw) {
   // One 1 x 2 image with 2 channels: pixels (10, 20), (30, 40).
   const std::string file = write("x.npy", npy("|u1", "(1, 1, 2, 2)", std::string("\x0a\x14\x1e\x28", 4)));
-  const SampleSet set({.name = "x", .images = file, .labels = {}, .layout = Layout::nhwc, .scale = 10.0, .mean = {1.0, 2.0}, .std = {2.0}});
+  const SampleSet set({.name = "x",
+                       .images = file,
+                       .labels = {},
+                       .layout = Layout::nhwc,
+                       .scale = 10.0,
+                       .mean = {1.0, 2.0},
+                       .std = {2.0}});
 
   const auto channels_first = set.block({2, 1, 2}, 0, 1), channels_last = set.block({1, 2, 2}, 0, 1);
 
@@ -51,7 +57,8 @@ TEST_F(Files, ImagesAreNormalisedAndTransposedFromNhwcToNchw) {
 }
 
 TEST_F(Files, IdxImagesAndLabelsAreRead) {
-  const std::string images = write("img", std::string("\0\0\x08\x03\0\0\0\x02\0\0\0\x01\0\0\0\x02", 16) + std::string("\x01\x02\x03\x04", 4));
+  const std::string images =
+      write("img", std::string("\0\0\x08\x03\0\0\0\x02\0\0\0\x01\0\0\0\x02", 16) + std::string("\x01\x02\x03\x04", 4));
   const std::string labels = write("lab", std::string("\0\0\x08\x01\0\0\0\x02", 8) + std::string("\x07\x09", 2));
   const SampleSet set({.name = "x", .images = images, .labels = labels, .label_offset = 1});
 
@@ -84,7 +91,8 @@ TEST_F(Files, NotANumberIsRefused) {
 }
 
 TEST_F(Files, LabelsMustMatchTheImages) {
-  const std::string images = write("x.npy", npy("|u1", "(2, 1)", "ab")), labels = write("y.npy", npy("|u1", "(3,)", "abc"));
+  const std::string images = write("x.npy", npy("|u1", "(2, 1)", "ab")),
+                    labels = write("y.npy", npy("|u1", "(3,)", "abc"));
   EXPECT_THROW(SampleSet({.name = "x", .images = images, .labels = labels}), core::InputError);
 }
 

@@ -1,10 +1,10 @@
 #include "quantbound/sweep/study.hpp"
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
 #include <filesystem>
 #include <fstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 #include "quantbound/core/error.hpp"
 
@@ -82,7 +82,8 @@ TEST_F(StudyFile, UnknownKeyNamesPlaceAndNearestKey) {
 TEST_F(StudyFile, WrongTypeEmptyListAndRangeAreErrorsWithTheirPlace) {
   std::string text = minimal;
   text.replace(text.find("bits = [2, 8]"), 13, "bits = \"all\"");
-  EXPECT_THAT(error_of(text), HasSubstr("`bits` must be an integer, not a string (" + (folder_ / "study.toml").string() + ":13:8)"));
+  EXPECT_THAT(error_of(text),
+              HasSubstr("`bits` must be an integer, not a string (" + (folder_ / "study.toml").string() + ":13:8)"));
 
   text = minimal;
   text.replace(text.find("[2, 8]"), 6, "[]");
@@ -117,7 +118,8 @@ TEST_F(StudyFile, OverridesReplaceValuesAndAreCheckedToo) {
   EXPECT_EQ(read(minimal, {{"network.depth", "4"}}).networks.size(), 2U);
   EXPECT_EQ(read(minimal, {{"network.0.depth", "[4, 5, 6]"}}).networks.size(), 6U);
   EXPECT_EQ(read(minimal, {{"study.name", "other"}}).name, "other");
-  EXPECT_THAT(error_of(minimal, {{"quantization.bots", "4"}}), HasSubstr("did you mean `bits`? (--set quantization.bots)"));
+  EXPECT_THAT(error_of(minimal, {{"quantization.bots", "4"}}),
+              HasSubstr("did you mean `bits`? (--set quantization.bots)"));
   EXPECT_THAT(error_of(minimal, {{"network.1.depth", "4"}}), HasSubstr("a number from 0 to 0"));
   EXPECT_THROW(parse_override("no-equals-sign"), core::InputError);
 }
