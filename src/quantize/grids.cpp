@@ -141,18 +141,20 @@ void check(const Configuration& configuration) {
 namespace {
 
 RowGrid choose_grid(std::span<const double> weights, const Configuration& configuration) {
-  switch (configuration.step_rule) {
-    case StepRule::max:
-      return detail::grid_over(detail::range_of(weights), 1.0, configuration.bits, configuration);
-    case StepRule::mse:
-      return detail::search_grid(weights, configuration.bits, configuration);
-    case StepRule::fixed:
-      break;
-  }
-  return detail::grid_with_step(detail::range_of(weights), configuration.fixed_step, configuration.bits, configuration);
+  if (configuration.step_rule == StepRule::mse) return detail::search_grid(weights, configuration.bits, configuration);
+  const detail::Range range = detail::range_of(weights);
+  return grid_of_range(range.low, range.high, configuration);
 }
 
 }  // namespace
+
+RowGrid grid_of_range(double low, double high, const Configuration& configuration) {
+  QUANTBOUND_ASSERT(configuration.step_rule != StepRule::mse);
+  const detail::Range range{std::min(low, 0.0), std::max(high, 0.0)};
+  return configuration.step_rule == StepRule::fixed
+             ? detail::grid_with_step(range, configuration.fixed_step, configuration.bits, configuration)
+             : detail::grid_over(range, 1.0, configuration.bits, configuration);
+}
 
 std::vector<RowGrid> choose_grids(std::span<const double> weights, Index rows, const Configuration& configuration) {
   detail::check(configuration);

@@ -15,14 +15,6 @@ namespace quantbound::quantize {
 
 namespace {
 
-core::RandomStream weight_stream(const Configuration& configuration, Index layer) {
-  return {configuration.seed, "stochastic rounding of weights", static_cast<std::uint64_t>(layer)};
-}
-
-core::RandomStream bias_stream(const Configuration& configuration, Index layer) {
-  return {configuration.seed, "stochastic rounding of biases", static_cast<std::uint64_t>(layer)};
-}
-
 /// Quotient -> integer for the rules that need no random number.
 template <Quantizer quantizer>
 double rounded(double quotient) {
@@ -49,9 +41,10 @@ void quantize_row(std::span<const double> weights, const RowGrid& grid, std::spa
   }
 }
 
-/// `first` is the index of the row's first weight in its stream.
-void quantize_row(std::span<const double> weights, const RowGrid& grid, Quantizer quantizer,
-                  const core::RandomStream& random, std::size_t first, std::span<double> result) {
+/// `uniform` gives the random number of the row's i-th weight.
+template <class Uniform>
+void quantize_row(std::span<const double> weights, const RowGrid& grid, Quantizer quantizer, Uniform uniform,
+                  std::span<double> result) {
   if (grid.step == 0.0) {
     std::fill(result.begin(), result.end(), 0.0);
     return;
@@ -67,7 +60,7 @@ void quantize_row(std::span<const double> weights, const RowGrid& grid, Quantize
       break;
   }
   for (std::size_t i = 0; i < weights.size(); ++i) {
-    result[i] = level(rounded_stochastically(weights[i] / grid.step, random.uniform(first + i)), grid);
+    result[i] = level(rounded_stochastically(weights[i] / grid.step, uniform(i)), grid);
   }
 }
 
@@ -97,27 +90,38 @@ double quantize_value(double weight, const RowGrid& grid, Quantizer quantizer, d
   return level(rounded_stochastically(quotient, uniform), grid);
 }
 
+StochasticUniforms::StochasticUniforms(const Configuration& configuration, Index layer)
+    : stream_(configuration.seed, "stochastic rounding of weights", static_cast<std::uint64_t>(layer)) {}
+
 double stochastic_uniform(const Configuration& configuration, Index layer, Index index) {
-  return weight_stream(configuration, layer).uniform(static_cast<std::uint64_t>(index));
+  return StochasticUniforms(configuration, layer)(index);
+}
+
+std::vector<double> quantize_bias(std::span<const double> bias, Index layer, const Configuration& configuration) {
+  std::vector<double> result(bias.size());
+  const core::RandomStream random(configuration.seed, "stochastic rounding of biases",
+                                  static_cast<std::uint64_t>(layer));
+  quantize_row(bias, choose_bias_grid(bias, configuration), configuration.quantizer,
+               [&](std::size_t i) { return random.uniform(i); }, result);
+  check_finite(result, "bias", layer);
+  return result;
 }
 
 LayerParameters quantize_layer(const LayerParameters& parameters, Index layer, const Configuration& configuration) {
   const std::size_t rows = parameters.bias.size();
   const std::vector<RowGrid> grids = choose_grids(parameters.weights, static_cast<Index>(rows), configuration);
   const std::size_t columns = parameters.weights.size() / rows;
-  const core::RandomStream random = weight_stream(configuration, layer);
+  const StochasticUniforms random(configuration, layer);
   LayerParameters result{std::vector<double>(parameters.weights.size()), parameters.bias};
   for (std::size_t row = 0; row < rows; ++row) {
     const std::size_t first = row * columns;
-    quantize_row(std::span(parameters.weights).subspan(first, columns), grids[row], configuration.quantizer, random,
-                 first, std::span(result.weights).subspan(first, columns));
+    quantize_row(
+        std::span(parameters.weights).subspan(first, columns), grids[row], configuration.quantizer,
+        [&](std::size_t i) { return random(static_cast<Index>(first + i)); },
+        std::span(result.weights).subspan(first, columns));
   }
   check_finite(result.weights, "weight", layer);
-  if (configuration.bias_bits > 0) {
-    quantize_row(parameters.bias, choose_bias_grid(parameters.bias, configuration), configuration.quantizer,
-                 bias_stream(configuration, layer), 0, result.bias);
-    check_finite(result.bias, "bias", layer);
-  }
+  if (configuration.bias_bits > 0) result.bias = quantize_bias(parameters.bias, layer, configuration);
   return result;
 }
 

@@ -88,10 +88,10 @@ LayerReport measure_layer(const network::LayerParameters& parameters, const Laye
 LayerReport measure_layer_reference(const network::LayerParameters& parameters, const LayerShape& shape, Index layer,
                                     std::span<const quantize::Configuration> configurations);
 
-LayerNorms measure_original(const network::LayerParameters& parameters, const LayerShape& shape);
+LayerNorms measure_original(const network::LayerParameters& parameters, const LayerShape& shape, Index layer);
 /// Norms for any W' and b', wherever they come from. step_max is left at 0.
-QuantizedLayerNorms measure_pair(const network::LayerParameters& original, const network::LayerParameters& quantized,
-                                 const LayerShape& shape);
+QuantizedLayerNorms measure_pair(const network::LayerParameters& original, const LayerNorms& original_norms,
+                                 const network::LayerParameters& quantized, const LayerShape& shape, Index layer);
 
 /// Multiply-adds that measure_layer takes, for cost models: weights times configurations.
 double measure_cost(const LayerShape& shape, std::size_t configurations);
