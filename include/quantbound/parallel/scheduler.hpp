@@ -37,7 +37,7 @@ using Execute = std::function<void(std::size_t task)>;
 using OnProgress = std::function<void(const Progress& progress)>;
 
 /// Tasks of every rank, each list in the order of execution: by falling cost, ties by index, to the rank with the least
-/// load so far, ties to the lowest rank. @pre costs are finite and >= 0; ranks >= 1
+/// load so far, ties to the fewest tasks and then to the lowest rank. @pre costs are finite and >= 0; ranks >= 1
 std::vector<std::vector<std::size_t>> static_assignment(std::span<const double> costs, int ranks);
 
 /// Executes every task 0..costs.size()-1 exactly once on some rank, or stops early. Throws core::InputError where the
