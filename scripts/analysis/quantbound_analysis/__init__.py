@@ -9,5 +9,6 @@
 from .figures import bounds_bits, gain_depth
 from .result import ResultError, Selection, choose_network, open_result, select
 from .style import FORMATS, save
+from .tables import markdown_table
 
-__all__ = ["FORMATS", "ResultError", "Selection", "bounds_bits", "choose_network", "gain_depth", "open_result", "save", "select"]
+__all__ = ["FORMATS", "ResultError", "Selection", "bounds_bits", "choose_network", "gain_depth", "markdown_table", "open_result", "save", "select"]
