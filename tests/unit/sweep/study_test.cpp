@@ -100,7 +100,8 @@ TEST_F(StudyFile, SyntaxErrorNamesLineAndColumn) {
 
 TEST_F(StudyFile, MissingFileIsNamed) {
   std::string text = minimal;
-  text.replace(text.find("family = \"mlp\"\ndepth = [2, 3]\nwidth = 8\ndraws = 2"), 51, "file = \"nothing.onnx\"");
+  const std::string family = "family = \"mlp\"\ndepth = [2, 3]\nwidth = 8\ndraws = 2";
+  text.replace(text.find(family), family.size(), "file = \"nothing.onnx\"");
   EXPECT_THAT(error_of(text), HasSubstr("nothing.onnx"));
 }
 
