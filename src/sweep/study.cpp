@@ -404,7 +404,7 @@ toml::table override_value(const Override& change, const std::string& where) {
 
 void apply_override(toml::table& root, const Override& change) {
   const std::string where = "--set " + change.key;
-  const toml::table value = override_value(change, where);
+  toml::table value = override_value(change, where);
   const std::vector<std::string> parts = split(change.key);
   toml::node* at = &root;
   for (std::size_t i = 0; i < parts.size();) {
@@ -421,7 +421,7 @@ void apply_override(toml::table& root, const Override& change) {
     auto* table = at->as_table();
     if (table == nullptr) throw InputError(fmt::format("`{}` is not in a table", parts[i]), where);
     if (i + 1 == parts.size()) {
-      table->insert_or_assign(parts[i], *value.get("value"));
+      table->insert_or_assign(parts[i], std::move(*value.get("value")));  // a copy would forget its source
       return;
     }
     if (!table->contains(parts[i])) table->insert(parts[i], toml::table{});
