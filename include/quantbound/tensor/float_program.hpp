@@ -3,8 +3,8 @@
 /// them; buffers share one arena. Operators run on a few samples at a time, so many that their activations stay in
 /// cache: few where images are large, more where the weights are (batches that are multiples of a power of two divide
 /// best). A program belongs to one thread and uses one, so that its bits do not depend on the number of threads. run()
-/// allocates nothing. What it does not do: decide what to fuse (network/float_forward.cpp does), set flush-to-zero, use
-/// reduced precision.
+/// itself allocates nothing. What it does not do: decide what to fuse (network/float_forward.cpp does), set
+/// flush-to-zero, use reduced precision.
 #pragma once
 
 #include <memory>
