@@ -3,8 +3,8 @@
 /// bound of the exact quantity (THEORY.md 9.5: sums and dW are inflated by their rounding errors).
 ///
 /// Norms are those of the linear map that the layer is: for a convolution with zero padding ||.||_inf is the largest
-/// absolute sum of a filter (THEORY.md 1.4). 2-norms use that a grouped convolution is block diagonal and that a position
-/// lies in at most `overlap` windows.
+/// absolute sum of a filter (THEORY.md 1.4). 2-norms use that a grouped convolution is block diagonal and that a
+/// position lies in at most `overlap` windows.
 #pragma once
 
 #include <cstddef>
@@ -22,13 +22,13 @@ using network::Index;
 /// A weight layer as a matrix with structure: `rows` rows of `columns` weights, `groups` equal blocks of rows.
 struct LayerShape {
   Index rows = 1;
-  Index columns = 1;       ///< weights of a row: p^2 c / g, or the inputs of a dense layer
+  Index columns = 1;  ///< weights of a row: p^2 c / g, or the inputs of a dense layer
   Index groups = 1;
-  Index kernel = 1;        ///< weights of a row that belong to one input channel: p^2, 1 for a dense layer
-  Index overlap = 1;       ///< most windows that one input element lies in
-  Index positions = 1;     ///< output elements of a row
-  Index inputs = 1;        ///< elements of the layer's input
-  Index columns_dense = 1; ///< p^2 c: the paper's count, which ignores groups
+  Index kernel = 1;         ///< weights of a row that belong to one input channel: p^2, 1 for a dense layer
+  Index overlap = 1;        ///< most windows that one input element lies in
+  Index positions = 1;      ///< output elements of a row
+  Index inputs = 1;         ///< elements of the layer's input
+  Index columns_dense = 1;  ///< p^2 c: the paper's count, which ignores groups
 };
 
 /// @pre op is a Convolution or a Dense
@@ -38,36 +38,36 @@ std::vector<LayerShape> layer_shapes(const network::Graph& graph);
 
 /// Norms of the original layer: no configuration enters.
 struct LayerNorms {
-  double weight_norm = 0.0;   ///< ||W||_inf
-  double bias_norm = 0.0;     ///< max |b|, exact
-  double augmented = 0.0;     ///< max_i (sum_j |W_ij| + |b_i|) = ||[W, b]||_inf
-  double two_norm = 0.0;      ///< >= ||W||_2
-  double bias_two_norm = 0.0; ///< ||b||_2 over all positions
-  double weight_max = 0.0;    ///< max |w|, exact
-  double fan_in = 0.0;        ///< LayerShape::columns
-  double fan_in_dense = 0.0;  ///< LayerShape::columns_dense
-  double inputs = 0.0;        ///< LayerShape::inputs
-  double parameters = 0.0;    ///< weights and biases
+  double weight_norm = 0.0;    ///< ||W||_inf
+  double bias_norm = 0.0;      ///< max |b|, exact
+  double augmented = 0.0;      ///< max_i (sum_j |W_ij| + |b_i|) = ||[W, b]||_inf
+  double two_norm = 0.0;       ///< >= ||W||_2
+  double bias_two_norm = 0.0;  ///< ||b||_2 over all positions
+  double weight_max = 0.0;     ///< max |w|, exact
+  double fan_in = 0.0;         ///< LayerShape::columns
+  double fan_in_dense = 0.0;   ///< LayerShape::columns_dense
+  double inputs = 0.0;         ///< LayerShape::inputs
+  double parameters = 0.0;     ///< weights and biases
   bool operator==(const LayerNorms&) const = default;
 };
 
 /// Norms of the layer in one configuration.
 struct QuantizedLayerNorms {
-  double step_max = 0.0;          ///< largest step of the weights, exact
-  double delta_max = 0.0;         ///< max |dW|
-  double delta_bias_max = 0.0;    ///< max |db|
-  double delta_norm = 0.0;        ///< ||dW||_inf
-  double weight_norm = 0.0;       ///< ||W'||_inf
-  double augmented = 0.0;         ///< ||[W', b']||_inf
-  double bias_norm = 0.0;         ///< max |b'|, exact
-  double weight_max = 0.0;        ///< max |w'|, exact
-  double two_norm = 0.0;          ///< >= ||W'||_2, own bound or that of W plus that of dW
-  double delta_two_norm = 0.0;    ///< >= ||dW||_2
-  double bias_two_norm = 0.0;     ///< ||b'||_2 over all positions
+  double step_max = 0.0;        ///< largest step of the weights, exact
+  double delta_max = 0.0;       ///< max |dW|
+  double delta_bias_max = 0.0;  ///< max |db|
+  double delta_norm = 0.0;      ///< ||dW||_inf
+  double weight_norm = 0.0;     ///< ||W'||_inf
+  double augmented = 0.0;       ///< ||[W', b']||_inf
+  double bias_norm = 0.0;       ///< max |b'|, exact
+  double weight_max = 0.0;      ///< max |w'|, exact
+  double two_norm = 0.0;        ///< >= ||W'||_2, own bound or that of W plus that of dW
+  double delta_two_norm = 0.0;  ///< >= ||dW||_2
+  double bias_two_norm = 0.0;   ///< ||b'||_2 over all positions
   double delta_bias_two_norm = 0.0;
-  double sign_compatible = 1.0;   ///< 1: W W' >= 0 and b b' >= 0 entrywise; else 0
-  Envelope head;                  ///< of (sum_j |W'_ij|, |b'_i|)
-  Envelope delta;                 ///< of (sum_j |dW_ij|, |db_i|)
+  double sign_compatible = 1.0;  ///< 1: W W' >= 0 and b b' >= 0 entrywise; else 0
+  Envelope head;                 ///< of (sum_j |W'_ij|, |b'_i|)
+  Envelope delta;                ///< of (sum_j |dW_ij|, |db_i|)
   bool operator==(const QuantizedLayerNorms&) const = default;
 };
 
