@@ -1,5 +1,4 @@
-/// Per-sample shapes of the graph as images of the tensor room: {channels, height, width}, or {channels, length} as an
-/// image of height 1.
+/// Per-sample shapes {channels, height, width} as images of the tensor room, and the rule of an average's divisor.
 #pragma once
 
 #include "quantbound/core/assert.hpp"
@@ -9,8 +8,8 @@
 namespace quantbound::network {
 
 inline tensor::Image image_of(const Shape& shape) {
-  QUANTBOUND_ASSERT(shape.size() == 2 || shape.size() == 3, tensor::to_string(shape));
-  return shape.size() == 2 ? tensor::Image{shape[0], 1, shape[1]} : tensor::Image{shape[0], shape[1], shape[2]};
+  QUANTBOUND_ASSERT(shape.size() == 3, tensor::to_string(shape));
+  return {shape[0], shape[1], shape[2]};
 }
 
 inline tensor::Divisor divisor_of(const AveragePool& pool) {

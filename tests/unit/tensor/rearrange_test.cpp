@@ -1,8 +1,8 @@
 #include "quantbound/tensor/rearrange.hpp"
 
-#include <gtest/gtest.h>
-
 #include <numeric>
+
+#include <gtest/gtest.h>
 
 namespace quantbound::tensor {
 namespace {
