@@ -305,6 +305,13 @@ void add_axes(Group& root, const Plan& plan, std::size_t layers) {
   root.add_axis({.name = "quantile", .labels = study.quantiles, .attributes = described("fraction of samples")});
 }
 
+/// The family of a synthetic network; of a file, whether it has convolutions.
+std::string family_of(const PlannedNetwork& planned) {
+  if (const auto* point = std::get_if<network::FamilyPoint>(&planned.study.origin)) return std::string(to_string(point->family));
+  const bool convolutional = std::ranges::any_of(planned.layers, [](const LayerInfo& layer) { return layer.op == "Conv"; });
+  return convolutional ? "convolutional file" : "dense file";
+}
+
 void add_network_coordinates(Group& root, const Plan& plan) {
   const auto& networks = plan.networks;
   const auto point = [](const PlannedNetwork& n) { return std::get_if<network::FamilyPoint>(&n.study.origin); };
@@ -319,9 +326,7 @@ void add_network_coordinates(Group& root, const Plan& plan) {
                  "largest number of elements that a weight layer reads or writes");
   add_coordinate(
       root, "network_family", "network",
-      collect(networks,
-              [&](const auto& n) { return point(n) ? std::string(to_string(point(n)->family)) : std::string("file"); }),
-      "family of a synthetic network");
+      collect(networks, family_of), "family of a synthetic network; what kind of layers a file has");
   add_coordinate(root, "network_parameters", "network", whole([](const auto& n) { return n.parameters; }),
                  "weights and biases");
   add_coordinate(root, "network_draw", "network",
@@ -376,10 +381,8 @@ Variable to_variable(const VariableSpec& spec, std::vector<double> values) {
   }
   if (spec.name == "samples_in_domain") {
     variable.data = collect(values, [](double v) { return static_cast<std::int64_t>(v); });
-    variable.fill = std::int64_t{-1};
   } else {
     variable.data = collect(values, [](double v) { return static_cast<std::int8_t>(v); });
-    variable.fill = std::int8_t{-1};
   }
   return variable;
 }
