@@ -177,13 +177,16 @@ TEST_P(Schedules, LeaveNothingBehindForTheNextRun) {
     const int stopping_rank = static_cast<int>(random.bits(1000 + round) % 8);  // often none
     std::vector<std::uint64_t> mine(count, 0);
     std::size_t done_last = 0;
+    int asked_here = 0;
     StopToken stop;
 
     const Outcome outcome = GetParam()(
         session, random_costs(count, round), stop,
         [&](std::size_t task) {
           ++mine[task];
-          if (session.rank() == stopping_rank && task % 3 == 0) stop.request_stop();
+          if (session.rank() != stopping_rank || task % 3 != 0) return;
+          stop.request_stop();
+          asked_here = 1;
         },
         [&](const Progress& progress) { done_last = progress.done; });
 
@@ -193,6 +196,9 @@ TEST_P(Schedules, LeaveNothingBehindForTheNextRun) {
       done += times;
     }
     EXPECT_EQ(outcome, done == count ? Outcome::finished : Outcome::stopped) << "round " << round;
+    if (max_over_ranks(session, asked_here) == 0) {
+      EXPECT_EQ(outcome, Outcome::finished) << "a stop of an earlier round came late, in round " << round;
+    }
     EXPECT_EQ(done_last, session.is_root() ? done : 0) << "round " << round;
   }
 }
