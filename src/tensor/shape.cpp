@@ -17,7 +17,10 @@ Index elements(const Shape& shape) {
 
 std::string to_string(const Shape& shape) {
   std::string text;
-  for (const Index extent : shape) text += (text.empty() ? "" : "x") + std::to_string(extent);
+  for (const Index extent : shape) {
+    if (!text.empty()) text += 'x';
+    text += std::to_string(extent);
+  }
   return text.empty() ? "scalar" : text;
 }
 

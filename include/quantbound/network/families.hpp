@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -14,10 +15,13 @@ enum class Family { mlp, cnn, resnet, mobilenet_v2 };
 enum class WeightLaw { he_normal, he_uniform, xavier_normal, orthogonal };
 std::string_view to_string(Family family);
 std::string_view to_string(WeightLaw law);
+std::optional<Family> parse_family(std::string_view text);
+std::optional<WeightLaw> parse_weight_law(std::string_view text);
 
-/// One point of a family. `depth` counts weight layers (rounded to what the family can build is an error, never silent);
-/// `width` is the hidden width (mlp) or the channel count of the first stage. inputs/outputs: mlp flat sizes; the image
-/// families take {3, resolution, resolution}.
+/// One point of a family. `depth` counts weight layers (what the family cannot build is an error, never rounded): mlp
+/// any, cnn from 2, resnet 6n + 2, mobilenet_v2 3n + 2. `width` is the hidden width (mlp) or the channel count of the
+/// first stage. inputs/outputs: mlp flat sizes; the image families take {3, resolution, resolution}. Biases are zero.
+/// Orthogonal layers have orthonormal rows or columns, whichever are fewer, in every group of a convolution.
 struct FamilyPoint {
   Family family = Family::mlp;
   Index depth = 5;
@@ -25,9 +29,9 @@ struct FamilyPoint {
   WeightLaw law = WeightLaw::he_normal;
   Index draw = 0;
   std::uint64_t seed = 1;
-  Index inputs = 64;       ///< mlp: input size
+  Index inputs = 64;  ///< mlp: input size
   Index outputs = 10;
-  Index resolution = 32;   ///< image families
+  Index resolution = 32;  ///< image families
 };
 
 /// "mlp-depth5-width64-he_normal-0"

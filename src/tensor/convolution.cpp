@@ -1,0 +1,200 @@
+#include "quantbound/tensor/convolution.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include <omp.h>
+
+#include "quantbound/core/assert.hpp"
+
+#include "product.hpp"
+#include "window_range.hpp"
+
+namespace quantbound::tensor {
+
+namespace {
+
+using detail::places_inside;
+using detail::Range;
+
+void check(const Convolution& geometry, std::span<const double> weights, std::span<const double> bias,
+           std::span<const double> input, Index batch) {
+  QUANTBOUND_ASSERT(geometry.groups > 0 && geometry.channels_in % geometry.groups == 0 &&
+                        geometry.channels_out % geometry.groups == 0,
+                    geometry.channels_in, geometry.channels_out, geometry.groups);
+  QUANTBOUND_ASSERT(std::ssize(weights) == geometry.weight_count(), weights.size(), geometry.weight_count());
+  QUANTBOUND_ASSERT(bias.empty() || std::ssize(bias) == geometry.channels_out, bias.size(), geometry.channels_out);
+  QUANTBOUND_ASSERT(std::ssize(input) == batch * geometry.channels_in * geometry.height * geometry.width, input.size(),
+                    batch);
+}
+
+/// dst[p] = source[p * stride] for `count` places.
+void gather(const double* source, Index stride, double* dst, Index count) {
+  if (stride == 1) {
+    std::copy_n(source, count, dst);
+  } else {
+    for (Index p = 0; p < count; ++p) dst[p] = source[p * stride];
+  }
+}
+
+/// Output rows [begin, end) of one group as a matrix: one row per tap and channel, one column per place.
+void im2col(const Convolution& g, const double* image, Range rows, double* columns) {
+  const Window& w = g.window;
+  const Index out_width = g.out_width();
+  for (Index channel = 0; channel < g.channels_in / g.groups; ++channel) {
+    const double* plane = image + channel * g.height * g.width;
+    for (Index ky = 0; ky < w.kernel_height; ++ky) {
+      for (Index kx = 0; kx < w.kernel_width; ++kx) {
+        const Index offset_x = kx * w.dilation_width - w.pad_left;
+        const Range inside = places_inside(offset_x, w.stride_width, g.width, out_width);
+        for (Index y = rows.begin; y < rows.end; ++y, columns += out_width) {
+          const Index in_y = y * w.stride_height + ky * w.dilation_height - w.pad_top;
+          if (in_y < 0 || in_y >= g.height) {
+            std::fill_n(columns, out_width, 0.0);
+            continue;
+          }
+          std::fill_n(columns, inside.begin, 0.0);
+          gather(plane + in_y * g.width + inside.begin * w.stride_width + offset_x, w.stride_width,
+                 columns + inside.begin, inside.end - inside.begin);
+          std::fill(columns + inside.end, columns + out_width, 0.0);
+        }
+      }
+    }
+  }
+}
+
+bool is_pointwise(const Convolution& g) {
+  const Window& w = g.window;
+  return w.kernel_height == 1 && w.kernel_width == 1 && w.stride_height == 1 && w.stride_width == 1 && w.pad_top == 0 &&
+         w.pad_left == 0 && w.pad_bottom == 0 && w.pad_right == 0;
+}
+
+/// One output channel of a depthwise layer: the taps in order, each added along whole rows.
+void depthwise_plane(const Convolution& g, const double* kernel, double bias, const double* plane, double* out) {
+  const Window& w = g.window;
+  const Index out_height = g.out_height(), out_width = g.out_width();
+  std::fill_n(out, out_height * out_width, bias);
+  for (Index ky = 0; ky < w.kernel_height; ++ky) {
+    const Index offset_y = ky * w.dilation_height - w.pad_top;
+    const Range ys = places_inside(offset_y, w.stride_height, g.height, out_height);
+    for (Index kx = 0; kx < w.kernel_width; ++kx) {
+      const Index offset_x = kx * w.dilation_width - w.pad_left;
+      const Range xs = places_inside(offset_x, w.stride_width, g.width, out_width);
+      const double weight = kernel[ky * w.kernel_width + kx];
+      for (Index y = ys.begin; y < ys.end; ++y) {
+        const double* source = plane + (y * w.stride_height + offset_y) * g.width + offset_x;
+        double* row = out + y * out_width;
+        if (w.stride_width == 1) {
+          for (Index x = xs.begin; x < xs.end; ++x) row[x] = std::fma(weight, source[x], row[x]);
+        } else {
+          for (Index x = xs.begin; x < xs.end; ++x) row[x] = std::fma(weight, source[x * w.stride_width], row[x]);
+        }
+      }
+    }
+  }
+}
+
+std::vector<double> convolve_depthwise(const Convolution& g, std::span<const double> weights,
+                                       std::span<const double> bias, std::span<const double> input, Index batch) {
+  const Index in_plane = g.height * g.width, out_plane = g.out_height() * g.out_width();
+  const Index multiplier = g.channels_out / g.groups, taps = g.fan_in();
+  std::vector<double> output(static_cast<std::size_t>(batch * g.channels_out * out_plane));
+#pragma omp parallel for schedule(static)
+  for (Index item = 0; item < batch * g.channels_out; ++item) {
+    const Index sample = item / g.channels_out, channel = item % g.channels_out;
+    const double* plane = input.data() + (sample * g.channels_in + channel / multiplier) * in_plane;
+    depthwise_plane(g, weights.data() + channel * taps, bias.empty() ? 0.0 : bias[static_cast<std::size_t>(channel)],
+                    plane, output.data() + item * out_plane);
+  }
+  return output;
+}
+
+/// Output rows taken at once: enough columns to keep the product busy, few enough to stay in the second-level cache.
+Index rows_at_once(const Convolution& g) {
+  constexpr Index columns = 256, elements = Index{1} << 16;
+  const Index width = std::max<Index>(1, g.out_width());
+  const Index rows = std::max((columns + width - 1) / width, elements / (std::max<Index>(1, g.fan_in()) * width));
+  return std::clamp<Index>(rows, 1, std::max<Index>(1, g.out_height()));
+}
+
+/// Output rows [begin, end) of all channels of one sample.
+void convolve_rows(const Convolution& g, std::span<const double> weights, std::span<const double> bias,
+                   const double* image, Range rows, double* output, double* scratch) {
+  const Index channels = g.channels_out / g.groups, taps = g.fan_in(), out_plane = g.out_height() * g.out_width();
+  const Index places = (rows.end - rows.begin) * g.out_width();
+  for (Index group = 0; group < g.groups; ++group) {
+    const double* group_image = image + group * (g.channels_in / g.groups) * g.height * g.width;
+    double* out = output + group * channels * out_plane + rows.begin * g.out_width();
+    for (Index c = 0; c < channels; ++c)
+      std::fill_n(out + c * out_plane, places,
+                  bias.empty() ? 0.0 : bias[static_cast<std::size_t>(group * channels + c)]);
+    const bool pointwise = is_pointwise(g);
+    if (!pointwise) im2col(g, group_image, rows, scratch);
+    const Index stride = pointwise ? g.height * g.width : places;
+    const double* columns = pointwise ? group_image + rows.begin * g.width : scratch;
+    detail::add_product({weights.data() + group * channels * taps, channels, taps, taps, 1},
+                        {columns, taps, places, stride, 1}, {out, channels, places, out_plane, 1});
+  }
+}
+
+}  // namespace
+
+std::vector<double> convolve(const Convolution& geometry, std::span<const double> weights, std::span<const double> bias,
+                             std::span<const double> input, Index batch) {
+  check(geometry, weights, bias, input, batch);
+  const Convolution& g = geometry;
+  if (g.groups == g.channels_in) return convolve_depthwise(g, weights, bias, input, batch);
+
+  const Index rows = rows_at_once(g), blocks = (g.out_height() + rows - 1) / rows;
+  const Index in_elements = g.channels_in * g.height * g.width;
+  const Index out_elements = g.channels_out * g.out_height() * g.out_width();
+  const Index scratch_size = is_pointwise(g) ? 0 : g.fan_in() * rows * g.out_width();
+  std::vector<double> output(static_cast<std::size_t>(batch * out_elements));
+  std::vector<double> scratch(static_cast<std::size_t>(scratch_size * omp_get_max_threads()));
+#pragma omp parallel for schedule(static)
+  for (Index item = 0; item < batch * blocks; ++item) {
+    const Index sample = item / blocks, first = item % blocks * rows;
+    convolve_rows(g, weights, bias, input.data() + sample * in_elements,
+                  {first, std::min(first + rows, g.out_height())}, output.data() + sample * out_elements,
+                  scratch.data() + scratch_size * omp_get_thread_num());
+  }
+  return output;
+}
+
+std::vector<double> convolve_reference(const Convolution& geometry, std::span<const double> weights,
+                                       std::span<const double> bias, std::span<const double> input, Index batch) {
+  check(geometry, weights, bias, input, batch);
+  const Convolution& g = geometry;
+  const Window& w = g.window;
+  const Index in_group = g.channels_in / g.groups, out_group = g.channels_out / g.groups;
+  std::vector<double> output;
+  output.reserve(static_cast<std::size_t>(batch * g.channels_out * g.out_height() * g.out_width()));
+  for (Index n = 0; n < batch; ++n)
+    for (Index o = 0; o < g.channels_out; ++o)
+      for (Index y = 0; y < g.out_height(); ++y)
+        for (Index x = 0; x < g.out_width(); ++x) {
+          double sum = bias.empty() ? 0.0 : bias[static_cast<std::size_t>(o)];
+          for (Index i = 0; i < in_group; ++i)
+            for (Index ky = 0; ky < w.kernel_height; ++ky)
+              for (Index kx = 0; kx < w.kernel_width; ++kx) {
+                const Index in_y = y * w.stride_height - w.pad_top + ky * w.dilation_height;
+                const Index in_x = x * w.stride_width - w.pad_left + kx * w.dilation_width;
+                if (in_y < 0 || in_y >= g.height || in_x < 0 || in_x >= g.width) continue;
+                const Index channel = o / out_group * in_group + i;
+                const Index at = ((n * g.channels_in + channel) * g.height + in_y) * g.width + in_x;
+                const Index tap = ((o * in_group + i) * w.kernel_height + ky) * w.kernel_width + kx;
+                sum = std::fma(weights[static_cast<std::size_t>(tap)], input[static_cast<std::size_t>(at)], sum);
+              }
+          output.push_back(sum);
+        }
+  return output;
+}
+
+std::vector<double> absolute_convolve(const Convolution& geometry, std::span<const double> weights,
+                                      std::span<const double> input, Index batch) {
+  std::vector<double> magnitudes(weights.size());
+  std::transform(weights.begin(), weights.end(), magnitudes.begin(), [](double w) { return std::abs(w); });
+  return convolve(geometry, magnitudes, {}, input, batch);
+}
+
+}  // namespace quantbound::tensor

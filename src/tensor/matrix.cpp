@@ -1,0 +1,67 @@
+#include "quantbound/tensor/matrix.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "quantbound/core/assert.hpp"
+
+#include "product.hpp"
+
+namespace quantbound::tensor {
+
+namespace {
+
+Index inputs_of(Index outputs, std::span<const double> weights, std::span<const double> bias,
+                std::span<const double> input, Index batch) {
+  QUANTBOUND_ASSERT(outputs > 0 && std::ssize(weights) % outputs == 0, outputs, weights.size());
+  const Index inputs = std::ssize(weights) / outputs;
+  QUANTBOUND_ASSERT(bias.empty() || std::ssize(bias) == outputs, bias.size(), outputs);
+  QUANTBOUND_ASSERT(std::ssize(input) == batch * inputs, input.size(), batch, inputs);
+  return inputs;
+}
+
+constexpr Index block_samples = 64;
+
+}  // namespace
+
+std::vector<double> dense(Index outputs, std::span<const double> weights, std::span<const double> bias,
+                          std::span<const double> input, Index batch) {
+  const Index inputs = inputs_of(outputs, weights, bias, input, batch);
+  std::vector<double> output(static_cast<std::size_t>(batch * outputs), 0.0);
+#pragma omp parallel for schedule(static)
+  for (Index first = 0; first < batch; first += block_samples) {
+    const Index count = std::min(block_samples, batch - first);
+    double* y = output.data() + first * outputs;
+    if (!bias.empty())
+      for (Index n = 0; n < count; ++n) std::copy(bias.begin(), bias.end(), y + n * outputs);
+    // Transposed, so that the samples are the columns: y^T += W x^T.
+    detail::add_product({weights.data(), outputs, inputs, inputs, 1},
+                        {input.data() + first * inputs, inputs, count, 1, inputs}, {y, outputs, count, 1, outputs});
+  }
+  return output;
+}
+
+std::vector<double> dense_reference(Index outputs, std::span<const double> weights, std::span<const double> bias,
+                                    std::span<const double> input, Index batch) {
+  const Index inputs = inputs_of(outputs, weights, bias, input, batch);
+  std::vector<double> output;
+  output.reserve(static_cast<std::size_t>(batch * outputs));
+  for (Index n = 0; n < batch; ++n)
+    for (Index o = 0; o < outputs; ++o) {
+      double sum = bias.empty() ? 0.0 : bias[static_cast<std::size_t>(o)];
+      for (Index i = 0; i < inputs; ++i)
+        sum = std::fma(weights[static_cast<std::size_t>(o * inputs + i)],
+                       input[static_cast<std::size_t>(n * inputs + i)], sum);
+      output.push_back(sum);
+    }
+  return output;
+}
+
+std::vector<double> absolute_dense(Index outputs, std::span<const double> weights, std::span<const double> input,
+                                   Index batch) {
+  std::vector<double> magnitudes(weights.size());
+  std::transform(weights.begin(), weights.end(), magnitudes.begin(), [](double w) { return std::abs(w); });
+  return dense(outputs, magnitudes, {}, input, batch);
+}
+
+}  // namespace quantbound::tensor

@@ -1,0 +1,162 @@
+// The real networks of ../shared/data: every ONNX file loads and agrees with the outputs that ONNX Runtime gave, except
+// the integer network, which is refused by name.
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "quantbound/core/error.hpp"
+#include "quantbound/network/forward.hpp"
+#include "quantbound/network/readers.hpp"
+
+namespace quantbound::network {
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path data = QUANTBOUND_SHARED_DATA;
+
+std::vector<fs::path> files(const fs::path& directory, const std::string& extension) {
+  std::set<fs::path> found;
+  for (const auto& entry : fs::recursive_directory_iterator(directory)) {
+    if (entry.path().extension() == extension) found.insert(entry.path());
+  }
+  return {found.begin(), found.end()};
+}
+
+/// The numbers behind `"key":` in a JSON text, nested lists flattened.
+std::vector<double> json_numbers(const std::string& json, const std::string& key) {
+  std::vector<double> numbers;
+  std::size_t position = json.find('"' + key + '"');
+  if (position == std::string::npos) return numbers;
+  position = json.find('[', position);
+  for (int depth = 0; position < json.size();) {
+    const char c = json[position];
+    depth += c == '[' ? 1 : (c == ']' ? -1 : 0);
+    if (depth == 0) break;
+    if (c == '[' || c == ']' || c == ',' || c == ' ') {
+      ++position;
+      continue;
+    }
+    std::size_t length = 0;
+    numbers.push_back(std::stod(json.substr(position, 40), &length));
+    position += length;
+  }
+  return numbers;
+}
+
+std::string text_of(const fs::path& path) {
+  std::ifstream stream(path);
+  return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+/// The input of seed `seed` (reference/README.md).
+std::vector<double> generated_input(std::uint32_t seed, Index count) {
+  std::vector<double> values;
+  std::uint32_t state = seed;
+  for (Index i = 0; i < count; ++i) {
+    state = state * 1664525U + 1013904223U;
+    values.push_back(static_cast<double>(state >> 8) / 16777216.0 * 2.0 - 1.0);
+  }
+  return values;
+}
+
+std::vector<double> softmax(std::span<const double> logits) {
+  const double top = *std::max_element(logits.begin(), logits.end());
+  std::vector<double> out;
+  double sum = 0.0;
+  for (const double x : logits) sum += out.emplace_back(std::exp(x - top));
+  for (double& x : out) x /= sum;
+  return out;
+}
+
+struct Comparison {
+  double error = 0.0;  ///< largest difference relative to the largest reference output
+};
+
+Comparison compare(const Network& network, const std::string& json) {
+  const std::vector<double> expected = json_numbers(json, "outputs"), seeds = json_numbers(json, "seeds");
+  const Index count = tensor::elements(network.graph.input_shape());
+  const auto outputs = static_cast<std::size_t>(tensor::elements(network.graph.output_shape()));
+  EXPECT_EQ(expected.size(), outputs * seeds.size());
+  if (expected.size() != outputs * seeds.size()) return {1.0};
+  std::vector<double> samples;
+  for (const double seed : seeds) {
+    const std::vector<double> sample = generated_input(static_cast<std::uint32_t>(seed), count);
+    samples.insert(samples.end(), sample.begin(), sample.end());
+  }
+  const std::vector<double> values = forward(network.graph, network.layers, samples, std::ssize(seeds));
+  const bool dropped_softmax = std::any_of(network.notes.begin(), network.notes.end(), [](const std::string& note) {
+    return note.find("Softmax") != std::string::npos;
+  });
+  double difference = 0.0, largest = 0.0;
+  for (std::size_t s = 0; s < seeds.size(); ++s) {
+    std::vector<double> sample(values.begin() + static_cast<Index>(s * outputs),
+                               values.begin() + static_cast<Index>((s + 1) * outputs));
+    if (dropped_softmax) sample = softmax(sample);
+    for (std::size_t i = 0; i < outputs; ++i) {
+      difference = std::max(difference, std::abs(sample[i] - expected[s * outputs + i]));
+      largest = std::max(largest, std::abs(expected[s * outputs + i]));
+    }
+  }
+  return {difference / largest};
+}
+
+ReadOptions options_for(const fs::path& path) {
+  if (path.stem() == "ch_ppocr_mobile_v2.0_cls_infer") return {Shape{3, 48, 192}};
+  return {};
+}
+
+TEST(RealOnnxFiles, LoadAndAgreeWithOnnxRuntime) {
+  if (!fs::exists(data)) GTEST_SKIP() << "no " << data;
+  int loaded = 0, compared = 0;
+  for (const fs::path& path : files(data / "models", ".onnx")) {
+    if (path.stem() == "mobilenetv2-12-int8") continue;
+    SCOPED_TRACE(path.string());
+    const std::string group = path.parent_path().filename().string();
+    const Network network = read_onnx(path, options_for(path));
+    ++loaded;
+    const fs::path reference = data / "reference/outputs" / (group + "__" + path.stem().string() + ".json");
+    if (!fs::exists(reference)) continue;
+    const double error = compare(network, text_of(reference)).error;
+    EXPECT_LE(error, group == "imagenet" ? 1e-3 : 1e-4);
+    std::ostringstream figure;
+    figure << error;
+    RecordProperty(group + "__" + path.stem().string(), figure.str());
+    ++compared;
+  }
+  EXPECT_GE(loaded, 71);
+  EXPECT_GE(compared, 63);
+}
+
+TEST(RealOnnxFiles, TheIntegerNetworkIsRefusedByOperatorAndNode) {
+  if (!fs::exists(data)) GTEST_SKIP() << "no " << data;
+
+  try {
+    read_network(data / "models/imagenet/mobilenetv2-12-int8.onnx");
+    FAIL() << "it loaded";
+  } catch (const core::UnsupportedOperator& error) {
+    EXPECT_EQ(error.op(), "QuantizeLinear");
+    EXPECT_NE(error.node(), "");
+    EXPECT_NE(std::string(error.what()).find("give the float network"), std::string::npos) << error.what();
+  }
+}
+
+TEST(RealOnnxFiles, AnOpenInputShapeMustBeGivenAndMustFit) {
+  if (!fs::exists(data)) GTEST_SKIP() << "no " << data;
+  const fs::path path = data / "models/npm/ch_ppocr_mobile_v2.0_cls_infer.onnx";
+
+  EXPECT_THROW(read_onnx(path), core::InputError);
+  EXPECT_THROW(read_onnx(path, {Shape{1, 48, 192}}), core::InputError);
+  EXPECT_EQ(read_onnx(path, {Shape{3, 48, 192}}).graph.output_shape(), Shape{2});
+}
+
+}  // namespace
+}  // namespace quantbound::network

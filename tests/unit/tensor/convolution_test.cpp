@@ -1,0 +1,120 @@
+#include "quantbound/tensor/convolution.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include <gtest/gtest.h>
+#include <omp.h>
+
+#include "random_geometry.hpp"
+
+namespace quantbound::tensor {
+namespace {
+
+using testing::Draw;
+
+TEST(Convolution, ReferenceMatchesASumDoneByHand) {
+  const Convolution g{.channels_in = 1,
+                      .height = 2,
+                      .width = 3,
+                      .channels_out = 1,
+                      .window = {.kernel_height = 2, .kernel_width = 2, .pad_left = 1}};
+  const std::vector<double> weights{1, 2, 3, 4}, bias{10}, image{1, 2, 3, 4, 5, 6};
+
+  // Places x = -1, 0, 1 of the kernel; the first column of the window is padding at x = -1.
+  const std::vector<double> expected{10 + 2 * 1 + 4 * 4, 10 + 1 + 2 * 2 + 3 * 4 + 4 * 5,
+                                     10 + 2 + 2 * 3 + 3 * 5 + 4 * 6};
+
+  EXPECT_EQ(convolve_reference(g, weights, bias, image, 1), expected);
+  EXPECT_EQ(convolve(g, weights, bias, image, 1), expected);
+}
+
+TEST(Convolution, HasTheBitsOfTheReferenceOnRandomGeometries) {
+  Draw draw(1);
+  Index depthwise = 0, grouped = 0;
+  for (int trial = 0; trial < 400; ++trial) {
+    const Convolution g = testing::random_convolution(draw);
+    const Index batch = draw.integer(1, 3);
+    const auto weights = draw.normals(g.weight_count()), bias = draw.normals(trial % 3 == 0 ? 0 : g.channels_out);
+    const auto input = draw.normals(batch * g.channels_in * g.height * g.width);
+    depthwise += g.groups == g.channels_in;
+    grouped += g.groups > 1 && g.groups < g.channels_in;
+
+    const auto fast = convolve(g, weights, bias, input, batch);
+    const auto plain = convolve_reference(g, weights, bias, input, batch);
+
+    ASSERT_FALSE(plain.empty());
+    ASSERT_EQ(fast, plain) << "trial " << trial;
+  }
+  EXPECT_GT(depthwise, 50);
+  EXPECT_GT(grouped, 50);
+}
+
+TEST(Convolution, HasTheBitsOfTheReferenceAcrossPiecesOfTheInnerDimensionAndBlocksOfRows) {
+  const Convolution g{.channels_in = 70,
+                      .height = 45,
+                      .width = 41,
+                      .channels_out = 9,
+                      .window = {.kernel_height = 3,
+                                 .kernel_width = 3,
+                                 .stride_height = 1,
+                                 .stride_width = 1,
+                                 .pad_top = 1,
+                                 .pad_left = 1,
+                                 .pad_bottom = 1,
+                                 .pad_right = 1}};
+  Draw draw(2);
+  const auto weights = draw.normals(g.weight_count()), bias = draw.normals(g.channels_out);
+  const auto input = draw.normals(2 * g.channels_in * g.height * g.width);
+
+  const auto fast = convolve(g, weights, bias, input, 2), plain = convolve_reference(g, weights, bias, input, 2);
+
+  EXPECT_EQ(fast, plain);
+}
+
+TEST(Convolution, BitsOfASampleDependNeitherOnItsBatchNorOnThreads) {
+  Draw draw(3);
+  for (int trial = 0; trial < 40; ++trial) {
+    const Convolution g = testing::random_convolution(draw);
+    const Index batch = 5, in = g.channels_in * g.height * g.width;
+    const auto weights = draw.normals(g.weight_count()), bias = draw.normals(g.channels_out);
+    const auto input = draw.normals(batch * in);
+    const int threads = omp_get_max_threads();
+
+    omp_set_num_threads(1);
+    const auto together = convolve(g, weights, bias, input, batch);
+    omp_set_num_threads(2);
+    const auto with_two_threads = convolve(g, weights, bias, input, batch);
+    omp_set_num_threads(threads);
+
+    EXPECT_EQ(together, with_two_threads);
+    const Index out = std::ssize(together) / batch;
+    for (Index n = 0; n < batch; ++n) {
+      const auto alone =
+          convolve(g, weights, bias,
+                   std::span(input).subspan(static_cast<std::size_t>(n * in), static_cast<std::size_t>(in)), 1);
+      EXPECT_TRUE(std::equal(alone.begin(), alone.end(), together.begin() + n * out)) << "trial " << trial;
+    }
+  }
+}
+
+TEST(Convolution, AbsoluteConvolutionDominatesEveryInputOfThatMagnitude) {
+  Draw draw(4);
+  for (int trial = 0; trial < 50; ++trial) {
+    const Convolution g = testing::random_convolution(draw);
+    const auto weights = draw.normals(g.weight_count());
+    const auto input = draw.normals(g.channels_in * g.height * g.width);
+    std::vector<double> magnitudes = input, absolute_weights = weights;
+    for (double& value : magnitudes) value = std::abs(value);
+    for (double& value : absolute_weights) value = std::abs(value);
+
+    const auto bound = absolute_convolve(g, weights, magnitudes, 1);
+    const auto value = convolve(g, weights, {}, input, 1);
+
+    EXPECT_EQ(bound, convolve(g, absolute_weights, {}, magnitudes, 1));
+    for (std::size_t i = 0; i < value.size(); ++i) ASSERT_LE(std::abs(value[i]), bound[i] * (1 + 1e-13));
+  }
+}
+
+}  // namespace
+}  // namespace quantbound::tensor
