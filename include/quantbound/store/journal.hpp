@@ -53,8 +53,8 @@ class JournalWriter {
   std::unique_ptr<State> state_;
 };
 
-/// All journals of a directory, verified, as an index: payloads stay on the disk until they are asked for. One thread at
-/// a time.
+/// All journals of a directory, verified, as an index: payloads stay on the disk until they are asked for. One thread
+/// at a time.
 class JournalReader {
  public:
   /// Scans every file. No directory: no records. Throws core::InputError where a file is of another study ("remove it,
