@@ -83,7 +83,8 @@ void evaluate_theories(Answer& answer, const network::Box& box, const quantize::
   std::vector<bounds::LayerNorms> original;
   std::vector<bounds::QuantizedLayerNorms> quantized;
   for (std::size_t l = 0; l < shapes.size(); ++l) {
-    auto report = bounds::measure_layer(network.layers[l], shapes[l], static_cast<network::Index>(l), std::span(&configuration, 1));
+    auto report = bounds::measure_layer(network.layers[l], shapes[l], static_cast<network::Index>(l),
+                                        std::span(&configuration, 1));
     original.push_back(report.norms);
     quantized.push_back(std::move(report.quantized.front()));
   }
@@ -94,7 +95,8 @@ void evaluate_theories(Answer& answer, const network::Box& box, const quantize::
   const auto weights = quantize::quantize_layers(network.layers, configuration);
   for (std::size_t t = 0; t < answer.results.size(); ++t) {
     const auto& theory = bounds::theories()[t];
-    if (theory.reads_weights()) answer.results[t] = evaluate(theory, bounds::WeightInput{network.graph, domain, network.layers, weights});
+    if (theory.reads_weights())
+      answer.results[t] = evaluate(theory, bounds::WeightInput{network.graph, domain, network.layers, weights});
   }
 }
 

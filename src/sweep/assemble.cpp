@@ -206,7 +206,9 @@ void Assembler::write_bounds(const NetworkState& state) {
 void Assembler::write_theories(std::size_t pair, const std::map<std::string, bounds::TheoryResult>& results) {
   const auto& theories = plan_->study.theories;
   const auto log10_of = [](const bounds::TheoryResult& result) { return result.bound ? result.bound->log10() : nan; };
-  const auto formula_of = [](const bounds::TheoryResult& result) { return result.formula ? result.formula->log10 : nan; };
+  const auto formula_of = [](const bounds::TheoryResult& result) {
+    return result.formula ? result.formula->log10 : nan;
+  };
   const auto& gonon = results.at("gonon");
   for (std::size_t t = 0; t < theories.size(); ++t) {
     const auto& result = results.at(theories[t]);
@@ -307,8 +309,10 @@ void add_axes(Group& root, const Plan& plan, std::size_t layers) {
 
 /// The family of a synthetic network; of a file, whether it has convolutions.
 std::string family_of(const PlannedNetwork& planned) {
-  if (const auto* point = std::get_if<network::FamilyPoint>(&planned.study.origin)) return std::string(to_string(point->family));
-  const bool convolutional = std::ranges::any_of(planned.layers, [](const LayerInfo& layer) { return layer.op == "Conv"; });
+  if (const auto* point = std::get_if<network::FamilyPoint>(&planned.study.origin))
+    return std::string(to_string(point->family));
+  const bool convolutional =
+      std::ranges::any_of(planned.layers, [](const LayerInfo& layer) { return layer.op == "Conv"; });
   return convolutional ? "convolutional file" : "dense file";
 }
 
@@ -324,9 +328,8 @@ void add_network_coordinates(Group& root, const Plan& plan) {
                  "number of weight layers L");
   add_coordinate(root, "network_width", "network", whole([](const auto& n) { return network::width(n.graph); }),
                  "largest number of elements that a weight layer reads or writes");
-  add_coordinate(
-      root, "network_family", "network",
-      collect(networks, family_of), "family of a synthetic network; what kind of layers a file has");
+  add_coordinate(root, "network_family", "network", collect(networks, family_of),
+                 "family of a synthetic network; what kind of layers a file has");
   add_coordinate(root, "network_parameters", "network", whole([](const auto& n) { return n.parameters; }),
                  "weights and biases");
   add_coordinate(root, "network_draw", "network",
@@ -360,30 +363,34 @@ void add_layer_coordinates(Group& root, const Plan& plan) {
   add_coordinate(root, "layer_parameters", "layer", parameters, "weights and biases");
 }
 
+/// The values in the type of the file: flags and counts as whole numbers, which xarray would turn into floats if they
+/// had a fill value; everything else as doubles with NaN for "not computed".
+void set_data(Variable& variable, std::vector<double> values) {
+  if (variable.name == "status" || variable.name == "bound_applicable") {
+    variable.data = collect(values, [](double v) { return static_cast<std::int8_t>(v); });
+  } else if (variable.name == "samples_in_domain") {
+    variable.data = collect(values, [](double v) { return static_cast<std::int64_t>(v); });
+  } else {
+    variable.data = std::move(values);
+    variable.fill = nan;
+  }
+}
+
+void set_flags(Attributes& attributes, std::vector<std::int8_t> values, std::string meanings) {
+  set_attribute(attributes, "flag_values", std::move(values));
+  set_attribute(attributes, "flag_meanings", std::move(meanings));
+}
+
 Variable to_variable(const VariableSpec& spec, std::vector<double> values) {
-  Variable variable{
-      .name = std::string(spec.name), .dimensions = dimensions_of(spec), .data = {}, .attributes = {}, .fill = {}};
+  Variable variable{.name = std::string(spec.name), .dimensions = dimensions_of(spec)};
   auto& attributes = variable.attributes;
   set_attribute(attributes, "long_name", std::string(spec.long_name));
   set_attribute(attributes, "units", std::string(spec.units));
   if (!spec.soundness.empty()) set_attribute(attributes, "soundness", std::string(spec.soundness));
   if (!spec.equation.empty()) set_attribute(attributes, "equation", std::string(spec.equation));
-  if (spec.name == "status") {
-    set_attribute(attributes, "flag_values", std::vector<std::int8_t>{0, 1, 2, 3, 4});
-    set_attribute(attributes, "flag_meanings", std::string("pending done failed timed_out skipped"));
-  } else if (spec.name == "bound_applicable") {
-    set_attribute(attributes, "flag_values", std::vector<std::int8_t>{0, 1});
-    set_attribute(attributes, "flag_meanings", std::string("no yes"));
-  } else if (spec.name != "samples_in_domain") {
-    variable.fill = nan;
-    variable.data = std::move(values);
-    return variable;
-  }
-  if (spec.name == "samples_in_domain") {
-    variable.data = collect(values, [](double v) { return static_cast<std::int64_t>(v); });
-  } else {
-    variable.data = collect(values, [](double v) { return static_cast<std::int8_t>(v); });
-  }
+  if (spec.name == "status") set_flags(attributes, {0, 1, 2, 3, 4}, "pending done failed timed_out skipped");
+  if (spec.name == "bound_applicable") set_flags(attributes, {0, 1}, "no yes");
+  set_data(variable, std::move(values));
   return variable;
 }
 
@@ -426,9 +433,14 @@ Dataset Assembler::finish() {
   add_axes(root, *plan_, values("weight_norm").size());
   add_network_coordinates(root, *plan_);
   add_layer_coordinates(root, *plan_);
-  add_coordinate(root, "theory_equation", "theory",
-                 collect(study.theories, [](const auto& name) { return std::string(bounds::find_theory(name)->equation); }),
-                 "paper and equation");
+  add_coordinate(
+      root, "theory_equation", "theory",
+      collect(study.theories, [](const auto& name) { return std::string(bounds::find_theory(name)->equation); }),
+      "where the proved bound comes from");
+  add_coordinate(root, "theory_formula", "theory",
+                 collect(study.theories,
+                         [](const auto& name) { return std::string(bounds::find_theory(name)->formula_equation); }),
+                 "the published formula of log10_formula; empty where there is none");
   for (const auto& spec : variable_specs())
     root.add_variable(to_variable(spec, std::move(values(std::string(spec.name)))));
   add_failures(dataset, *plan_, failures_);

@@ -24,7 +24,7 @@ using tensor::elements;
 
 /// Seconds of one core per elementary step: measured once, used for balance and ETA only.
 namespace seconds {
-constexpr double norm_per_weight = 1.5e-9;          ///< one configuration, one weight
+constexpr double norm_per_weight = 1.5e-9;         ///< one configuration, one weight
 constexpr double pass_per_multiply_add = 0.25e-9;  ///< one pass with absolute weights in double
 constexpr double float_per_multiply_add = 0.03e-9;
 constexpr double double_per_multiply_add = 0.2e-9;

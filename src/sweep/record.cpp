@@ -24,7 +24,8 @@ void write(ByteWriter& out, const WeightBoundsResult& bounds) {
       const core::Upper bound = result.bound.value_or(core::Upper());
       out.text(theory).value(static_cast<std::uint8_t>(result.applicable())).text(result.reason);
       out.value(bound.mantissa()).value(bound.exponent());
-      out.value(static_cast<std::uint8_t>(result.formula.has_value())).value(result.formula ? result.formula->log10 : 0.0);
+      out.value(static_cast<std::uint8_t>(result.formula.has_value()))
+          .value(result.formula ? result.formula->log10 : 0.0);
     }
   }
 }

@@ -34,7 +34,8 @@ WeightBoundsResult run_weight_bounds(const Plan& plan, const PlannedNetwork& pla
     const auto quantized = quantize::quantize_layers(network.layers, plan.configurations[static_cast<std::size_t>(c)]);
     auto& bounds = result.configurations.emplace_back();
     for (const auto& theory : bounds::theories()) {
-      if (!theory.reads_weights() || std::ranges::find(plan.study.theories, theory.name) == plan.study.theories.end()) continue;
+      if (!theory.reads_weights() || std::ranges::find(plan.study.theories, theory.name) == plan.study.theories.end())
+        continue;
       const bounds::WeightInput input{planned.graph, domain, network.layers, quantized};
       bounds.push_back({.theory = std::string(theory.name), .result = evaluate(theory, input)});
     }
