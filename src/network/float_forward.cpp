@@ -1,0 +1,253 @@
+#include "quantbound/network/float_forward.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "quantbound/core/assert.hpp"
+#include "quantbound/tensor/float_program.hpp"
+
+#include "image.hpp"
+
+namespace quantbound::network {
+
+namespace {
+
+using tensor::FloatProgram;
+using tensor::PointFunction;
+using Value = FloatProgram::Value;
+
+std::size_t index(Index i) { return static_cast<std::size_t>(i); }
+
+PointFunction point_function(const Activation& activation) {
+  const auto kind = [&] {
+    switch (activation.kind) {
+      case ActivationKind::relu:
+        return tensor::PointKind::relu;
+      case ActivationKind::leaky_relu:
+        return tensor::PointKind::leaky_relu;
+      case ActivationKind::clip:
+        return tensor::PointKind::clip;
+      case ActivationKind::sigmoid:
+        return tensor::PointKind::sigmoid;
+      case ActivationKind::tanh:
+        return tensor::PointKind::tanh;
+      case ActivationKind::hard_swish:
+        return tensor::PointKind::hard_swish;
+      case ActivationKind::hard_sigmoid:
+        return tensor::PointKind::hard_sigmoid;
+    }
+    QUANTBOUND_ASSERT(false, static_cast<int>(activation.kind));
+    return tensor::PointKind::relu;
+  }();
+  return {kind, activation.alpha, activation.beta};
+}
+
+/// Turns a graph into a float program: which nodes become one operator.
+class Lowering {
+ public:
+  Lowering(const Graph& graph, Capture capture, FloatProgram& program)
+      : graph_(graph),
+        program_(program),
+        consumers_(graph.consumers()),
+        values_(graph.nodes.size()),
+        convolution_of_add_(graph.nodes.size()),
+        absorbed_(graph.nodes.size(), false) {
+    if (capture == Capture::output_only) find_residual_sums();
+    find_merged_pads();
+  }
+
+  void run() {
+    values_.front() = program_.input(graph_.input_shape());
+    for (NodeId id = 1; id < std::ssize(graph_.nodes); ++id) {
+      if (values_[index(id)] || absorbed_[index(id)]) continue;  // part of an operator before it, or of one to come
+      std::visit([&](const auto& op) { lower(op, id); }, node(id).op);
+    }
+    program_.output(value(graph_.output));
+  }
+
+  /// Where a layer's measured output is to be read.
+  Value measured(Index layer) const { return value(graph_.measured_output(layer)); }
+
+ private:
+  const Node& node(NodeId id) const { return graph_.nodes[index(id)]; }
+  Value value(NodeId id) const {
+    QUANTBOUND_ASSERT(values_[index(id)].has_value(), id, node(id).name);
+    return *values_[index(id)];
+  }
+  Value input(NodeId id, std::size_t which = 0) const { return value(node(id).inputs[which]); }
+
+  /// The only reader of a node that is not the output.
+  std::optional<NodeId> only_reader(NodeId id) const {
+    const auto& readers = consumers_[index(id)];
+    if (id == graph_.output || readers.size() != 1) return {};
+    return readers.front();
+  }
+
+  /// The activation that alone reads a node: it becomes part of the node's operator.
+  std::optional<NodeId> following_activation(NodeId id) const {
+    const std::optional<NodeId> reader = only_reader(id);
+    const bool fits = reader && std::holds_alternative<Activation>(node(*reader).op);
+    return fits ? reader : std::nullopt;
+  }
+
+  /// Names the value of a node and, where an activation was fused, of the activation.
+  void define(NodeId id, std::optional<NodeId> activation, Value value) {
+    values_[index(activation.value_or(id))] = value;
+  }
+
+  std::optional<PointFunction> function_of(std::optional<NodeId> activation) const {
+    if (!activation) return {};
+    return point_function(std::get<Activation>(node(*activation).op));
+  }
+
+  bool is_convolution(NodeId id) const { return std::holds_alternative<Convolution>(node(id).op); }
+
+  /// A convolution that only an addition reads does the addition itself, when its turn comes.
+  void find_residual_sums() {
+    for (NodeId id = 1; id < std::ssize(graph_.nodes); ++id) {
+      if (!std::holds_alternative<Add>(node(id).op)) continue;
+      std::vector<NodeId> operands = node(id).inputs;
+      std::sort(operands.rbegin(), operands.rend());  // the later one first: it waits for nothing
+      for (const NodeId operand : operands) {
+        if (operands[0] == operands[1] || !is_convolution(operand) || only_reader(operand) != id) continue;
+        convolution_of_add_[index(id)] = operand;
+        absorbed_[index(operand)] = true;
+        break;
+      }
+    }
+  }
+
+  /// The convolution with the pads of the node before it, where they are zeros around the image that oneDNN can take.
+  std::optional<tensor::Convolution> with_pads(const Pad& pad, tensor::Convolution geometry) const {
+    const bool around = pad.before.size() == 3 && pad.before[0] == 0 && pad.after[0] == 0 && pad.value == 0.0;
+    if (!around) return {};
+    tensor::Window& w = geometry.window;
+    w.pad_top += pad.before[1];
+    w.pad_left += pad.before[2];
+    w.pad_bottom += pad.after[1];
+    w.pad_right += pad.after[2];
+    geometry.height -= pad.before[1] + pad.after[1];
+    geometry.width -= pad.before[2] + pad.after[2];
+    const Index reach_y = w.dilation_height * (w.kernel_height - 1), reach_x = w.dilation_width * (w.kernel_width - 1);
+    const bool small = std::max(w.pad_top, w.pad_bottom) <= reach_y && std::max(w.pad_left, w.pad_right) <= reach_x;
+    return small ? std::optional(geometry) : std::nullopt;
+  }
+
+  /// The merged geometry of a convolution whose input is a Pad that merges.
+  std::optional<tensor::Convolution> merged_geometry(NodeId convolution) const {
+    const auto* pad = std::get_if<Pad>(&node(node(convolution).inputs.front()).op);
+    return pad ? with_pads(*pad, std::get<Convolution>(node(convolution).op).geometry) : std::nullopt;
+  }
+
+  /// A Pad read by nothing but convolutions that take it over needs no operator of its own.
+  void find_merged_pads() {
+    for (NodeId id = 1; id < std::ssize(graph_.nodes); ++id) {
+      const auto& readers = consumers_[index(id)];
+      absorbed_[index(id)] =
+          absorbed_[index(id)] || (std::holds_alternative<Pad>(node(id).op) && id != graph_.output &&
+                                   !readers.empty() && std::all_of(readers.begin(), readers.end(), [&](NodeId reader) {
+                                     return is_convolution(reader) && merged_geometry(reader);
+                                   }));
+    }
+  }
+
+  Value convolve(NodeId id, std::optional<NodeId> activation, std::optional<Value> summand) {
+    const auto& op = std::get<Convolution>(node(id).op);
+    const auto merged = merged_geometry(id);
+    const Value in = merged ? input(node(id).inputs.front()) : input(id);
+    return program_.convolution(in, op.layer, merged.value_or(op.geometry), function_of(activation), summand);
+  }
+
+  void lower(const Input&, NodeId id) { QUANTBOUND_ASSERT(false, id); }
+
+  void lower(const Convolution&, NodeId id) {
+    const auto activation = following_activation(id);
+    define(id, activation, convolve(id, activation, {}));
+  }
+
+  void lower(const Dense& op, NodeId id) {
+    NodeId source = node(id).inputs.front();
+    while (std::holds_alternative<Reshape>(node(source).op)) source = node(source).inputs.front();
+    const auto activation = following_activation(id);
+    define(id, activation, program_.dense(value(source), op.layer, op.outputs, function_of(activation)));
+  }
+
+  void lower(const Activation& op, NodeId id) { define(id, {}, program_.pointwise(input(id), point_function(op))); }
+
+  void lower(const Add&, NodeId id) {
+    const auto activation = following_activation(id);
+    if (const auto convolution = convolution_of_add_[index(id)]) {
+      const NodeId first = node(id).inputs[0];
+      const NodeId other = first == *convolution ? node(id).inputs[1] : first;
+      define(id, activation, convolve(*convolution, activation, value(other)));
+    } else {
+      define(id, activation, program_.add(input(id, 0), input(id, 1), function_of(activation)));
+    }
+  }
+
+  void lower(const Product&, NodeId id) { define(id, {}, program_.multiply(input(id, 0), input(id, 1))); }
+
+  void lower(const Concat& op, NodeId id) {
+    std::vector<Value> inputs;
+    for (std::size_t which = 0; which < node(id).inputs.size(); ++which) inputs.push_back(input(id, which));
+    define(id, {}, program_.concat(inputs, op.axis));
+  }
+
+  void lower(const MaxPool& op, NodeId id) { define(id, {}, program_.max_pool(input(id), op.window)); }
+  void lower(const AveragePool& op, NodeId id) {
+    define(id, {}, program_.average_pool(input(id), op.window, divisor_of(op)));
+  }
+  void lower(const GlobalAveragePool&, NodeId id) { define(id, {}, program_.global_average_pool(input(id))); }
+  void lower(const Pad& op, NodeId id) { define(id, {}, program_.pad(input(id), op.before, op.after, op.value)); }
+  void lower(const Slice& op, NodeId id) { define(id, {}, program_.slice(input(id), op.start, op.step, op.count)); }
+  void lower(const Permute& op, NodeId id) { define(id, {}, program_.permute(input(id), op.axes)); }
+  void lower(const Reshape&, NodeId id) { define(id, {}, program_.reshape(input(id), node(id).shape)); }
+  void lower(const ScaleShift& op, NodeId id) { define(id, {}, program_.scale_shift(input(id), op.scale, op.shift)); }
+
+  const Graph& graph_;
+  FloatProgram& program_;
+  std::vector<std::vector<NodeId>> consumers_;
+  std::vector<std::optional<Value>> values_;
+  std::vector<std::optional<NodeId>> convolution_of_add_;
+  std::vector<bool> absorbed_;  ///< by an operator that comes later
+};
+
+}  // namespace
+
+struct FloatForward::Program {
+  FloatProgram program;
+  std::vector<Value> measured;  ///< of every layer, with Capture::layers
+};
+
+FloatForward::FloatForward(const Graph& graph, std::span<const LayerParameters> layers, Index batch, Capture capture)
+    : program_(std::make_unique<Program>(Program{FloatProgram(batch), {}})) {
+  Lowering lowering(graph, capture, program_->program);
+  lowering.run();
+  if (capture == Capture::layers) {
+    for (Index layer = 0; layer < std::ssize(layers); ++layer) {
+      program_->measured.push_back(lowering.measured(layer));
+      program_->program.keep(program_->measured.back());
+    }
+  }
+  program_->program.compile();
+  set_parameters(layers);
+}
+
+FloatForward::~FloatForward() = default;
+FloatForward::FloatForward(FloatForward&&) noexcept = default;
+FloatForward& FloatForward::operator=(FloatForward&&) noexcept = default;
+
+void FloatForward::set_parameters(std::span<const LayerParameters> layers) {
+  for (std::size_t layer = 0; layer < layers.size(); ++layer)
+    program_->program.set_parameters(static_cast<Index>(layer), layers[layer].weights, layers[layer].bias);
+}
+
+std::span<const float> FloatForward::run(std::span<const float> samples) { return program_->program.run(samples); }
+
+std::span<const float> FloatForward::layer_output(Index layer) const {
+  QUANTBOUND_ASSERT(layer >= 0 && layer < std::ssize(program_->measured), layer, program_->measured.size());
+  return program_->program.kept(program_->measured[index(layer)]);
+}
+
+}  // namespace quantbound::network

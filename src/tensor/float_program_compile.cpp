@@ -1,0 +1,529 @@
+// From operators to steps: layouts, primitives, buffers.
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "quantbound/core/assert.hpp"
+
+#include "arena.hpp"
+#include "float_program_parts.hpp"
+
+namespace quantbound::tensor::detail {
+
+namespace {
+
+using dnnl::algorithm;
+using dnnl::prop_kind;
+using Dims = dnnl::memory::dims;
+
+constexpr Index never = std::numeric_limits<Index>::max();
+
+std::size_t index(Index i) { return static_cast<std::size_t>(i); }
+
+struct Eltwise {
+  algorithm kind;
+  float alpha = 0.0F, beta = 0.0F;
+};
+
+/// A point function as oneDNN's elementwise primitives, one after the other.
+std::vector<Eltwise> eltwise_chain(const PointFunction& f) {
+  const auto alpha = static_cast<float>(f.alpha), beta = static_cast<float>(f.beta);
+  switch (f.kind) {
+    case PointKind::relu:
+      return {{algorithm::eltwise_relu}};
+    case PointKind::leaky_relu:
+      return {{algorithm::eltwise_relu, alpha}};
+    case PointKind::clip:
+      return {{algorithm::eltwise_clip, alpha, beta}};
+    case PointKind::sigmoid:
+      return {{algorithm::eltwise_logistic}};
+    case PointKind::tanh:
+      return {{algorithm::eltwise_tanh}};
+    case PointKind::hard_swish:
+      return {{algorithm::eltwise_hardswish}};
+    case PointKind::hard_sigmoid:
+      return {{algorithm::eltwise_linear, alpha, beta}, {algorithm::eltwise_clip, 0.0F, 1.0F}};
+  }
+  QUANTBOUND_ASSERT(false, static_cast<int>(f.kind));
+  return {};
+}
+
+dnnl::primitive_attr attributes() {
+  dnnl::primitive_attr attr;
+  attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  attr.set_fpmath_mode(dnnl::fpmath_mode::strict);
+  return attr;
+}
+
+dnnl::primitive_attr attributes(const std::optional<PointFunction>& function, bool has_summand) {
+  dnnl::post_ops post_ops;
+  if (has_summand) post_ops.append_sum(1.0F);
+  if (function)
+    for (const Eltwise& e : eltwise_chain(*function)) post_ops.append_eltwise(1.0F, e.kind, e.alpha, e.beta);
+  dnnl::primitive_attr attr = attributes();
+  attr.set_post_ops(post_ops);
+  return attr;
+}
+
+Dims strides_of(const Window& w) { return {w.stride_height, w.stride_width}; }
+Dims dilations_of(const Window& w) { return {w.dilation_height - 1, w.dilation_width - 1}; }
+Dims pads_before(const Window& w) { return {w.pad_top, w.pad_left}; }
+Dims pads_after(const Window& w) { return {w.pad_bottom, w.pad_right}; }
+
+Descriptor plain_weights(const Dims& dims) {
+  Shape inner(dims.begin() + 1, dims.end());
+  return plain_descriptor(dims.front(), inner);
+}
+
+class Compiler {
+ public:
+  explicit Compiler(FloatProgram::Implementation& program) : p_(program) {}
+
+  void run() {
+    choose_samples();
+    find_lifetimes();
+    define_input();
+    for (current_ = 0; current_ < std::ssize(p_.operations); ++current_)
+      std::visit([&](const auto& op) { emit(op, operation()); }, operation().kind);
+    define_result();
+    plan_memory();
+    for (std::size_t step = 0; step < p_.steps.size(); ++step) prepare(step);
+  }
+
+ private:
+  const Operation& operation() const { return p_.operations[index(current_)]; }
+  ValueInfo& value(Index v) { return p_.values[index(v)]; }
+  /// Samples that the current operator takes at once.
+  Index batch() const { return current_ == std::ssize(p_.operations) ? p_.batch : operation().samples; }
+  Buffer& buffer(std::size_t id) { return p_.buffers[id]; }
+
+  void find_lifetimes() {
+    std::vector<Index> written_by(p_.values.size(), p_.batch);  // in samples at once
+    for (std::size_t k = 0; k < p_.operations.size(); ++k) {
+      const Operation& op = p_.operations[k];
+      written_by[index(op.output)] = op.samples;
+      for (const Index input : op.inputs) {
+        value(input).last_reader = static_cast<Index>(k);
+        value(input).whole_batch |= op.samples != written_by[index(input)];
+      }
+    }
+    for (ValueInfo& info : p_.values) {
+      info.whole_batch |= info.kept;
+      if (info.kept) info.last_reader = never;
+    }
+  }
+
+  /// As many samples as keep an operator's activations in cache. Later operators never take fewer than earlier ones: as
+  /// images shrink the number grows, in few steps, because every change of pace passes whole batches through memory.
+  void choose_samples() {
+    constexpr Index cache = Index{1} << 22;  // bytes
+    Index samples = p_.batch;
+    for (auto op = p_.operations.rbegin(); op != p_.operations.rend(); ++op) {
+      Index floats = elements(p_.values[index(op->output)].shape);
+      for (const Index input : op->inputs) floats += elements(p_.values[index(input)].shape);
+      const Index fitting = std::max<Index>(1, cache / (floats * static_cast<Index>(sizeof(float))));
+      samples = p_.samples_at_once > 0 ? p_.samples_at_once : std::min(samples, fitting);
+      while (p_.batch % samples != 0) --samples;
+      op->samples = samples;
+    }
+  }
+
+  std::size_t new_buffer(const Descriptor& descriptor, bool whole_batch) {
+    QUANTBOUND_ASSERT(batch_is_outermost(descriptor), descriptor.data.ndims);
+    p_.buffers.push_back({.sample_floats = sample_size(descriptor),
+                          .samples = whole_batch ? p_.batch : batch(),
+                          .whole_batch = whole_batch});
+    return p_.buffers.size() - 1;
+  }
+
+  void define_input() {
+    const Descriptor descriptor = plain_descriptor(p_.batch, value(0).shape);
+    const std::size_t id = new_buffer(descriptor, true);
+    buffer(id).external = true;
+    value(0).versions.push_back({descriptor, id});
+  }
+
+  /// Binds a value to the buffer that its operator has written.
+  void define(Index v, const Descriptor& descriptor, std::size_t id) {
+    value(v).versions.push_back({descriptor, id});
+    buffer(id).last_reader = std::max(buffer(id).last_reader, value(v).last_reader);
+    buffer(id).kept |= value(v).kept;
+  }
+
+  std::size_t output_buffer(const Descriptor& descriptor) {
+    return new_buffer(descriptor, value(operation().output).whole_batch);
+  }
+
+  /// Whether the operator may write its output over what it reads from this buffer.
+  bool may_overwrite(std::size_t id) const {
+    const Buffer& target = p_.buffers[id];
+    const ValueInfo& out = p_.values[index(operation().output)];
+    return !target.external && !target.kept && !out.kept && target.last_reader <= current_ &&
+           target.whole_batch == out.whole_batch && (target.whole_batch || target.samples == batch());
+  }
+
+  Descriptor first_layout(Index v) { return with_batch(value(v).versions.front().descriptor, batch()); }
+
+  /// The value in this layout, converted if it does not exist in it.
+  Version in_layout(Index v, const Descriptor& wanted) {
+    for (const Version& version : value(v).versions) {
+      const bool reachable = buffer(version.buffer).whole_batch || buffer(version.buffer).samples == batch();
+      const Descriptor here = with_batch(version.descriptor, batch());
+      if (reachable && (here == wanted || (is_plain(here) && is_plain(wanted)))) return {wanted, version.buffer};
+    }
+    const Version source{first_layout(v), value(v).versions.front().buffer};
+    const Version converted{wanted, new_buffer(wanted, false)};
+    add_reorder(source, converted);
+    buffer(converted.buffer).last_reader = value(v).last_reader;
+    value(v).versions.push_back(converted);
+    return converted;
+  }
+
+  Step& add_step(std::vector<Argument> arguments) {
+    const Index at = std::ssize(p_.steps);
+    for (const Argument& argument : arguments) {
+      Buffer& used = buffer(argument.buffer);
+      if (used.first_step < 0) used.first_step = at;
+      used.last_step = at;
+    }
+    Step& step = p_.steps.emplace_back();
+    step.arguments = std::move(arguments);
+    step.samples = batch();
+    return step;
+  }
+
+  template <class Primitive, class PrimitiveDescriptor>
+  Step& add_primitive(const PrimitiveDescriptor& descriptor, std::vector<Argument> arguments) {
+    Step& step = add_step(std::move(arguments));
+    step.primitive = Primitive(descriptor);
+    step.scratchpad = descriptor.scratchpad_desc();
+    return step;
+  }
+
+  void add_reorder(const Version& from, const Version& to) {
+    const dnnl::reorder::primitive_desc descriptor(p_.engine, from.descriptor, p_.engine, to.descriptor, attributes());
+    add_primitive<dnnl::reorder>(
+        descriptor, {{DNNL_ARG_FROM, from.buffer, from.descriptor}, {DNNL_ARG_TO, to.buffer, to.descriptor}});
+  }
+
+  const LayerMemory& add_layer(Index layer, const Dims& weights, const Descriptor& chosen, const Descriptor& bias) {
+    if (std::ssize(p_.layers) <= layer) p_.layers.resize(index(layer) + 1);
+    QUANTBOUND_ASSERT(!p_.layers[index(layer)], layer);
+    p_.layers[index(layer)] = LayerMemory{plain_weights(weights), {chosen, p_.engine}, {bias, p_.engine}};
+    const Descriptor& given = p_.layers[index(layer)]->given;
+    p_.given_weights.resize(std::max(p_.given_weights.size(), given.get_size() / sizeof(float)));
+    return *p_.layers[index(layer)];
+  }
+
+  /// A buffer that holds the summand in this layout and may be written over.
+  std::size_t summand_buffer(Index summand, const Descriptor& layout, std::size_t other_input) {
+    const Version version = in_layout(summand, layout);
+    if (version.buffer != other_input && may_overwrite(version.buffer)) return version.buffer;
+    const std::size_t copy = output_buffer(layout);
+    add_reorder(version, {layout, copy});
+    return copy;
+  }
+
+  void emit(const ConvolutionOp& op, const Operation& o) {
+    const Convolution& g = op.geometry;
+    const Window& w = g.window;
+    const Dims weights = g.groups == 1 ? Dims{g.channels_out, g.channels_in, w.kernel_height, w.kernel_width}
+                                       : Dims{g.groups, g.channels_out / g.groups, g.channels_in / g.groups,
+                                              w.kernel_height, w.kernel_width};
+    const Descriptor any_weights(weights, dnnl::memory::data_type::f32, dnnl::memory::format_tag::any);
+    const Descriptor bias = plain_weights({g.channels_out});
+    const dnnl::convolution_forward::primitive_desc descriptor(
+        {prop_kind::forward_inference, algorithm::convolution_direct, any_descriptor(batch(), value(o.inputs[0]).shape),
+         any_weights, bias, any_descriptor(batch(), value(o.output).shape), strides_of(w), dilations_of(w),
+         pads_before(w), pads_after(w)},
+        attributes(op.function, op.has_summand), p_.engine);
+
+    const Version in = in_layout(o.inputs[0], descriptor.src_desc());
+    const Descriptor out = descriptor.dst_desc();
+    const std::size_t target = op.has_summand ? summand_buffer(o.inputs[1], out, in.buffer) : output_buffer(out);
+    const LayerMemory& layer = add_layer(op.layer, weights, descriptor.weights_desc(), bias);
+    add_primitive<dnnl::convolution_forward>(descriptor,
+                                             {{DNNL_ARG_SRC, in.buffer, in.descriptor}, {DNNL_ARG_DST, target, out}})
+        .constants = {{DNNL_ARG_WEIGHTS, layer.weights}, {DNNL_ARG_BIAS, layer.bias}};
+    define(o.output, out, target);
+  }
+
+  void emit(const DenseOp& op, const Operation& o) {
+    const Shape& shape = value(o.inputs[0]).shape;
+    const bool as_image = shape.size() == 2 || shape.size() == 3;  // read in its own layout, without flattening it
+    const Shape in_shape = as_image ? shape : Shape{elements(shape)};
+    Dims weights{op.outputs};
+    weights.insert(weights.end(), in_shape.begin(), in_shape.end());
+    const Descriptor any_weights(weights, dnnl::memory::data_type::f32, dnnl::memory::format_tag::any);
+    const Descriptor bias = plain_weights({op.outputs});
+    const Descriptor source = as_image ? any_descriptor(batch(), in_shape) : plain_descriptor(batch(), in_shape);
+    const dnnl::inner_product_forward::primitive_desc descriptor(
+        {prop_kind::forward_inference, source, any_weights, bias, plain_descriptor(batch(), {op.outputs})},
+        attributes(op.function, false), p_.engine);
+
+    const std::size_t in = as_image ? in_layout(o.inputs[0], descriptor.src_desc()).buffer
+                                    : in_layout(o.inputs[0], plain_descriptor(batch(), shape)).buffer;
+    const std::size_t target = output_buffer(descriptor.dst_desc());
+    const LayerMemory& layer = add_layer(op.layer, weights, descriptor.weights_desc(), bias);
+    add_primitive<dnnl::inner_product_forward>(
+        descriptor, {{DNNL_ARG_SRC, in, descriptor.src_desc()}, {DNNL_ARG_DST, target, descriptor.dst_desc()}})
+        .constants = {{DNNL_ARG_WEIGHTS, layer.weights}, {DNNL_ARG_BIAS, layer.bias}};
+    define(o.output, descriptor.dst_desc(), target);
+  }
+
+  void emit(const PointOp& op, const Operation& o) {
+    const Descriptor layout = first_layout(o.inputs[0]);
+    std::size_t source = in_layout(o.inputs[0], layout).buffer;
+    const std::size_t target = may_overwrite(source) ? source : output_buffer(layout);
+    for (const Eltwise& e : eltwise_chain(op.function)) {
+      const dnnl::eltwise_forward::primitive_desc descriptor(
+          {prop_kind::forward_inference, e.kind, layout, e.alpha, e.beta}, attributes(), p_.engine);
+      add_primitive<dnnl::eltwise_forward>(descriptor,
+                                           {{DNNL_ARG_SRC, source, layout}, {DNNL_ARG_DST, target, layout}});
+      source = target;
+    }
+    define(o.output, layout, target);
+  }
+
+  void emit_binary(algorithm kind, const Version& a, const Version& b, const std::optional<PointFunction>& function) {
+    const std::size_t target = may_overwrite(a.buffer) ? a.buffer : output_buffer(a.descriptor);
+    const dnnl::binary::primitive_desc descriptor({kind, a.descriptor, b.descriptor, a.descriptor},
+                                                  attributes(function, false), p_.engine);
+    add_primitive<dnnl::binary>(descriptor, {{DNNL_ARG_SRC_0, a.buffer, a.descriptor},
+                                             {DNNL_ARG_SRC_1, b.buffer, b.descriptor},
+                                             {DNNL_ARG_DST, target, a.descriptor}});
+    define(operation().output, a.descriptor, target);
+  }
+
+  void emit(const AddOp& op, const Operation& o) {
+    const Descriptor first = first_layout(o.inputs[0]), second = first_layout(o.inputs[1]);
+    const Descriptor layout = is_plain(first) ? second : first;
+    Version a = in_layout(o.inputs[0], layout), b = in_layout(o.inputs[1], layout);
+    if (!may_overwrite(a.buffer) && may_overwrite(b.buffer)) std::swap(a, b);
+    emit_binary(algorithm::binary_add, a, b, op.function);
+  }
+
+  void emit(const MultiplyOp&, const Operation& o) {
+    const Descriptor layout = first_layout(o.inputs[0]);
+    const Version a = in_layout(o.inputs[0], layout);
+    const bool same = value(o.inputs[0]).shape == value(o.inputs[1]).shape;
+    const Version b = in_layout(o.inputs[1], same ? layout : same_kind(layout, batch(), value(o.inputs[1]).shape));
+    emit_binary(algorithm::binary_mul, a, b, {});
+  }
+
+  void emit(const PoolOp& op, const Operation& o) {
+    const Window& w = op.window;
+    const Descriptor in = first_layout(o.inputs[0]), any = any_descriptor(batch(), value(o.output).shape);
+    const Dims kernel{w.kernel_height, w.kernel_width};
+    const auto add = [&](const auto& descriptor, auto primitive) {
+      const std::size_t source = in_layout(o.inputs[0], in).buffer, target = output_buffer(descriptor.dst_desc());
+      add_primitive<decltype(primitive)>(descriptor,
+                                         {{DNNL_ARG_SRC, source, in}, {DNNL_ARG_DST, target, descriptor.dst_desc()}});
+      define(o.output, descriptor.dst_desc(), target);
+    };
+    if (w.dilation_height == 1 && w.dilation_width == 1) {
+      add(dnnl::pooling_forward::primitive_desc({prop_kind::forward_inference, op.algorithm, in, any, strides_of(w),
+                                                 kernel, pads_before(w), pads_after(w)},
+                                                attributes(), p_.engine),
+          dnnl::pooling_forward());
+    } else {
+      add(dnnl::pooling_v2_forward::primitive_desc({prop_kind::forward_inference, op.algorithm, in, any, strides_of(w),
+                                                    kernel, dilations_of(w), pads_before(w), pads_after(w)},
+                                                   attributes(), p_.engine),
+          dnnl::pooling_v2_forward());
+    }
+  }
+
+  void emit(const MoveOp& op, const Operation& o) {
+    Descriptor like = first_layout(o.inputs[0]);
+    for (const Index input : o.inputs)
+      if (is_plain(like)) like = first_layout(input);
+    const Descriptor out = same_kind(like, batch(), value(o.output).shape);
+
+    std::vector<Mover> movers;
+    std::vector<Index> sizes;
+    std::vector<Argument> arguments;
+    for (std::size_t i = 0; i < o.inputs.size(); ++i) {
+      const Version in = in_layout(o.inputs[i], first_layout(o.inputs[i]));
+      movers.emplace_back(op.blocks[i], in.descriptor, out);
+      sizes.push_back(sample_size(in.descriptor));
+      arguments.push_back({DNNL_ARG_SRC, in.buffer, in.descriptor});
+    }
+    const std::size_t target = output_buffer(out);
+    arguments.push_back({DNNL_ARG_DST, target, out});
+
+    add_step(std::move(arguments)).kernel = [movers = std::move(movers), sizes = std::move(sizes),
+                                             out_size = sample_size(out), background = background_of(op, out)](
+                                                std::span<float* const> data, Index samples) {
+      for (Index n = 0; n < samples; ++n) {
+        float* sample = data.back() + n * out_size;
+        if (!background.empty()) std::copy(background.begin(), background.end(), sample);
+        for (std::size_t i = 0; i < movers.size(); ++i) movers[i](data[i] + n * sizes[i], sample);
+      }
+    };
+    define(o.output, out, target);
+  }
+
+  /// What a sample holds before the blocks come in: the padding value inside the shape, zeros in the layout's own
+  /// padding. Empty where the blocks cover all.
+  std::vector<float> background_of(const MoveOp& op, const Descriptor& out) {
+    if (op.covers && !has_padding(out)) return {};
+    std::vector<float> background(index(sample_size(out)), 0.0F);
+    if (op.fill != 0.0) {
+      const Shape& shape = value(operation().output).shape;
+      const std::vector<float> plain(index(elements(shape)), static_cast<float>(op.fill));
+      std::vector<AxisMove> all;
+      for (Index axis = 0; axis < std::ssize(shape); ++axis)
+        all.push_back({.in_axis = axis, .out_axis = axis, .count = shape[index(axis)]});
+      Mover(all, plain_descriptor(1, shape), out)(plain.data(), background.data());
+    }
+    return background;
+  }
+
+  void emit(const ReshapeOp&, const Operation& o) {
+    const Version in = in_layout(o.inputs[0], plain_descriptor(batch(), value(o.inputs[0]).shape));
+    const ValueInfo& out = value(o.output);
+    const Descriptor layout = plain_descriptor(batch(), out.shape);
+    const Buffer& source = buffer(in.buffer);
+    if ((!out.whole_batch || source.whole_batch) && !(out.kept && source.external)) {
+      define(o.output, layout, in.buffer);
+    } else {
+      const std::size_t copy = output_buffer(layout);
+      add_reorder(in, {in.descriptor, copy});
+      define(o.output, layout, copy);
+    }
+  }
+
+  /// The constants of one element each, in the value's layout; zeros in its padding keep it zero.
+  std::vector<float> spread(const std::vector<double>& constants, const Shape& shape, const Descriptor& layout) {
+    const Index repeat = elements(shape) / std::ssize(constants);
+    std::vector<float> plain(index(elements(shape))), spread(index(sample_size(layout)), 0.0F);
+    for (std::size_t i = 0; i < plain.size(); ++i) plain[i] = static_cast<float>(constants[i / index(repeat)]);
+    std::vector<AxisMove> all;
+    for (Index axis = 0; axis < std::ssize(shape); ++axis)
+      all.push_back({.in_axis = axis, .out_axis = axis, .count = shape[index(axis)]});
+    Mover(all, plain_descriptor(1, shape), layout)(plain.data(), spread.data());
+    return spread;
+  }
+
+  void emit(const ScaleShiftOp& op, const Operation& o) {
+    const Descriptor layout = first_layout(o.inputs[0]);
+    const std::size_t source = in_layout(o.inputs[0], layout).buffer;
+    const std::size_t target = may_overwrite(source) ? source : output_buffer(layout);
+    const Shape& shape = value(o.output).shape;
+    add_step({{DNNL_ARG_SRC, source, layout}, {DNNL_ARG_DST, target, layout}}).kernel =
+        [scale = spread(op.scale, shape, layout), shift = spread(op.shift, shape, layout)](std::span<float* const> data,
+                                                                                           Index samples) {
+          for (Index n = 0; n < samples; ++n) {
+            const float* in = data[0] + n * std::ssize(scale);
+            float* out = data[1] + n * std::ssize(scale);
+            for (std::size_t i = 0; i < scale.size(); ++i) out[i] = in[i] * scale[i] + shift[i];
+          }
+        };
+    define(o.output, layout, target);
+  }
+
+  void define_result() {  // current_ is behind the last operator: the whole batch
+    const Index v = *p_.output;
+    const Descriptor plain = plain_descriptor(p_.batch, value(v).shape);
+    Version version = in_layout(v, plain);
+    if (buffer(version.buffer).external) {
+      const Version copy{plain, new_buffer(plain, false)};
+      add_reorder(version, copy);
+      version = copy;
+    }
+    buffer(version.buffer).kept = true;
+    p_.result = version;
+  }
+
+  /// The first and the last step of the part of the program that runs at the pace of this step.
+  std::pair<Index, Index> part_of(Index step) const {
+    const auto same_pace = [&](Index other) { return p_.steps[index(other)].samples == p_.steps[index(step)].samples; };
+    Index first = step, last = step;
+    while (first > 0 && same_pace(first - 1)) --first;
+    while (last + 1 < std::ssize(p_.steps) && same_pace(last + 1)) ++last;
+    return {first, last};
+  }
+
+  Lifetime lifetime(const Buffer& b) const {
+    const Index size = b.sample_floats * b.samples;
+    if (b.kept) return {size, 0, never};
+    // Turns come back to what belongs to the whole batch.
+    if (b.whole_batch) return {size, part_of(b.first_step).first, part_of(b.last_step).second};
+    return {size, b.first_step, b.last_step};
+  }
+
+  void plan_memory() {
+    std::vector<Lifetime> lifetimes;
+    std::vector<std::size_t> ids;
+    for (std::size_t id = 0; id < p_.buffers.size(); ++id) {
+      if (p_.buffers[id].external || p_.buffers[id].first_step < 0) continue;
+      lifetimes.push_back(lifetime(p_.buffers[id]));
+      ids.push_back(id);
+    }
+    std::size_t scratch = 0;
+    for (const Step& step : p_.steps)
+      if (step.scratchpad) scratch = std::max(scratch, step.scratchpad->get_size());
+    const ArenaPlan plan = plan_arena(lifetimes, 64 / static_cast<Index>(sizeof(float)));
+    p_.arena = aligned_floats(plan.size);
+    p_.scratchpad = aligned_floats(static_cast<Index>(scratch / sizeof(float)) + 1);
+    for (std::size_t i = 0; i < ids.size(); ++i) buffer(ids[i]).data = p_.arena.get() + plan.offsets[i];
+  }
+
+  void prepare(std::size_t s) {
+    Step& step = p_.steps[s];
+    const bool moves = std::any_of(step.arguments.begin(), step.arguments.end(),
+                                   [&](const Argument& a) { return buffer(a.buffer).whole_batch; });
+    const Index turns = moves ? p_.batch / step.samples : 1;
+    for (Index turn = 0; turn < turns; ++turn) {
+      if (step.kernel) {
+        prepare_kernel(s, turn);
+      } else {
+        prepare_primitive(step, turn);
+      }
+    }
+  }
+
+  static Index offset_of(const Step& step, const Buffer& b, Index turn) {
+    return b.whole_batch ? turn * step.samples * b.sample_floats : 0;
+  }
+
+  void prepare_kernel(std::size_t s, Index turn) {
+    Step& step = p_.steps[s];
+    std::vector<float*>& pointers = step.pointers.emplace_back();
+    for (std::size_t a = 0; a < step.arguments.size(); ++a) {
+      const Buffer& b = buffer(step.arguments[a].buffer);
+      const Index offset = offset_of(step, b, turn);
+      if (b.external) p_.external_pointers.push_back({s, index(turn), a, offset});
+      pointers.push_back(b.external ? nullptr : b.data + offset);
+    }
+  }
+
+  void prepare_primitive(Step& step, Index turn) {
+    std::vector<dnnl_exec_arg_t>& prepared = step.prepared.emplace_back();
+    const auto add = [&](int name, const dnnl::memory& memory) {
+      p_.memories.push_back(memory);
+      prepared.push_back({name, memory.get()});
+    };
+    for (const Argument& argument : step.arguments) {
+      const Buffer& b = buffer(argument.buffer);
+      const Index offset = offset_of(step, b, turn);
+      const dnnl::memory memory(argument.descriptor, p_.engine, b.external ? DNNL_MEMORY_NONE : b.data + offset);
+      if (b.external) p_.external_memories.push_back({memory, offset});
+      add(argument.name, memory);
+    }
+    for (const auto& [name, memory] : step.constants) add(name, memory);
+    if (step.scratchpad->get_size() > 0)
+      add(DNNL_ARG_SCRATCHPAD, dnnl::memory(*step.scratchpad, p_.engine, p_.scratchpad.get()));
+  }
+
+  FloatProgram::Implementation& p_;
+  Index current_ = 0;  ///< the operation being compiled
+};
+
+}  // namespace
+
+void compile(FloatProgram::Implementation& program) { Compiler(program).run(); }
+
+}  // namespace quantbound::tensor::detail

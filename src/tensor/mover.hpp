@@ -1,0 +1,34 @@
+/// Moving elements between values of any layout: slices, pads, permutations and concatenations, one sample at a time.
+#pragma once
+
+#include <vector>
+
+#include "layout.hpp"
+
+namespace quantbound::tensor::detail {
+
+/// Index out_start + i of out_axis takes index in_start + i * in_step of in_axis, for i below `count`.
+struct AxisMove {
+  Index in_axis = 0, in_start = 0, in_step = 1;
+  Index out_axis = 0, out_start = 0;
+  Index count = 0;
+};
+
+/// Offsets worked out once; what is contiguous on both sides is copied in one piece.
+class Mover {
+ public:
+  Mover(const std::vector<AxisMove>& axes, const Descriptor& in, const Descriptor& out);
+  void operator()(const float* in, float* out) const;
+
+ private:
+  struct Run {
+    Index in = 0, out = 0, length = 0;
+  };
+  using Axis = std::vector<Run>;
+
+  void copy(std::size_t axis, const float* in, float* out) const;
+
+  std::vector<Axis> axes_;  ///< the last one has the longest runs; the others have runs of length 1
+};
+
+}  // namespace quantbound::tensor::detail
