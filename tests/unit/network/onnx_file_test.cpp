@@ -284,6 +284,21 @@ TEST(OnnxGraph, CyclesAndMissingAndDoubleNamesAreErrors) {
   EXPECT_THAT(error_of(empty), HasSubstr("input 1 is missing"));
 }
 
+TEST(OnnxGraph, OnlyFirstOutputsAreRead) {
+  OnnxModel indices;
+  indices.input("x", {1, 1, 2, 2}).node("MaxPool", {"x"}, "m", {integers("kernel_shape", {1, 1})});
+  indices.graph().mutable_node(0)->add_output("i");
+  OnnxModel reshaped = indices;
+  indices.node("Add", {"m", "i"}, "y").show("y", 4);
+  EXPECT_THAT(error_of(indices), HasSubstr("'i', a second output"));
+  reshaped.node("Reshape", {"m", "i"}, "y").show("y", 4);
+  EXPECT_THAT(error_of(reshaped), HasSubstr("'i', a second output"));
+  OnnxModel output = small();
+  output.graph().mutable_node(0)->add_output("z");
+  output.graph().mutable_output(0)->set_name("z");
+  EXPECT_THAT(error_of(output), HasSubstr("second output"));
+}
+
 TEST(OnnxGraph, ANetworkHasAWeightLayerAndDependsOnItsInput) {
   OnnxModel bare;
   bare.input("x", {1, 2}).node("Relu", {"x"}, "y").output("y");
