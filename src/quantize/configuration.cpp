@@ -1,8 +1,8 @@
 #include "quantbound/quantize/configuration.hpp"
 
-#include <fmt/format.h>
-
 #include <array>
+
+#include <fmt/format.h>
 
 namespace quantbound::quantize {
 
@@ -20,10 +20,14 @@ std::optional<Enum> parse_by_name(std::string_view text, const std::array<Enum, 
 
 std::string_view to_string(Quantizer quantizer) {
   switch (quantizer) {
-    case Quantizer::floor: return "floor";
-    case Quantizer::round: return "round";
-    case Quantizer::truncate: return "truncate";
-    case Quantizer::stochastic: return "stochastic";
+    case Quantizer::floor:
+      return "floor";
+    case Quantizer::round:
+      return "round";
+    case Quantizer::truncate:
+      return "truncate";
+    case Quantizer::stochastic:
+      return "stochastic";
   }
   return "?";
 }
@@ -36,9 +40,12 @@ std::string_view to_string(Grid grid) { return grid == Grid::symmetric ? "symmet
 
 std::string_view to_string(StepRule rule) {
   switch (rule) {
-    case StepRule::max: return "max";
-    case StepRule::mse: return "mse";
-    case StepRule::fixed: return "fixed";
+    case StepRule::max:
+      return "max";
+    case StepRule::mse:
+      return "mse";
+    case StepRule::fixed:
+      return "fixed";
   }
   return "?";
 }

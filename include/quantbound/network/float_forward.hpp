@@ -1,6 +1,6 @@
 /// The float forward engine: the graph compiled to oneDNN primitives for a fixed batch, convolutions fused with their
-/// activation (and, where nothing needs the intermediate, with a residual sum). One engine belongs to one thread and runs
-/// single-threaded, so that its bits do not depend on the number of threads; parallelism is over engines.
+/// activation (and, where nothing needs the intermediate, with a residual sum). One engine belongs to one thread and
+/// runs single-threaded, so that its bits do not depend on the number of threads; parallelism is over engines.
 #pragma once
 
 #include <functional>
