@@ -5,6 +5,8 @@
 
 #include "quantbound/core/assert.hpp"
 
+#include "row_sums.hpp"
+
 namespace quantbound::bounds {
 
 namespace {
@@ -21,13 +23,13 @@ double height_above(const Line& left, const Line& right, const Line& point) {
 bool surely_covered(const Line& left, const Line& right, const Line& point) {
   const double size = (right.slope - left.slope) * (left.offset - point.offset) +
                       (left.offset - right.offset) * (point.slope - left.slope);
-  return size > 0x1p-900 && height_above(left, right, point) < -0x1p-49 * size;  // below that products may underflow
+  return (size > 0x1p-900) & (height_above(left, right, point) < -0x1p-49 * size);  // below that products may underflow
 }
 
 bool dominates(const Line& a, const Line& b) { return a.slope >= b.slope && a.offset >= b.offset; }
 
-/// Adds the lines of the envelope strictly between `left` and `right`, in order (quickhull). `lines` all have slopes and
-/// offsets between theirs.
+/// Adds the lines of the envelope strictly between `left` and `right`, in order (quickhull). `lines` all have slopes
+/// and offsets between theirs.
 void add_between(const Line& left, const Line& right, std::vector<Line> lines, std::vector<Line>& result) {
   std::erase_if(lines, [&](const Line& line) {
     return dominates(left, line) || dominates(right, line) || surely_covered(left, right, line);
@@ -52,20 +54,22 @@ void add_between(const Line& left, const Line& right, std::vector<Line> lines, s
 Envelope::Envelope(std::span<const double> slopes, std::span<const double> offsets) {
   QUANTBOUND_ASSERT(slopes.size() == offsets.size(), slopes.size(), offsets.size());
   if (slopes.empty()) return;
-  Line highest{slopes[0], offsets[0]}, steepest = highest;
-  for (std::size_t i = 1; i < slopes.size(); ++i) {
-    const Line line{slopes[i], offsets[i]};
-    if (line.offset > highest.offset || (line.offset == highest.offset && line.slope > highest.slope)) highest = line;
-    if (line.slope > steepest.slope || (line.slope == steepest.slope && line.offset > steepest.offset)) steepest = line;
+  Line highest{0.0, detail::extremes(offsets).high}, steepest{detail::extremes(slopes).high, 0.0};
+  for (std::size_t i = 0; i < slopes.size(); ++i) {
+    if (offsets[i] == highest.offset) highest.slope = std::max(highest.slope, slopes[i]);
+    if (slopes[i] == steepest.slope) steepest.offset = std::max(steepest.offset, offsets[i]);
   }
   lines_.push_back(highest);
   if (dominates(highest, steepest)) return;
-  std::vector<Line> between;
+  std::vector<unsigned char> above(slopes.size());  // found without branches: for most rows they would be mispredicted
   for (std::size_t i = 0; i < slopes.size(); ++i) {
     const Line line{slopes[i], offsets[i]};
-    if (line.slope > highest.slope && line.offset > steepest.offset && !surely_covered(highest, steepest, line)) {
-      between.push_back(line);
-    }
+    above[i] = static_cast<unsigned char>((line.slope > highest.slope) & (line.offset > steepest.offset) &
+                                          !surely_covered(highest, steepest, line));
+  }
+  std::vector<Line> between;
+  for (std::size_t i = 0; i < slopes.size(); ++i) {
+    if (above[i] != 0) between.push_back({slopes[i], offsets[i]});
   }
   add_between(highest, steepest, std::move(between), lines_);
   lines_.push_back(steepest);

@@ -9,7 +9,9 @@
 #include "quantbound/core/rounding.hpp"
 #include "quantbound/quantize/quantize.hpp"
 
+#include "lane_sums.hpp"
 #include "row_norms.hpp"
+#include "row_sums.hpp"
 
 namespace quantbound::bounds {
 
@@ -27,26 +29,27 @@ void check_sizes(const LayerParameters& parameters, const LayerShape& shape) {
   QUANTBOUND_ASSERT(shape.rows > 0 && shape.rows % shape.groups == 0, shape.rows, shape.groups);
 }
 
+double row_sum_up(std::span<const double> row) {
+  return plain_sum_up(detail::sum_in_lanes(row, [](double w) { return std::abs(w); }), row.size());
+}
+
 struct GroupNorms {
-  double row_sum = 0.0;       ///< ||.||_inf
-  double column_sum = 0.0;    ///< largest column sum of the matrix {rows, columns}
-  double channel_sum = 0.0;   ///< largest sum over rows and taps of one input channel: ||.||_1 of the convolution
+  double row_sum = 0.0;      ///< ||.||_inf
+  double column_sum = 0.0;   ///< largest column sum of the matrix {rows, columns}
+  double channel_sum = 0.0;  ///< largest sum over rows and taps of one input channel: ||.||_1 of the convolution
   Upper frobenius;
 };
 
-/// @pre weights is rows x columns
-GroupNorms group_norms(std::span<const double> weights, std::size_t columns, std::size_t kernel) {
-  const std::size_t rows = weights.size() / columns;
+/// `row_sums`: upper bounds of the absolute sums of the rows of `weights`.
+GroupNorms group_norms(std::span<const double> weights, std::span<const double> row_sums,
+                       std::span<const quantize::Range> ranges, std::size_t kernel) {
+  const std::size_t rows = row_sums.size(), columns = weights.size() / rows;
   std::vector<double> column_sums(columns, 0.0);
   GroupNorms norms;
   for (std::size_t row = 0; row < rows; ++row) {
-    double sum = 0.0;
-    for (std::size_t column = 0; column < columns; ++column) {
-      const double magnitude = std::abs(weights[row * columns + column]);
-      sum += magnitude;
-      column_sums[column] += magnitude;
-    }
-    norms.row_sum = std::max(norms.row_sum, plain_sum_up(sum, columns));
+    const std::span<const double> weights_of_row = weights.subspan(row * columns, columns);
+    norms.row_sum = std::max(norms.row_sum, row_sums[row]);
+    for (std::size_t column = 0; column < columns; ++column) column_sums[column] += std::abs(weights_of_row[column]);
   }
   for (std::size_t first = 0; first < columns; first += kernel) {
     double sum = 0.0;
@@ -56,7 +59,9 @@ GroupNorms group_norms(std::span<const double> weights, std::size_t columns, std
     }
     norms.channel_sum = std::max(norms.channel_sum, plain_sum_up(sum, rows * kernel));
   }
-  norms.frobenius = detail::two_norm_up(weights);
+  double largest = 0.0;
+  for (const quantize::Range& range : ranges) largest = std::max(largest, detail::magnitude(range));
+  norms.frobenius = detail::two_norm_up(weights, largest);
   return norms;
 }
 
@@ -73,21 +78,22 @@ detail::PairRows pair_rows(const LayerParameters& original, const LayerParameter
   detail::PairRows result(rows);
   std::vector<double> delta(columns);
   for (std::size_t row = 0; row < rows; ++row) {
-    double weight_sum = 0.0, weight_max = 0.0, delta_sum = 0.0;
+    double weight_sum = 0.0, weight_max = 0.0, delta_sum = 0.0, delta_max = 0.0;
     for (std::size_t column = 0; column < columns; ++column) {
       const double w = original.weights[row * columns + column], v = quantized.weights[row * columns + column];
       delta[column] = detail::absolute_difference_up(w, v);
       delta_sum += delta[column];
       weight_sum += std::abs(v);
       weight_max = std::max(weight_max, std::abs(v));
-      result.delta_max = std::max(result.delta_max, delta[column]);
+      delta_max = std::max(delta_max, delta[column]);
       result.sign_compatible &= detail::same_sign(w, v);
     }
     result.weight_sum[row] = plain_sum_up(weight_sum, columns);
     result.weight_two_norm[row] = (Upper(weight_max) * Upper(result.weight_sum[row])).sqrt().to_double();
     result.delta_sum[row] = plain_sum_up(delta_sum, columns);
     result.delta_two_norm[row] = detail::two_norm_up(delta).to_double();
-    result.weight_max = std::max(result.weight_max, weight_max);
+    result.weight_max[row] = weight_max;
+    result.delta_max[row] = delta_max;
   }
   return result;
 }
@@ -140,34 +146,51 @@ class Cursor {
 
 }  // namespace
 
-LayerNorms measure_original(const LayerParameters& parameters, const LayerShape& shape, Index layer) {
+std::vector<quantize::Range> detail::row_ranges(const LayerParameters& parameters, const LayerShape& shape) {
   check_sizes(parameters, shape);
+  const std::size_t columns = size(shape.columns);
+  std::vector<quantize::Range> ranges(size(shape.rows));
+  for (std::size_t row = 0; row < ranges.size(); ++row) {
+    ranges[row] = extremes(std::span(parameters.weights).subspan(row * columns, columns));
+  }
+  return ranges;
+}
+
+LayerNorms detail::original_norms(const LayerParameters& parameters, std::span<const quantize::Range> ranges,
+                                  const LayerShape& shape, Index layer) {
   LayerNorms norms;
   norms.fan_in = static_cast<double>(shape.columns);
   norms.fan_in_dense = static_cast<double>(shape.columns_dense);
   norms.inputs = static_cast<double>(shape.inputs);
   norms.parameters = static_cast<double>(parameters.weights.size() + parameters.bias.size());
-  const std::size_t columns = size(shape.columns), block = parameters.weights.size() / size(shape.groups);
+  const std::size_t columns = size(shape.columns), rows = size(shape.rows),
+                    group_rows = size(shape.rows / shape.groups);
+  std::vector<double> row_sums(rows);
+  for (std::size_t row = 0; row < rows; ++row) {
+    const double bias = std::abs(parameters.bias[row]);
+    row_sums[row] = row_sum_up(std::span(parameters.weights).subspan(row * columns, columns));
+    norms.bias_norm = std::max(norms.bias_norm, bias);
+    norms.augmented = std::max(norms.augmented, core::add_up(row_sums[row], bias));
+  }
   Upper two_norm;
-  for (std::size_t first = 0; first < parameters.weights.size(); first += block) {
-    const GroupNorms group =
-        group_norms(std::span(parameters.weights).subspan(first, block), columns, size(shape.kernel));
+  for (std::size_t first = 0; first < rows; first += group_rows) {
+    const GroupNorms group = group_norms(std::span(parameters.weights).subspan(first * columns, group_rows * columns),
+                                         std::span(row_sums).subspan(first, group_rows),
+                                         ranges.subspan(first, group_rows), size(shape.kernel));
     detail::check_finite(std::array{group.row_sum, group.column_sum, group.channel_sum}, layer);
     norms.weight_norm = std::max(norms.weight_norm, group.row_sum);
     two_norm = max(two_norm, group_two_norm(group, shape.overlap));
   }
   norms.two_norm = two_norm.to_double();
-  for (const double w : parameters.weights) norms.weight_max = std::max(norms.weight_max, std::abs(w));
-  for (std::size_t row = 0; row < parameters.bias.size(); ++row) {
-    double sum = std::abs(parameters.bias[row]);
-    norms.bias_norm = std::max(norms.bias_norm, sum);
-    for (const double w : std::span(parameters.weights).subspan(row * columns, columns)) sum += std::abs(w);
-    norms.augmented = std::max(norms.augmented, plain_sum_up(sum, columns + 1));
-  }
+  for (const quantize::Range& range : ranges) norms.weight_max = std::max(norms.weight_max, detail::magnitude(range));
   const Upper repetitions = Upper(static_cast<double>(shape.positions)).sqrt();
-  norms.bias_two_norm = (detail::two_norm_up(parameters.bias) * repetitions).to_double();
+  norms.bias_two_norm = (detail::two_norm_up(parameters.bias, norms.bias_norm) * repetitions).to_double();
   detail::check_finite(std::array{norms.augmented, norms.two_norm, norms.bias_two_norm}, layer);
   return norms;
+}
+
+LayerNorms measure_original(const LayerParameters& parameters, const LayerShape& shape, Index layer) {
+  return detail::original_norms(parameters, detail::row_ranges(parameters, shape), shape, layer);
 }
 
 QuantizedLayerNorms measure_pair(const LayerParameters& original, const LayerNorms& original_norms,

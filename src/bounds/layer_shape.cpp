@@ -23,9 +23,8 @@ LayerShape convolution_shape(const tensor::Convolution& geometry) {
   shape.columns = geometry.fan_in();
   shape.groups = geometry.groups;
   shape.kernel = window.kernel_height * window.kernel_width;
-  shape.overlap =
-      overlap(window.kernel_height, window.stride_height, window.dilation_height, geometry.out_height()) *
-      overlap(window.kernel_width, window.stride_width, window.dilation_width, geometry.out_width());
+  shape.overlap = overlap(window.kernel_height, window.stride_height, window.dilation_height, geometry.out_height()) *
+                  overlap(window.kernel_width, window.stride_width, window.dilation_width, geometry.out_width());
   shape.positions = geometry.out_height() * geometry.out_width();
   shape.inputs = geometry.channels_in * geometry.height * geometry.width;
   shape.columns_dense = shape.kernel * geometry.channels_in;

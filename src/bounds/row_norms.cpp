@@ -9,6 +9,8 @@
 #include "quantbound/core/error.hpp"
 #include "quantbound/core/rounding.hpp"
 
+#include "lane_sums.hpp"
+
 namespace quantbound::bounds::detail {
 
 namespace {
@@ -28,26 +30,29 @@ class PowerOfTwoScale {
 };
 
 /// 2-norm of the layer from its rows. A grouped convolution is block diagonal, so it is the largest over the groups of
-/// either sqrt(largest row sum * sum of the row sums), where the second bounds every column sum because an input element
-/// meets each tap of a row at most once, or Frobenius times sqrt(overlap). Everything is scaled by the largest row.
-double two_norm_of_rows(std::span<const double> row_sums, std::span<const double> row_two_norms,
+/// either sqrt(largest row sum * sum of the row sums), where the second bounds every column sum because an input
+/// element meets each tap of a row at most once, or Frobenius times sqrt(overlap). Everything is scaled by the largest
+/// row.
+double two_norm_of_rows(std::span<const double> row_sums, std::span<const double> row_two_norms, double largest_row,
                         const LayerShape& shape) {
-  const double largest_row = *std::max_element(row_sums.begin(), row_sums.end());
   if (largest_row == 0.0) return 0.0;
   const int exponent = std::ilogb(largest_row);
   const PowerOfTwoScale scale(exponent);
   const std::size_t rows = row_sums.size() / static_cast<std::size_t>(shape.groups);
   const auto overlap = static_cast<double>(shape.overlap);
+  const auto square = [&](double value) { return scale(value) * scale(value); };
   double largest = 0.0;  // of the squares
-  for (std::size_t first = 0; first < row_sums.size(); first += rows) {
-    double row_max = 0.0, row_sum = 0.0, squares = 0.0;
-    for (std::size_t row = first; row < first + rows; ++row) {
-      const double sum = scale(row_sums[row]), two_norm = scale(row_two_norms[row]);
-      row_max = std::max(row_max, sum);
-      row_sum += sum;
-      squares += two_norm * two_norm;
+  if (rows == 1) {
+    for (std::size_t row = 0; row < row_sums.size(); ++row) {
+      largest = std::max(largest, std::min(square(row_sums[row]), square(row_two_norms[row]) * overlap));
     }
-    largest = std::max(largest, std::min(row_max * row_sum, squares * overlap));
+  } else {
+    for (std::size_t first = 0; first < row_sums.size(); first += rows) {
+      const auto sums = row_sums.subspan(first, rows);
+      const double row_max = scale(extremes(sums).high), row_sum = sum_in_lanes(sums, scale);
+      const double squares = sum_in_lanes(row_two_norms.subspan(first, rows), square);
+      largest = std::max(largest, std::min(row_max * row_sum, squares * overlap));
+    }
   }
   return Upper(core::sum_up(largest, rows + 4)).sqrt().scaled(exponent).to_double();  // 4: scaling and products
 }
@@ -63,19 +68,15 @@ double plain_sum_up(double computed, std::size_t terms) {
   return computed == 0.0 ? 0.0 : core::sum_up(computed, terms);
 }
 
-core::Upper two_norm_up(std::span<const double> values) {
-  double largest = 0.0;
-  for (const double value : values) largest = std::max(largest, std::abs(value));
+core::Upper two_norm_up(std::span<const double> values, double largest) {
   if (largest == 0.0) return {};
   const int exponent = std::ilogb(largest);
   const PowerOfTwoScale scale(exponent);
-  double sum = 0.0;
-  for (const double value : values) {
-    const double scaled = scale(value);
-    sum += scaled * scaled;
-  }
+  const double sum = sum_in_lanes(values, [&](double value) { return scale(value) * scale(value); });
   return Upper(core::sum_up(sum, values.size() + 1)).sqrt().scaled(exponent);
 }
+
+core::Upper two_norm_up(std::span<const double> values) { return two_norm_up(values, magnitude(extremes(values))); }
 
 BiasRows bias_rows(std::span<const double> bias, std::span<const double> quantized_bias, const LayerShape& shape,
                    Index layer) {
@@ -97,25 +98,28 @@ QuantizedLayerNorms summarize(const PairRows& rows, const BiasRows& bias, const 
                               const LayerNorms& original, Index layer) {
   QuantizedLayerNorms norms;
   norms.step_max = rows.step_max;
-  norms.weight_max = rows.weight_max;
-  norms.delta_max = rows.delta_max;
-  norms.delta_norm = *std::max_element(rows.delta_sum.begin(), rows.delta_sum.end());
-  norms.weight_norm = *std::max_element(rows.weight_sum.begin(), rows.weight_sum.end());
+  norms.weight_max = extremes(rows.of(rows.weight_max)).high;
+  norms.delta_max = extremes(rows.of(rows.delta_max)).high;
+  norms.delta_norm = extremes(rows.of(rows.delta_sum)).high;
+  norms.weight_norm = extremes(rows.of(rows.weight_sum)).high;
   check_finite(std::array{norms.delta_norm, norms.weight_norm, norms.delta_max}, layer);
-  norms.delta_two_norm = two_norm_of_rows(rows.delta_sum, rows.delta_two_norm, shape);
-  norms.two_norm = std::min(two_norm_of_rows(rows.weight_sum, rows.weight_two_norm, shape),
-                            core::add_up(original.two_norm, norms.delta_two_norm));
+  norms.delta_two_norm =
+      two_norm_of_rows(rows.of(rows.delta_sum), rows.of(rows.delta_two_norm), norms.delta_norm, shape);
+  norms.two_norm =
+      std::min(two_norm_of_rows(rows.of(rows.weight_sum), rows.of(rows.weight_two_norm), norms.weight_norm, shape),
+               core::add_up(original.two_norm, norms.delta_two_norm));
   norms.bias_norm = bias.norm;
   norms.delta_bias_max = bias.delta_max;
   norms.bias_two_norm = bias.two_norm;
   norms.delta_bias_two_norm = bias.delta_two_norm;
   norms.sign_compatible = rows.sign_compatible && bias.sign_compatible ? 1.0 : 0.0;
-  norms.head = Envelope(rows.weight_sum, bias.absolute);
-  norms.delta = Envelope(rows.delta_sum, bias.delta);
+  norms.head = Envelope(rows.of(rows.weight_sum), bias.absolute);
+  norms.delta = bias.delta_max > 0.0 ? Envelope(rows.of(rows.delta_sum), bias.delta)
+                                     : Envelope(std::vector<Line>{{norms.delta_norm, 0.0}});
   norms.augmented = norms.head(Upper(1.0)).to_double();
-  check_finite(std::array{norms.augmented, norms.two_norm, norms.delta_two_norm, norms.bias_two_norm,
-                          norms.delta_bias_two_norm},
-               layer);
+  check_finite(
+      std::array{norms.augmented, norms.two_norm, norms.delta_two_norm, norms.bias_two_norm, norms.delta_bias_two_norm},
+      layer);
   return norms;
 }
 

@@ -1,5 +1,5 @@
-/// Between the rows of a layer and its norms: upper bounds per row, and what they say about the layer. The fast pass and
-/// the plain reference both end here.
+/// Between the rows of a layer and its norms: upper bounds per row, and what they say about the layer. The fast pass
+/// and the plain reference both end here.
 #pragma once
 
 #include <span>
@@ -7,18 +7,43 @@
 
 #include "quantbound/bounds/layer_norms.hpp"
 
+#include "row_sums.hpp"
+
 namespace quantbound::bounds::detail {
 
-/// Of every row of W' and dW, upper bounds.
+/// Of every row of W' and dW, upper bounds. The arrays are padded to whole blocks; what is past the last row is not
+/// read.
 struct PairRows {
-  explicit PairRows(std::size_t rows) : weight_sum(rows), weight_two_norm(rows), delta_sum(rows), delta_two_norm(rows) {}
+  explicit PairRows(std::size_t count)
+      : rows(count),
+        weight_sum(padded_rows(count)),
+        weight_max(padded_rows(count)),
+        weight_two_norm(padded_rows(count)),
+        delta_sum(padded_rows(count)),
+        delta_max(padded_rows(count)),
+        delta_two_norm(padded_rows(count)) {}
+
+  std::span<const double> of(const std::vector<double>& array) const { return std::span(array).first(rows); }
+
+  std::size_t rows;
   std::vector<double> weight_sum;       ///< sum |w'|
+  std::vector<double> weight_max;       ///< max |w'|, exact
   std::vector<double> weight_two_norm;  ///< sqrt(max |w'| sum |w'|), which is at least the row's 2-norm (Hoelder)
   std::vector<double> delta_sum;        ///< sum |dw|
+  std::vector<double> delta_max;
   std::vector<double> delta_two_norm;
-  double weight_max = 0.0, delta_max = 0.0, step_max = 0.0;
+  double step_max = 0.0;
   bool sign_compatible = true;
 };
+
+/// Norms of the original layer, whose rows have these ranges.
+LayerNorms original_norms(const network::LayerParameters& parameters, std::span<const quantize::Range> ranges,
+                          const LayerShape& shape, Index layer);
+
+/// Ranges of the rows. The sizes of the layer are checked.
+std::vector<quantize::Range> row_ranges(const network::LayerParameters& parameters, const LayerShape& shape);
+
+inline double magnitude(const quantize::Range& range) { return -range.low > range.high ? -range.low : range.high; }
 
 /// |b'| and |db| of every row, and their norms over all positions.
 struct BiasRows {
@@ -35,7 +60,8 @@ QuantizedLayerNorms summarize(const PairRows& rows, const BiasRows& bias, const 
                               const LayerNorms& original, Index layer);
 void check_finite(std::span<const double> norms, Index layer);
 
-/// Upper bound of sqrt(sum v^2) for nonnegative v, without overflow or underflow on the way.
+/// Upper bound of sqrt(sum v^2) without overflow or underflow on the way. `largest` is max |v|.
+core::Upper two_norm_up(std::span<const double> values, double largest);
 core::Upper two_norm_up(std::span<const double> values);
 
 /// Upper bound of |exact a - exact b|; 0 only when a = b.

@@ -1,21 +1,27 @@
-// One build of the loop of row_sums.hpp. The including file defines QUANTBOUND_LOOP (a namespace), QUANTBOUND_TARGET (the
-// instruction set as a function attribute), QUANTBOUND_BYTES (its vector length), and QUANTBOUND_LARGER and
-// QUANTBOUND_SMALLER (its instructions for a > b ? a : b and a < b ? a : b, which GCC 12 does not find by itself). Only arithmetic with one result on
-// every machine is used: no reassociation, no contraction, rounding to integers by adding 1.5 * 2^52.
+// One build of the loop of row_sums.hpp. The including file defines QUANTBOUND_LOOP (a namespace), QUANTBOUND_TARGET
+// (the instruction set as a function attribute), QUANTBOUND_BYTES (its vector length), and its instructions that GCC 12
+// does not find by itself: QUANTBOUND_LARGER for a > b ? a : b, QUANTBOUND_SMALLER, and QUANTBOUND_FUSED for fma(a, b,
+// c). Only arithmetic with one result on every machine is used: no reassociation, no contraction, rounding to integers
+// by adding 1.5 * 2^52.
 namespace QUANTBOUND_LOOP {
 
 typedef double Vector __attribute__((vector_size(QUANTBOUND_BYTES)));
 typedef long long Bits __attribute__((vector_size(QUANTBOUND_BYTES)));
 
 constexpr std::size_t width = QUANTBOUND_BYTES / sizeof(double);
-constexpr std::size_t parts = 2;  // vectors side by side: enough to hide the latency of the sums, few enough for registers
+constexpr std::size_t parts =
+    2;  // vectors side by side: enough to hide the latency of the sums, few enough for registers
 constexpr std::size_t lanes = width * parts;
 static_assert(block_rows % lanes == 0);
 
 #define QUANTBOUND_INLINE QUANTBOUND_TARGET [[gnu::always_inline]] inline
 
-QUANTBOUND_INLINE Vector load(const double* from) { return *reinterpret_cast<const Vector*>(from); }
-QUANTBOUND_INLINE void store(const Vector& value, double* to) { *reinterpret_cast<Vector*>(to) = value; }
+QUANTBOUND_INLINE Vector load(const double* from) {
+  Vector value;
+  __builtin_memcpy(&value, from, sizeof value);
+  return value;
+}
+QUANTBOUND_INLINE void store(const Vector& value, double* to) { __builtin_memcpy(to, &value, sizeof value); }
 QUANTBOUND_INLINE Vector absolute(const Vector& x) {
   return reinterpret_cast<Vector>(reinterpret_cast<Bits>(x) & 0x7FFF'FFFF'FFFF'FFFFLL);
 }
@@ -26,64 +32,74 @@ QUANTBOUND_INLINE Vector one_where(const Bits& condition) {
   const Vector one = Vector{} + 1.0;
   return reinterpret_cast<Vector>(reinterpret_cast<Bits>(one) & condition);
 }
-/// Nearest integer, ties to even, for |x| < 2^51.
-QUANTBOUND_INLINE Vector nearest(const Vector& x) { return (x + 0x1.8p52) - 0x1.8p52; }
+QUANTBOUND_INLINE Vector fused(const Vector& a, const Vector& b, const Vector& c) { return QUANTBOUND_FUSED(a, b, c); }
+/// Adding and subtracting it rounds to the nearest integer, ties to even, where |x| < 2^51.
+QUANTBOUND_INLINE Vector rounder() { return Vector{} + 0x1.8p52; }
 
-/// Floor of the quotient; with a reciprocal it may be one off next to an integer, where the quotient is doubtful anyway.
+/// w / step for weights of either sign, or |w| / step.
 template <Division division>
-QUANTBOUND_INLINE Vector floor_of(const Vector& t) {
-  if constexpr (division == Division::reciprocal) return nearest(t - 0.5);
-  const Vector k = nearest(t);
-  return k - one_where(k > t);
-}
+struct Quotient;
+
+/// w * y with y = 1/step rounded; products are never rounded before they are used.
+template <>
+struct Quotient<Division::reciprocal> {
+  Vector w, y;
+  QUANTBOUND_INLINE Quotient(const Vector& weight, const Vector&, const Vector& inverse) : w(weight), y(inverse) {}
+  QUANTBOUND_INLINE Vector nearest() const { return fused(w, y, rounder()) - rounder(); }
+  /// May be one off next to an integer, where the quotient is doubtful anyway.
+  QUANTBOUND_INLINE Vector floor() const { return (fused(w, y, Vector{} - 0.5) + rounder()) - rounder(); }
+  QUANTBOUND_INLINE Vector minus(const Vector& k) const { return fused(w, y, -k); }
+};
+
+template <>
+struct Quotient<Division::exact> {
+  Vector t;
+  QUANTBOUND_INLINE Quotient(const Vector& w, const Vector& step, const Vector&) : t(w / step) {}
+  QUANTBOUND_INLINE Vector nearest() const { return (t + rounder()) - rounder(); }
+  QUANTBOUND_INLINE Vector floor() const {
+    const Vector k = nearest();
+    return k - one_where(k > t);
+  }
+  QUANTBOUND_INLINE Vector minus(const Vector& k) const { return t - k; }
+};
 
 /// Running sums of `lanes` rows.
 struct Sums {
   Vector error_sum[parts] = {}, error_squares[parts] = {}, error_max[parts] = {};
   Vector level_sum[parts] = {}, level_max[parts] = {};
-  Vector distance[parts];         ///< smallest distance of a quotient from where k changes, where that is not clear from
-  Vector nearest_error[parts] = {};  ///< the largest distance of a quotient from the nearest integer
+  Vector distance[parts];       ///< least distance of a quotient above (or across) where k changes
+  Vector farthest[parts] = {};  ///< largest |quotient - k| before clipping
 };
 
 template <quantize::Quantizer quantizer, Clip clip, Division division>
-QUANTBOUND_INLINE void add_column(Sums& sums, std::size_t p, const Vector& quotient, const double* uniform,
-                                  const double* low, const double* high) {
+QUANTBOUND_INLINE void add_column(Sums& sums, std::size_t p, const Vector& weight, const Vector& step,
+                                  const Vector& inverse, const double* uniform, const double* low, const double* high) {
   using quantize::Quantizer;
   static_assert(clip == Clip::possible || quantizer != Quantizer::stochastic);
-  constexpr bool reciprocal = division == Division::reciprocal;
-  const Vector t = quantizer == Quantizer::truncate ? absolute(quotient) : quotient;  // truncate is odd
-  Vector k, error;
-  if constexpr (quantizer == Quantizer::round) {
-    k = nearest(t);
-    error = absolute(t - k);
-    if constexpr (clip == Clip::possible && reciprocal) sums.nearest_error[p] = larger(error, sums.nearest_error[p]);
-  } else {
-    k = floor_of<division>(t);
-    error = t - k;
-    if constexpr (reciprocal) {
-      sums.distance[p] = smaller(error, sums.distance[p]);
-      if constexpr (clip == Clip::possible) sums.nearest_error[p] = larger(error, sums.nearest_error[p]);
-    }
+  const Quotient<division> t(quantizer == Quantizer::truncate ? absolute(weight) : weight, step, inverse);
+  Vector k = quantizer == Quantizer::round ? t.nearest() : t.floor();
+  Vector error = t.minus(k);
+  if constexpr (quantizer == Quantizer::round) error = absolute(error);
+  if constexpr (division == Division::reciprocal) {
+    if constexpr (quantizer != Quantizer::round) sums.distance[p] = smaller(error, sums.distance[p]);
+    if constexpr (clip == Clip::possible) sums.farthest[p] = larger(error, sums.farthest[p]);
   }
   if constexpr (quantizer == Quantizer::stochastic) {
     const Vector u = load(uniform);
-    if constexpr (reciprocal) sums.distance[p] = smaller(absolute(u - error), sums.distance[p]);
+    if constexpr (division == Division::reciprocal) {
+      sums.distance[p] = smaller(absolute(u - error), sums.distance[p]);
+    }
     k += one_where(u < error);
   }
   if constexpr (clip == Clip::possible) {
     const Vector least = load(low), most = load(high);
-    if constexpr (quantizer == Quantizer::truncate) {
-      // |k| was computed: the lowest level is used below zero, the highest above it.
-      const Vector limit = quotient < 0.0 ? -least : most;
-      k = smaller(k, limit);
-    } else {
-      k = smaller(larger(k, least), most);
-    }
-    error = absolute(t - k);
+    // Truncation is odd: |k| was computed, and the lowest level limits it for negative weights.
+    k = quantizer == Quantizer::truncate ? smaller(k, weight < 0.0 ? -least : most) : smaller(larger(k, least), most);
+    error = absolute(t.minus(k));
   }
   const Vector level = absolute(k);
   sums.error_sum[p] += error;
-  sums.error_squares[p] += error * error;
+  sums.error_squares[p] = fused(error, error, sums.error_squares[p]);
   sums.error_max[p] = larger(error, sums.error_max[p]);
   sums.level_sum[p] += level;
   sums.level_max[p] = larger(level, sums.level_max[p]);
@@ -91,21 +107,22 @@ QUANTBOUND_INLINE void add_column(Sums& sums, std::size_t p, const Vector& quoti
 
 /// `lanes` rows, from row `first` of the block.
 template <quantize::Quantizer quantizer, Clip clip, Division division>
-QUANTBOUND_TARGET Certainty sum_lanes(const BlockTask& task, const BlockGrid& grid, std::size_t first, RowSums& result) {
+QUANTBOUND_TARGET Certainty sum_lanes(const BlockTask& task, const BlockGrid& grid, std::size_t first,
+                                      RowSums& result) {
   Sums sums;
-  Vector factor[parts];
+  Vector step[parts], inverse[parts];
   for (std::size_t p = 0; p < parts; ++p) {
     sums.distance[p] = Vector{} + 1.0;
-    factor[p] = load((division == Division::exact ? grid.step : grid.inverse_step).row + first + p * width);
+    step[p] = load(grid.step + first + p * width);
+    inverse[p] = load(grid.inverse_step + first + p * width);
   }
   for (std::size_t column = 0; column < task.columns; ++column) {
     const std::size_t offset = column * block_rows + first;
     for (std::size_t p = 0; p < parts; ++p) {
-      const std::size_t lane = first + p * width;
-      const Vector w = load(task.weights + offset + p * width);
-      const Vector quotient = division == Division::exact ? w / factor[p] : w * factor[p];
-      add_column<quantizer, clip, division>(sums, p, quotient, task.uniforms + offset + p * width, grid.low.row + lane,
-                                            grid.high.row + lane);
+      const std::size_t lane = p * width;
+      add_column<quantizer, clip, division>(sums, p, load(task.weights + offset + lane), step[p], inverse[p],
+                                            task.uniforms + offset + lane, grid.low + first + lane,
+                                            grid.high + first + lane);
     }
   }
   constexpr double margin = 1e-9;
@@ -118,7 +135,7 @@ QUANTBOUND_TARGET Certainty sum_lanes(const BlockTask& task, const BlockGrid& gr
     store(sums.error_max[p], result.error_max.row + lane);
     store(sums.level_sum[p], result.level_sum.row + lane);
     store(sums.level_max[p], result.level_max.row + lane);
-    const Vector& error = clip == Clip::possible ? sums.nearest_error[p] : sums.error_max[p];
+    const Vector& error = clip == Clip::possible ? sums.farthest[p] : sums.error_max[p];
     for (std::size_t i = 0; i < width; ++i) certain &= error[i] < far && sums.distance[p][i] > margin;
   }
   return certain || division == Division::exact ? Certainty::certain : Certainty::doubtful;
@@ -135,13 +152,18 @@ Certainty sum_block(const BlockTask& task, const BlockGrid& grid, RowSums& sums)
   return certainty;
 }
 
+template <quantize::Quantizer quantizer, Clip clip>
+Certainty dispatch(const BlockTask& task, const BlockGrid& grid, RowSums& sums) {
+  return task.division == Division::exact ? sum_block<quantizer, clip, Division::exact>(task, grid, sums)
+                                          : sum_block<quantizer, clip, Division::reciprocal>(task, grid, sums);
+}
+
 template <quantize::Quantizer quantizer>
 Certainty dispatch(const BlockTask& task, const BlockGrid& grid, RowSums& sums) {
-  if (task.division == Division::exact) return sum_block<quantizer, Clip::possible, Division::exact>(task, grid, sums);
   if constexpr (quantizer != quantize::Quantizer::stochastic) {
-    if (task.clip == Clip::never) return sum_block<quantizer, Clip::never, Division::reciprocal>(task, grid, sums);
+    if (task.clip == Clip::never) return dispatch<quantizer, Clip::never>(task, grid, sums);
   }
-  return sum_block<quantizer, Clip::possible, Division::reciprocal>(task, grid, sums);
+  return dispatch<quantizer, Clip::possible>(task, grid, sums);
 }
 
 Certainty sum_rows(const BlockTask& task, const BlockGrid& grid, RowSums& sums) {
@@ -157,6 +179,36 @@ Certainty sum_rows(const BlockTask& task, const BlockGrid& grid, RowSums& sums) 
       break;
   }
   return dispatch<Quantizer::stochastic>(task, grid, sums);
+}
+
+QUANTBOUND_TARGET quantize::Range extremes(std::span<const double> weights) {
+  Vector low[4] = {}, high[4] = {};
+  const double* at = weights.data();
+  const double* const end = at + weights.size();
+  for (; end - at >= static_cast<std::ptrdiff_t>(4 * width); at += 4 * width) {
+    for (std::size_t part = 0; part < 4; ++part) {
+      low[part] = smaller(load(at + part * width), low[part]);
+      high[part] = larger(load(at + part * width), high[part]);
+    }
+  }
+  for (; end - at >= static_cast<std::ptrdiff_t>(width); at += width) {
+    low[0] = smaller(load(at), low[0]);
+    high[0] = larger(load(at), high[0]);
+  }
+  for (std::size_t part = 1; part < 4; ++part) {
+    low[0] = smaller(low[0], low[part]);
+    high[0] = larger(high[0], high[part]);
+  }
+  quantize::Range result;
+  for (std::size_t i = 0; i < width; ++i) {
+    result.low = low[0][i] < result.low ? low[0][i] : result.low;
+    result.high = high[0][i] > result.high ? high[0][i] : result.high;
+  }
+  for (; at < end; ++at) {
+    result.low = *at < result.low ? *at : result.low;
+    result.high = *at > result.high ? *at : result.high;
+  }
+  return result;
 }
 
 #undef QUANTBOUND_INLINE

@@ -52,16 +52,15 @@ class Lowering {
         consumers_(graph.consumers()),
         values_(graph.nodes.size()),
         convolution_of_add_(graph.nodes.size()),
-        postponed_(graph.nodes.size(), false) {
+        absorbed_(graph.nodes.size(), false) {
     if (capture == Capture::output_only) find_residual_sums();
-    find_whole_batch_part();
+    find_merged_pads();
   }
 
   void run() {
     values_.front() = program_.input(graph_.input_shape());
     for (NodeId id = 1; id < std::ssize(graph_.nodes); ++id) {
-      if (id == whole_batch_from_) program_.run_whole_batch_from_here();
-      if (values_[index(id)] || postponed_[index(id)]) continue;  // part of an operator before it, or of one to come
+      if (values_[index(id)] || absorbed_[index(id)]) continue;  // part of an operator before it, or of one to come
       std::visit([&](const auto& op) { lower(op, id); }, node(id).op);
     }
     program_.output(value(graph_.output));
@@ -113,24 +112,51 @@ class Lowering {
       for (const NodeId operand : operands) {
         if (operands[0] == operands[1] || !is_convolution(operand) || only_reader(operand) != id) continue;
         convolution_of_add_[index(id)] = operand;
-        postponed_[index(operand)] = true;
+        absorbed_[index(operand)] = true;
         break;
       }
     }
   }
 
-  /// Matrices are read once for the whole batch rather than once for every few samples.
-  void find_whole_batch_part() {
-    NodeId last_convolution = 0;
-    for (NodeId id = 1; id < std::ssize(graph_.nodes); ++id)
-      if (is_convolution(id) || convolution_of_add_[index(id)]) last_convolution = id;
-    for (NodeId id = last_convolution + 1; id < std::ssize(graph_.nodes) && whole_batch_from_ < 0; ++id)
-      if (std::holds_alternative<Dense>(node(id).op)) whole_batch_from_ = id;
+  /// The convolution with the pads of the node before it, where they are zeros around the image that oneDNN can take.
+  std::optional<tensor::Convolution> with_pads(const Pad& pad, tensor::Convolution geometry) const {
+    const bool around = pad.before.size() == 3 && pad.before[0] == 0 && pad.after[0] == 0 && pad.value == 0.0;
+    if (!around) return {};
+    tensor::Window& w = geometry.window;
+    w.pad_top += pad.before[1];
+    w.pad_left += pad.before[2];
+    w.pad_bottom += pad.after[1];
+    w.pad_right += pad.after[2];
+    geometry.height -= pad.before[1] + pad.after[1];
+    geometry.width -= pad.before[2] + pad.after[2];
+    const Index reach_y = w.dilation_height * (w.kernel_height - 1), reach_x = w.dilation_width * (w.kernel_width - 1);
+    const bool small = std::max(w.pad_top, w.pad_bottom) <= reach_y && std::max(w.pad_left, w.pad_right) <= reach_x;
+    return small ? std::optional(geometry) : std::nullopt;
+  }
+
+  /// The merged geometry of a convolution whose input is a Pad that merges.
+  std::optional<tensor::Convolution> merged_geometry(NodeId convolution) const {
+    const auto* pad = std::get_if<Pad>(&node(node(convolution).inputs.front()).op);
+    return pad ? with_pads(*pad, std::get<Convolution>(node(convolution).op).geometry) : std::nullopt;
+  }
+
+  /// A Pad read by nothing but convolutions that take it over needs no operator of its own.
+  void find_merged_pads() {
+    for (NodeId id = 1; id < std::ssize(graph_.nodes); ++id) {
+      const auto& readers = consumers_[index(id)];
+      absorbed_[index(id)] =
+          absorbed_[index(id)] || (std::holds_alternative<Pad>(node(id).op) && id != graph_.output &&
+                                   !readers.empty() && std::all_of(readers.begin(), readers.end(), [&](NodeId reader) {
+                                     return is_convolution(reader) && merged_geometry(reader);
+                                   }));
+    }
   }
 
   Value convolve(NodeId id, std::optional<NodeId> activation, std::optional<Value> summand) {
     const auto& op = std::get<Convolution>(node(id).op);
-    return program_.convolution(input(id), op.layer, op.geometry, function_of(activation), summand);
+    const auto merged = merged_geometry(id);
+    const Value in = merged ? input(node(id).inputs.front()) : input(id);
+    return program_.convolution(in, op.layer, merged.value_or(op.geometry), function_of(activation), summand);
   }
 
   void lower(const Input&, NodeId id) { QUANTBOUND_ASSERT(false, id); }
@@ -184,8 +210,7 @@ class Lowering {
   std::vector<std::vector<NodeId>> consumers_;
   std::vector<std::optional<Value>> values_;
   std::vector<std::optional<NodeId>> convolution_of_add_;
-  std::vector<bool> postponed_;
-  NodeId whole_batch_from_ = -1;
+  std::vector<bool> absorbed_;  ///< by an operator that comes later
 };
 
 }  // namespace

@@ -28,6 +28,10 @@ void give_activation(Importer& importer, const OnnxNode& node, const Activation&
   give_like(importer, node, in, importer.append(node, activation, {in.node}));
 }
 
+bool all_equal(const Reals& values, double expected) {
+  return std::all_of(values.begin(), values.end(), [&](double x) { return x == expected; });
+}
+
 /// One number for all, one per channel of the node's shape, or one per element: the shortest that says the same.
 Reals shortened(Reals per_element, Index channels) {
   const auto first = per_element.begin();
@@ -59,6 +63,7 @@ Reals broadcast_over(const Importer& importer, const OnnxNode& node, const Const
   const Index channels = importer.shape_of(x.node).front();
   const bool is_per_channel = !x.shape.empty() && x.shape.front() == channels && std::ssize(values) == channels &&
                               dims[full.size() - x.shape.size()] == channels;
+  if (is_per_channel && all_equal(values, values.front())) return {values.front()};
   if (values.size() == 1 || is_per_channel) return values;
   const Index elements = tensor::elements(x.shape);
   if (elements > max_expanded) node.refuse("it needs a constant for each of more than 2^26 elements");
@@ -72,10 +77,6 @@ Reals repeated(const Reals& values, std::size_t count) {
   out.reserve(count);
   for (const double value : values) out.insert(out.end(), count / values.size(), value);
   return out;
-}
-
-bool all_equal(const Reals& values, double expected) {
-  return std::all_of(values.begin(), values.end(), [&](double x) { return x == expected; });
 }
 
 void fold(LayerParameters& layer, const Reals& scale, const Reals& shift) {

@@ -45,19 +45,22 @@ Range range_of(std::span<const double> weights) {
   return range;
 }
 
-RowGrid grid_over(const Range& range, double shrink, int bits, const Configuration& configuration) {
+double step_over(const Range& range, double shrink, int bits, Grid grid) {
   const double low = range.low * shrink, high = range.high * shrink;
-  const bool nonzero = range.low < 0.0 || range.high > 0.0;
   double step = 0.0;
-  if (configuration.grid == Grid::symmetric) {
-    step = (std::max(-low, high) + 0.0) / levels_above_zero(bits);  // -0 becomes 0
+  if (grid == Grid::symmetric) {
+    step = std::max(-low, high) / levels_above_zero(bits);
   } else {
     const double width = high - low, levels = affine_levels(bits);
     step = std::isfinite(width) ? width / levels : high / levels - low / levels;
   }
-  if (nonzero) step = std::max(step, smallest_step);
+  return range.low < 0.0 || range.high > 0.0 ? std::max(step, smallest_step) : 0.0;
+}
+
+RowGrid grid_over(const Range& range, double shrink, int bits, const Configuration& configuration) {
+  const double step = step_over(range, shrink, bits, configuration.grid);
   return configuration.grid == Grid::symmetric ? symmetric_grid(step, bits, configuration.quantizer)
-                                               : affine_grid(low, step, bits);
+                                               : affine_grid(range.low * shrink, step, bits);
 }
 
 RowGrid grid_with_step(const Range& range, double step, int bits, const Configuration& configuration) {
@@ -140,21 +143,20 @@ void check(const Configuration& configuration) {
 
 namespace {
 
-RowGrid choose_grid(std::span<const double> weights, const Configuration& configuration) {
-  if (configuration.step_rule == StepRule::mse) return detail::search_grid(weights, configuration.bits, configuration);
-  const detail::Range range = detail::range_of(weights);
-  return grid_of_range(range.low, range.high, configuration);
-}
-
-}  // namespace
-
-RowGrid grid_of_range(double low, double high, const Configuration& configuration) {
-  QUANTBOUND_ASSERT(configuration.step_rule != StepRule::mse);
-  const detail::Range range{std::min(low, 0.0), std::max(high, 0.0)};
+RowGrid grid_of_range(const Range& range, const Configuration& configuration) {
   return configuration.step_rule == StepRule::fixed
              ? detail::grid_with_step(range, configuration.fixed_step, configuration.bits, configuration)
              : detail::grid_over(range, 1.0, configuration.bits, configuration);
 }
+
+RowGrid choose_grid(std::span<const double> weights, const Configuration& configuration) {
+  return configuration.step_rule == StepRule::mse ? detail::search_grid(weights, configuration.bits, configuration)
+                                                  : grid_of_range(detail::range_of(weights), configuration);
+}
+
+Range joined(const Range& a, const Range& b) { return {std::min(a.low, b.low), std::max(a.high, b.high)}; }
+
+}  // namespace
 
 std::vector<RowGrid> choose_grids(std::span<const double> weights, Index rows, const Configuration& configuration) {
   detail::check(configuration);
@@ -166,6 +168,27 @@ std::vector<RowGrid> choose_grids(std::span<const double> weights, Index rows, c
   grids.reserve(count);
   for (std::size_t row = 0; row < count; ++row) {
     grids.push_back(choose_grid(weights.subspan(row * columns, columns), configuration));
+  }
+  return grids;
+}
+
+std::vector<RowGrid> choose_grids(std::span<const Range> rows, const Configuration& configuration) {
+  detail::check(configuration);
+  QUANTBOUND_ASSERT(configuration.step_rule != StepRule::mse);
+  if (configuration.granularity == Granularity::tensor) {
+    Range all;
+    for (const Range& row : rows) all = joined(all, row);
+    return {rows.size(), grid_of_range(all, configuration)};
+  }
+  std::vector<RowGrid> grids(rows.size(), grid_of_range({}, configuration));
+  for (std::size_t row = 0; row < rows.size(); ++row) {
+    const Range range = joined({}, rows[row]);
+    if (configuration.grid == Grid::symmetric && configuration.step_rule == StepRule::max) {
+      grids[row].step =
+          detail::step_over(range, 1.0, configuration.bits, Grid::symmetric);  // nothing else depends on it
+    } else {
+      grids[row] = grid_of_range(range, configuration);
+    }
   }
   return grids;
 }

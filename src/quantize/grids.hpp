@@ -8,11 +8,7 @@
 
 namespace quantbound::quantize::detail {
 
-/// Smallest and largest of the weights and zero: every range contains zero, which is a level of every grid.
-struct Range {
-  double low = 0.0, high = 0.0;
-};
-
+/// Smallest and largest of the weights and zero, which is a level of every grid.
 Range range_of(std::span<const double> weights);
 
 /// The grid of `bits` bits over a range whose ends are multiplied by `shrink`. Its step is positive, also where the

@@ -101,8 +101,9 @@ std::vector<double> quantize_bias(std::span<const double> bias, Index layer, con
   std::vector<double> result(bias.size());
   const core::RandomStream random(configuration.seed, "stochastic rounding of biases",
                                   static_cast<std::uint64_t>(layer));
-  quantize_row(bias, choose_bias_grid(bias, configuration), configuration.quantizer,
-               [&](std::size_t i) { return random.uniform(i); }, result);
+  quantize_row(
+      bias, choose_bias_grid(bias, configuration), configuration.quantizer,
+      [&](std::size_t i) { return random.uniform(i); }, result);
   check_finite(result, "bias", layer);
   return result;
 }

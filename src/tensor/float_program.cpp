@@ -56,7 +56,7 @@ Value append(FloatProgram::Implementation& program, decltype(Operation::kind) ki
   const Index output = std::ssize(program.values);
   for (const Index input : inputs) QUANTBOUND_ASSERT(input >= 0 && input < output, input, output);
   program.values.push_back({.shape = std::move(shape), .versions = {}});
-  program.operations.push_back({std::move(kind), std::move(inputs), output, program.whole_batch_from_here});
+  program.operations.push_back({std::move(kind), std::move(inputs), output});
   return Value{output};
 }
 
@@ -74,7 +74,6 @@ FloatProgram::FloatProgram(FloatProgram&&) noexcept = default;
 FloatProgram& FloatProgram::operator=(FloatProgram&&) noexcept = default;
 
 const Shape& FloatProgram::shape(Value value) const { return implementation_->values.at(index(number(value))).shape; }
-Index FloatProgram::samples_at_once() const { return implementation_->samples_at_once; }
 
 Value FloatProgram::input(const Shape& shape) {
   QUANTBOUND_ASSERT(implementation_->values.empty(), implementation_->values.size());
@@ -181,8 +180,6 @@ Value FloatProgram::scale_shift(Value in, std::span<const double> scale, std::sp
                 {number(in)}, shape(in));
 }
 
-void FloatProgram::run_whole_batch_from_here() { implementation_->whole_batch_from_here = true; }
-
 void FloatProgram::keep(Value value) { implementation_->values.at(index(number(value))).kept = true; }
 
 void FloatProgram::output(Value value) {
@@ -220,7 +217,7 @@ namespace {
 void execute(FloatProgram::Implementation& program, const detail::Step& step, Index turn) {
   if (step.kernel) {
     const std::size_t which = std::min(index(turn), step.pointers.size() - 1);
-    step.kernel(step.pointers[which], step.whole_batch ? program.batch : program.samples_at_once);
+    step.kernel(step.pointers[which], step.samples);
     return;
   }
   const auto& arguments = step.prepared[std::min(index(turn), step.prepared.size() - 1)];
@@ -242,11 +239,14 @@ std::span<const float> FloatProgram::run(std::span<const float> samples) {
   for (const auto& external : program.external_pointers)
     program.steps[external.step].pointers[external.turn][external.argument] = data + external.offset;
 
-  for (Index turn = 0; turn < program.turns(); ++turn)
-    for (const detail::Step& step : program.steps)
-      if (!step.whole_batch) execute(program, step, turn);
-  for (const detail::Step& step : program.steps)
-    if (step.whole_batch) execute(program, step, 0);
+  for (auto first = program.steps.begin(); first != program.steps.end();) {
+    const Index at_once = first->samples;
+    const auto last =
+        std::find_if(first, program.steps.end(), [&](const auto& step) { return step.samples != at_once; });
+    for (Index turn = 0; turn < program.batch / at_once; ++turn)
+      for (auto step = first; step != last; ++step) execute(program, *step, turn);
+    first = last;
+  }
 
   const detail::Buffer& buffer = program.buffers[program.result.buffer];
   return {buffer.data, index(program.batch * buffer.sample_floats)};

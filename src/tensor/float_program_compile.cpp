@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <limits>
-#include <set>
+#include <utility>
 
 #include "quantbound/core/assert.hpp"
 
@@ -81,8 +81,8 @@ class Compiler {
   explicit Compiler(FloatProgram::Implementation& program) : p_(program) {}
 
   void run() {
+    choose_samples();
     find_lifetimes();
-    if (p_.samples_at_once == 0) p_.samples_at_once = choose_samples_at_once();
     define_input();
     for (current_ = 0; current_ < std::ssize(p_.operations); ++current_)
       std::visit([&](const auto& op) { emit(op, operation()); }, operation().kind);
@@ -94,18 +94,19 @@ class Compiler {
  private:
   const Operation& operation() const { return p_.operations[index(current_)]; }
   ValueInfo& value(Index v) { return p_.values[index(v)]; }
-  bool whole_batch() const { return current_ == std::ssize(p_.operations) || operation().whole_batch; }
-  Index batch() const { return whole_batch() ? p_.batch : p_.samples_at_once; }
+  /// Samples that the current operator takes at once.
+  Index batch() const { return current_ == std::ssize(p_.operations) ? p_.batch : operation().samples; }
   Buffer& buffer(std::size_t id) { return p_.buffers[id]; }
 
   void find_lifetimes() {
+    std::vector<Index> written_by(p_.values.size(), p_.batch);  // in samples at once
     for (std::size_t k = 0; k < p_.operations.size(); ++k) {
       const Operation& op = p_.operations[k];
+      written_by[index(op.output)] = op.samples;
       for (const Index input : op.inputs) {
         value(input).last_reader = static_cast<Index>(k);
-        value(input).whole_batch |= op.whole_batch;
+        value(input).whole_batch |= op.samples != written_by[index(input)];
       }
-      value(op.output).whole_batch |= op.whole_batch;
     }
     for (ValueInfo& info : p_.values) {
       info.whole_batch |= info.kept;
@@ -113,24 +114,26 @@ class Compiler {
     }
   }
 
-  /// As many samples as keep the largest operands of one step in the second-level cache or near it.
-  Index choose_samples_at_once() const {
-    constexpr Index cache = Index{1} << 20;
-    Index largest = 1;
-    for (const Operation& op : p_.operations) {
-      if (op.whole_batch) continue;
-      Index floats = elements(p_.values[index(op.output)].shape);
-      for (const Index input : op.inputs) floats += elements(p_.values[index(input)].shape);
-      largest = std::max(largest, floats * static_cast<Index>(sizeof(float)));
+  /// As many samples as keep an operator's activations in cache. Later operators never take fewer than earlier ones: as
+  /// images shrink the number grows, in few steps, because every change of pace passes whole batches through memory.
+  void choose_samples() {
+    constexpr Index cache = Index{1} << 22;  // bytes
+    Index samples = p_.batch;
+    for (auto op = p_.operations.rbegin(); op != p_.operations.rend(); ++op) {
+      Index floats = elements(p_.values[index(op->output)].shape);
+      for (const Index input : op->inputs) floats += elements(p_.values[index(input)].shape);
+      const Index fitting = std::max<Index>(1, cache / (floats * static_cast<Index>(sizeof(float))));
+      samples = p_.samples_at_once > 0 ? p_.samples_at_once : std::min(samples, fitting);
+      while (p_.batch % samples != 0) --samples;
+      op->samples = samples;
     }
-    Index samples = std::clamp<Index>(cache / largest, 1, p_.batch);
-    while (p_.batch % samples != 0) --samples;
-    return samples;
   }
 
-  std::size_t new_buffer(const Descriptor& descriptor, bool whole) {
+  std::size_t new_buffer(const Descriptor& descriptor, bool whole_batch) {
     QUANTBOUND_ASSERT(batch_is_outermost(descriptor), descriptor.data.ndims);
-    p_.buffers.push_back({.sample_floats = sample_size(descriptor), .whole_batch = whole});
+    p_.buffers.push_back({.sample_floats = sample_size(descriptor),
+                          .samples = whole_batch ? p_.batch : batch(),
+                          .whole_batch = whole_batch});
     return p_.buffers.size() - 1;
   }
 
@@ -157,7 +160,7 @@ class Compiler {
     const Buffer& target = p_.buffers[id];
     const ValueInfo& out = p_.values[index(operation().output)];
     return !target.external && !target.kept && !out.kept && target.last_reader <= current_ &&
-           target.whole_batch == whole_batch() && target.whole_batch == out.whole_batch;
+           target.whole_batch == out.whole_batch && (target.whole_batch || target.samples == batch());
   }
 
   Descriptor first_layout(Index v) { return with_batch(value(v).versions.front().descriptor, batch()); }
@@ -165,12 +168,12 @@ class Compiler {
   /// The value in this layout, converted if it does not exist in it.
   Version in_layout(Index v, const Descriptor& wanted) {
     for (const Version& version : value(v).versions) {
-      const bool reachable = !whole_batch() || buffer(version.buffer).whole_batch;
+      const bool reachable = buffer(version.buffer).whole_batch || buffer(version.buffer).samples == batch();
       const Descriptor here = with_batch(version.descriptor, batch());
       if (reachable && (here == wanted || (is_plain(here) && is_plain(wanted)))) return {wanted, version.buffer};
     }
     const Version source{first_layout(v), value(v).versions.front().buffer};
-    const Version converted{wanted, new_buffer(wanted, whole_batch())};
+    const Version converted{wanted, new_buffer(wanted, false)};
     add_reorder(source, converted);
     buffer(converted.buffer).last_reader = value(v).last_reader;
     value(v).versions.push_back(converted);
@@ -186,7 +189,7 @@ class Compiler {
     }
     Step& step = p_.steps.emplace_back();
     step.arguments = std::move(arguments);
-    step.whole_batch = whole_batch();
+    step.samples = batch();
     return step;
   }
 
@@ -426,7 +429,7 @@ class Compiler {
     const Descriptor plain = plain_descriptor(p_.batch, value(v).shape);
     Version version = in_layout(v, plain);
     if (buffer(version.buffer).external) {
-      const Version copy{plain, new_buffer(plain, true)};
+      const Version copy{plain, new_buffer(plain, false)};
       add_reorder(version, copy);
       version = copy;
     }
@@ -434,38 +437,45 @@ class Compiler {
     p_.result = version;
   }
 
+  /// The first and the last step of the part of the program that runs at the pace of this step.
+  std::pair<Index, Index> part_of(Index step) const {
+    const auto same_pace = [&](Index other) { return p_.steps[index(other)].samples == p_.steps[index(step)].samples; };
+    Index first = step, last = step;
+    while (first > 0 && same_pace(first - 1)) --first;
+    while (last + 1 < std::ssize(p_.steps) && same_pace(last + 1)) ++last;
+    return {first, last};
+  }
+
+  Lifetime lifetime(const Buffer& b) const {
+    const Index size = b.sample_floats * b.samples;
+    if (b.kept) return {size, 0, never};
+    // Turns come back to what belongs to the whole batch.
+    if (b.whole_batch) return {size, part_of(b.first_step).first, part_of(b.last_step).second};
+    return {size, b.first_step, b.last_step};
+  }
+
   void plan_memory() {
-    Index end_of_turns = 0, scratch = 0;
-    for (std::size_t s = 0; s < p_.steps.size(); ++s) {
-      if (!p_.steps[s].whole_batch) end_of_turns = static_cast<Index>(s);
-      if (p_.steps[s].scratchpad)
-        scratch = std::max(scratch, static_cast<Index>(p_.steps[s].scratchpad->get_size() / sizeof(float)) + 1);
-    }
     std::vector<Lifetime> lifetimes;
     std::vector<std::size_t> ids;
     for (std::size_t id = 0; id < p_.buffers.size(); ++id) {
-      const Buffer& b = p_.buffers[id];
-      if (b.external || b.first_step < 0) continue;
-      // What one turn writes for the whole batch must outlive all turns.
-      const bool across_turns = b.whole_batch && b.first_step <= end_of_turns;
-      Lifetime life{b.sample_floats * (b.whole_batch ? p_.batch : p_.samples_at_once), across_turns ? 0 : b.first_step,
-                    across_turns ? std::max(b.last_step, end_of_turns) : b.last_step};
-      if (b.kept) life.first = 0, life.last = never;
-      lifetimes.push_back(life);
+      if (p_.buffers[id].external || p_.buffers[id].first_step < 0) continue;
+      lifetimes.push_back(lifetime(p_.buffers[id]));
       ids.push_back(id);
     }
+    std::size_t scratch = 0;
+    for (const Step& step : p_.steps)
+      if (step.scratchpad) scratch = std::max(scratch, step.scratchpad->get_size());
     const ArenaPlan plan = plan_arena(lifetimes, 64 / static_cast<Index>(sizeof(float)));
     p_.arena = aligned_floats(plan.size);
-    p_.scratchpad = aligned_floats(scratch);
+    p_.scratchpad = aligned_floats(static_cast<Index>(scratch / sizeof(float)) + 1);
     for (std::size_t i = 0; i < ids.size(); ++i) buffer(ids[i]).data = p_.arena.get() + plan.offsets[i];
   }
 
   void prepare(std::size_t s) {
     Step& step = p_.steps[s];
-    const bool moves =
-        !step.whole_batch && std::any_of(step.arguments.begin(), step.arguments.end(),
-                                         [&](const Argument& a) { return buffer(a.buffer).whole_batch; });
-    const Index turns = moves ? p_.turns() : 1;
+    const bool moves = std::any_of(step.arguments.begin(), step.arguments.end(),
+                                   [&](const Argument& a) { return buffer(a.buffer).whole_batch; });
+    const Index turns = moves ? p_.batch / step.samples : 1;
     for (Index turn = 0; turn < turns; ++turn) {
       if (step.kernel) {
         prepare_kernel(s, turn);
@@ -475,8 +485,8 @@ class Compiler {
     }
   }
 
-  Index offset_of(const Step& step, const Buffer& b, Index turn) const {
-    return b.whole_batch && !step.whole_batch ? turn * p_.samples_at_once * b.sample_floats : 0;
+  static Index offset_of(const Step& step, const Buffer& b, Index turn) {
+    return b.whole_batch ? turn * step.samples * b.sample_floats : 0;
   }
 
   void prepare_kernel(std::size_t s, Index turn) {

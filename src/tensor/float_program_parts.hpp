@@ -54,7 +54,7 @@ struct Operation {
   std::variant<ConvolutionOp, DenseOp, PointOp, AddOp, MultiplyOp, PoolOp, MoveOp, ReshapeOp, ScaleShiftOp> kind;
   std::vector<Index> inputs;
   Index output;
-  bool whole_batch;
+  Index samples = 0;  ///< at once, a divisor of the batch
 };
 
 /// A value in one layout, in one buffer.
@@ -66,15 +66,16 @@ struct Version {
 struct ValueInfo {
   Shape shape;
   bool kept = false;
-  bool whole_batch = false;  ///< must exist for all samples at once
+  bool whole_batch = false;  ///< must exist for all samples at once: kept, or read at another pace than written
   Index last_reader = -1;    ///< index of an operation
   std::vector<Version> versions;
 };
 
 struct Buffer {
   Index sample_floats = 0;
-  bool whole_batch = false;
-  bool external = false;  ///< the caller's samples
+  Index samples = 0;         ///< that it has room for
+  bool whole_batch = false;  ///< every turn has its own part
+  bool external = false;     ///< the caller's samples
   bool kept = false;
   Index last_reader = -1;  ///< over the values that live here
   Index first_step = -1, last_step = -1;
@@ -97,9 +98,9 @@ struct Step {
   std::vector<Argument> arguments;
   std::vector<std::pair<int, dnnl::memory>> constants;  ///< weights and biases
   std::optional<Descriptor> scratchpad;
-  bool whole_batch = false;
+  Index samples = 0;  ///< in each turn
 
-  // Per turn of the batch, or one for all turns: what goes to oneDNN, or the pointers of the kernel.
+  // Per turn, or one for all turns: what goes to oneDNN, or the pointers of the kernel.
   std::vector<std::vector<dnnl_exec_arg_t>> prepared;
   std::vector<std::vector<float*>> pointers;
 };
@@ -138,7 +139,6 @@ struct FloatProgram::Implementation {
   std::vector<detail::Operation> operations;
   std::vector<detail::ValueInfo> values;  ///< value 0 is the input
   std::optional<Index> output;
-  bool whole_batch_from_here = false;
 
   dnnl::engine engine{dnnl::engine::kind::cpu, 0};
   dnnl::stream stream{engine};
@@ -161,8 +161,6 @@ struct FloatProgram::Implementation {
   };
   std::vector<ExternalMemory> external_memories;
   std::vector<ExternalPointer> external_pointers;
-
-  Index turns() const { return batch / samples_at_once; }
 };
 
 namespace detail {

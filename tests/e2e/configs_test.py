@@ -14,7 +14,8 @@ sys.path.insert(0, str(REPOSITORY / "scripts" / "analysis"))
 import numpy as np  # noqa: E402
 import quantbound_analysis as qa  # noqa: E402
 
-NETWORKS = {"quickstart.toml": 5, "paper/depth.toml": 4 + 24, "paper/width_depth.toml": 210, "paper/gains.toml": 1 + 3 + 9}
+NETWORKS = {"quickstart.toml": 5, "paper/depth.toml": 4 + 24, "paper/width_depth.toml": 210, "paper/gains.toml": 1 + 3 + 9,
+            "paper/real_networks.toml": 6}
 
 
 def quantbound(*words):
@@ -31,6 +32,11 @@ class Configs(unittest.TestCase):
         found = sorted(path.relative_to(CONFIGS).as_posix() for top in (".", "paper") for path in (CONFIGS / top).glob("*.toml"))
         self.assertEqual(found, sorted(NETWORKS))
         for study, networks in NETWORKS.items():
+            if study == "paper/real_networks.toml" and not (CONFIGS / "paper" / "data").exists():
+                refused = quantbound("plan", CONFIGS / study)
+                self.assertEqual(refused.returncode, 2)
+                self.assertIn("mbv2_1.0_tv_float_folded.onnx", refused.stderr)
+                continue
             self.assertEqual(self.plan(study)["networks"], networks, study)
 
     def test_gains_takes_other_networks(self):

@@ -1,5 +1,6 @@
 /// Quantizing a layer: the grid of every row, and W' on it. W' is the double nearest to (q - z) * step; f_q means the
-/// real-arithmetic function of these numbers. dW = W' - W is never taken for exact: users inflate it (core/rounding.hpp).
+/// real-arithmetic function of these numbers. dW = W' - W is never taken for exact: users inflate it
+/// (core/rounding.hpp).
 #pragma once
 
 #include <span>
@@ -21,16 +22,24 @@ struct RowGrid {
   double lowest = 0.0, highest = 0.0;
 };
 
-/// The value of the grid that the rounding rule gives to `weight`. `uniform` in [0, 1) decides stochastic rounding only.
+/// The value of the grid that the rounding rule gives to `weight`. `uniform` in [0, 1) decides stochastic rounding
+/// only.
 double quantize_value(double weight, const RowGrid& grid, Quantizer quantizer, double uniform);
 
 /// One grid per row (equal ones for Granularity::tensor). `weights` is rows x (weights.size() / rows).
 std::vector<RowGrid> choose_grids(std::span<const double> weights, Index rows, const Configuration& configuration);
-/// The same grid for weights of which only the smallest and the largest are known. Zero always lies in the range.
+
+/// Smallest and largest weight of a row; zero is added to every range.
+struct Range {
+  double low = 0.0, high = 0.0;
+};
+
+/// The same grids for rows of which only the ranges are known.
 /// @pre configuration.step_rule is not mse
-RowGrid grid_of_range(double low, double high, const Configuration& configuration);
-/// The grid of a bias vector (one for all rows), with bias_bits; its step comes from the largest bias unless the rule is
-/// mse: a fixed step is the weights'. @pre configuration.bias_bits > 0
+std::vector<RowGrid> choose_grids(std::span<const Range> rows, const Configuration& configuration);
+
+/// The grid of a bias vector (one for all rows), with bias_bits; its step comes from the largest bias unless the rule
+/// is mse: a fixed step is the weights'. @pre configuration.bias_bits > 0
 RowGrid choose_bias_grid(std::span<const double> bias, const Configuration& configuration);
 
 /// Random number in [0, 1) of weight `index` of layer `layer`: the same for every bits and granularity of one seed.
@@ -51,6 +60,7 @@ std::vector<double> quantize_bias(std::span<const double> bias, Index layer, con
 /// W' and b' of layer number `layer`. The rows are the layer's outputs (bias.size()). Zero stays zero, and is never
 /// negative. Throws core::NumericalError where a level is beyond the doubles.
 LayerParameters quantize_layer(const LayerParameters& parameters, Index layer, const Configuration& configuration);
-std::vector<LayerParameters> quantize_layers(std::span<const LayerParameters> layers, const Configuration& configuration);
+std::vector<LayerParameters> quantize_layers(std::span<const LayerParameters> layers,
+                                             const Configuration& configuration);
 
 }  // namespace quantbound::quantize

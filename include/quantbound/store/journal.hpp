@@ -20,6 +20,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace quantbound::store {
@@ -64,7 +65,8 @@ class JournalReader {
   ~JournalReader();
 
   /// Keys of the records, ascending, each once. Of several records with one key the latest counts.
-  const std::vector<std::uint64_t>& keys() const { return keys_; }
+  const std::vector<std::uint64_t>& keys() const& { return keys_; }
+  std::vector<std::uint64_t> keys() && { return std::move(keys_); }
   /// The payload of keys()[i], verified again as it is read. Throws core::IoError.
   std::vector<std::byte> payload(std::size_t i) const;
   /// In key order, one payload in memory at a time.

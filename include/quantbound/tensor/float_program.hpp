@@ -1,9 +1,10 @@
 /// A program of float operators over a fixed batch, compiled to oneDNN primitives. Convolutions choose their layouts,
 /// which flow from operator to operator; elementwise functions and residual sums are fused into the convolution before
-/// them; buffers share one arena. The batch runs a few samples at a time, so that activations stay in cache, until the
-/// weights that follow are larger than the activations (run_whole_batch_from_here). A program belongs to one thread and
-/// uses one, so that its bits do not depend on the number of threads. run() allocates nothing. What it does not do:
-/// decide what to fuse (network/float_forward.cpp does), set flush-to-zero, use reduced precision.
+/// them; buffers share one arena. Operators run on a few samples at a time, so many that their activations stay in
+/// cache: few where images are large, more where the weights are (batches that are multiples of a power of two divide
+/// best). A program belongs to one thread and uses one, so that its bits do not depend on the number of threads. run()
+/// itself allocates nothing. What it does not do: decide what to fuse (network/float_forward.cpp does), set
+/// flush-to-zero, use reduced precision.
 #pragma once
 
 #include <memory>
@@ -28,7 +29,7 @@ class FloatProgram {
   /// A value inside the program: batch x shape.
   enum class Value : Index {};
 
-  /// `samples_at_once` 0 lets compile() choose; otherwise it must divide the batch.
+  /// `samples_at_once` 0 lets compile() choose for every operator; otherwise it must divide the batch.
   explicit FloatProgram(Index batch, Index samples_at_once = 0);
   ~FloatProgram();
   FloatProgram(FloatProgram&&) noexcept;
@@ -56,8 +57,7 @@ class FloatProgram {
   Value reshape(Value in, const Shape& shape);
   /// x * scale + shift; each one number, one per channel or one per element.
   Value scale_shift(Value in, std::span<const double> scale, std::span<const double> shift);
-  /// Operators from here on run once for the whole batch.
-  void run_whole_batch_from_here();
+
   /// The value stays readable after run(), in the program's layout.
   void keep(Value value);
   /// The result, in row-major order.
@@ -74,7 +74,6 @@ class FloatProgram {
   /// fill up the channels with zeros, so the span can be longer than batch x elements.
   std::span<const float> kept(Value value) const;
 
-  Index samples_at_once() const;
   const Shape& shape(Value value) const;
 
   struct Implementation;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 
 #include <gtest/gtest.h>
@@ -30,6 +31,39 @@ double largest_magnitude(std::span<const double> values) {
   return largest;
 }
 
+/// The same network with other weights.
+Network redrawn(Network network, std::uint64_t seed) {
+  Draw draw(seed);
+  for (LayerParameters& layer : network.layers) {
+    for (double& weight : layer.weights) weight *= 1.0 + 0.1 * draw.normal();
+    for (double& bias : layer.bias) bias += 0.1 * draw.normal();
+  }
+  return network;
+}
+
+/// A few wide layers on images large enough that the engine takes few samples at a time, then more.
+Network large_network(std::uint64_t seed) {
+  Draw draw(seed);
+  Builder b({3, 64, 64}, draw);
+  const tensor::Window same{
+      .kernel_height = 3, .kernel_width = 3, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1};
+  const Activation relu{};
+  NodeId at = b.add(relu, {b.convolution(0, 48, 1, same)});
+  at = b.add(relu, {b.add(Add{}, {b.convolution(at, 48, 1, same), at})});
+  at = b.add(relu, {b.convolution(at, 64, 1, {.stride_height = 2, .stride_width = 2})});
+  NodeId shortcut = at;
+  at = b.add(relu, {b.convolution(at, 64, 64, same)});
+  at = b.add(relu, {b.add(Add{}, {b.convolution(at, 64, 1, {}), shortcut})});
+  at = b.add(MaxPool{{.kernel_height = 2, .kernel_width = 2, .stride_height = 2, .stride_width = 2}}, {at});
+  shortcut = at;
+  at = b.add(relu, {b.convolution(at, 64, 1, same)});
+  at = b.add(Concat{0}, {at, shortcut});
+  b.dense(b.flatten(
+              b.add(AveragePool{{.kernel_height = 4, .kernel_width = 4, .stride_height = 4, .stride_width = 4}}, {at})),
+          10);
+  return b.build();
+}
+
 /// Engine and double forward agree to 1e-4 of the largest output.
 void expect_agreement(const Network& network, Index batch, Capture capture, std::uint64_t seed) {
   const std::vector<float> x = samples_for(network.graph, batch, 5000 + seed);
@@ -51,6 +85,193 @@ TEST(FloatForward, AgreesWithTheDoubleForwardOnRandomGraphs) {
     for (const Capture capture : {Capture::output_only, Capture::layers})
       expect_agreement(network, static_cast<Index>(1 + seed % 6), capture, seed);
   }
+}
+
+TEST(FloatForward, AgreesWithTheDoubleForwardWhereThePaceChangesWithinTheNetwork) {
+  for (const Index batch : {1, 6, 8, 13})
+    for (const Capture capture : {Capture::output_only, Capture::layers})
+      expect_agreement(large_network(1), batch, capture, 1);
+}
+
+TEST(FloatForward, GivesTheSameBitsInEveryRunAndWithAnyNumberOfThreads) {
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    const Network network = seed == 0 ? large_network(2) : testing::random_network(seed);
+    const std::vector<float> x = samples_for(network.graph, 8, seed), other = samples_for(network.graph, 8, 77 + seed);
+    const int threads = omp_get_max_threads();
+    std::vector<std::vector<float>> outputs;
+    for (const int count : {1, 2, 5}) {
+      omp_set_num_threads(count);
+      FloatForward engine(network.graph, network.layers, 8, Capture::output_only);
+      for (const auto& input : {x, other, x}) {
+        const auto y = engine.run(input);
+        outputs.emplace_back(y.begin(), y.end());
+      }
+      EXPECT_EQ(omp_get_max_threads(), count) << "the engine must restore the caller's setting";
+    }
+    omp_set_num_threads(threads);
+    for (std::size_t i = 0; i < outputs.size(); ++i) EXPECT_EQ(outputs[i], outputs[i % 3 == 1 ? 1 : 0]) << "run " << i;
+  }
+}
+
+TEST(FloatForward, GivesTheSameBitsInsideAParallelRegion) {
+  const Network network = large_network(3);
+  const std::vector<float> x = samples_for(network.graph, 4, 9);
+  FloatForward alone(network.graph, network.layers, 4, Capture::output_only);
+  const auto y = alone.run(x);
+  std::vector<std::vector<float>> outputs(4);
+
+#pragma omp parallel for num_threads(2)
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    FloatForward engine(network.graph, network.layers, 4, Capture::output_only);
+    const auto result = engine.run(x);
+    outputs[i].assign(result.begin(), result.end());
+  }
+
+  for (const auto& output : outputs) EXPECT_TRUE(std::equal(y.begin(), y.end(), output.begin(), output.end()));
+}
+
+TEST(FloatForward, ReplacedParametersGiveTheBitsOfANewEngine) {
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    const Network first = testing::random_network(seed), second = redrawn(first, 100 + seed);
+    const std::vector<float> x = samples_for(first.graph, 3, seed);
+    FloatForward reused(first.graph, first.layers, 3, Capture::layers);
+    FloatForward fresh(first.graph, second.layers, 3, Capture::layers);
+    const auto before = reused.run(x);
+    const std::vector<float> old(before.begin(), before.end());
+
+    reused.set_parameters(second.layers);
+    const auto y = reused.run(x), expected = fresh.run(x);
+
+    EXPECT_TRUE(std::equal(y.begin(), y.end(), expected.begin(), expected.end())) << "seed " << seed;
+    EXPECT_FALSE(std::equal(y.begin(), y.end(), old.begin(), old.end())) << "seed " << seed;
+  }
+}
+
+/// A layer's values without the zeros that a blocked layout may add, in any order.
+std::vector<double> sorted_without_zeros(const std::vector<double>& values) {
+  std::vector<double> kept;
+  for (const double value : values)
+    if (value != 0.0) kept.push_back(value);
+  std::sort(kept.begin(), kept.end());
+  return kept;
+}
+
+TEST(FloatForward, LayerOutputsAreTheMeasuredOutputsUpToTheirOrder) {
+  for (std::uint64_t seed = 0; seed < 60; ++seed) {
+    const Network network = seed == 0 ? large_network(4) : testing::random_network(seed);
+    const Index batch = seed == 0 ? 6 : 3;
+    const std::vector<float> x = samples_for(network.graph, batch, 300 + seed);
+    FloatForward engine(network.graph, network.layers, batch, Capture::layers);
+    engine.run(x);
+
+    forward(network.graph, network.layers, std::vector<double>(x.begin(), x.end()), batch,
+            [&](Index layer, std::span<const double> exact) {
+              const std::span<const float> fast = engine.layer_output(layer);
+              ASSERT_GE(fast.size(), exact.size());
+              ASSERT_EQ(fast.size() % static_cast<std::size_t>(batch), 0U);
+              const double tolerance = 1e-4 * largest_magnitude(exact);
+              const std::size_t per_sample = exact.size() / static_cast<std::size_t>(batch);
+              const std::size_t fast_per_sample = fast.size() / static_cast<std::size_t>(batch);
+              for (std::size_t n = 0; n < static_cast<std::size_t>(batch); ++n) {
+                auto wanted = sorted_without_zeros({exact.begin() + static_cast<std::ptrdiff_t>(n * per_sample),
+                                                    exact.begin() + static_cast<std::ptrdiff_t>((n + 1) * per_sample)});
+                auto given =
+                    sorted_without_zeros({fast.begin() + static_cast<std::ptrdiff_t>(n * fast_per_sample),
+                                          fast.begin() + static_cast<std::ptrdiff_t>((n + 1) * fast_per_sample)});
+                // A tiny value may round to zero on one side: fill the shorter list up at zero.
+                auto& shorter = wanted.size() < given.size() ? wanted : given;
+                const std::size_t longer = std::max(wanted.size(), given.size());
+                ASSERT_LE(longer - shorter.size(), 1 + longer / 100) << "seed " << seed << " layer " << layer;
+                shorter.resize(longer, 0.0);
+                std::sort(shorter.begin(), shorter.end());
+                for (std::size_t i = 0; i < longer; ++i)
+                  ASSERT_NEAR(given[i], wanted[i], tolerance) << "seed " << seed << " layer " << layer;
+              }
+            });
+  }
+}
+
+TEST(FloatForward, EnginesOfOneGraphHaveEqualLayouts) {
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    // Two weight sets that differ in one row of one layer: elementwise comparison must see one channel, everywhere else
+    // equal bits.
+    const Network network = testing::random_network(seed);
+    Network changed = network;
+    const auto last = changed.layers.size() - 1;
+    changed.layers[last].bias[0] += 1.0;
+    const std::vector<float> x = samples_for(network.graph, 4, 400 + seed);
+    FloatForward one(network.graph, network.layers, 4, Capture::layers);
+    FloatForward two(changed.graph, changed.layers, 4, Capture::layers);
+    one.run(x);
+    two.run(x);
+
+    for (std::size_t layer = 0; layer < network.layers.size(); ++layer) {
+      const auto a = one.layer_output(static_cast<Index>(layer)), b = two.layer_output(static_cast<Index>(layer));
+      ASSERT_EQ(a.size(), b.size());
+      std::size_t different = 0;
+      for (std::size_t i = 0; i < a.size(); ++i) different += a[i] != b[i];
+      EXPECT_EQ(different, layer == last ? 4U : 0U) << "seed " << seed << " layer " << layer;
+    }
+  }
+}
+
+TEST(FloatForward, PadsBeforeConvolutionsAreMergedWithoutChangingTheValue) {
+  Draw draw(6);
+  for (const double value : {0.0, 0.25}) {
+    Builder b({5, 9, 8}, draw);
+    const NodeId padded = b.add(Pad{{0, 2, 1}, {0, 1, 2}, value}, {0});
+    const NodeId left = b.convolution(padded, 7, 1, {.kernel_height = 3, .kernel_width = 3});
+    const NodeId right = b.convolution(padded, 7, 1, {.kernel_height = 3, .kernel_width = 3});
+    b.add(Add{}, {left, right});
+    for (const Capture capture : {Capture::output_only, Capture::layers}) expect_agreement(b.build(), 2, capture, 7);
+  }
+}
+
+TEST(FloatForward, ResidualSumsAgreeInEveryPositionOfTheOperands) {
+  Draw draw(7);
+  const tensor::Window same{
+      .kernel_height = 3, .kernel_width = 3, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1};
+  for (int variant = 0; variant < 5; ++variant) {
+    Builder b({16, 6, 6}, draw);
+    const NodeId stem = b.add(Activation{}, {b.convolution(0, 16, 1, same)});
+    const NodeId main = b.convolution(stem, 16, 1, same);
+    const NodeId other = variant == 0   ? stem                            // the convolution's own input
+                         : variant == 1 ? b.convolution(stem, 16, 1, {})  // two convolutions
+                         : variant == 2 ? b.add(Slice{{15, 0, 0}, {-1, 1, 1}, {16, 6, 6}}, {stem})  // later than both
+                         : variant == 3 ? NodeId{0}  // the caller's samples
+                                        : b.add(Activation{ActivationKind::tanh}, {stem});
+    const NodeId sum = b.add(Add{}, variant % 2 == 0 ? std::vector{main, other} : std::vector{other, main});
+    NodeId out = b.add(Activation{}, {sum});
+    if (variant == 4) out = b.add(Add{}, {out, other});  // the summand is read again
+    b.dense(b.flatten(out), 3);
+    for (const Capture capture : {Capture::output_only, Capture::layers}) expect_agreement(b.build(), 3, capture, 8);
+  }
+}
+
+TEST(FloatForward, NetworksWithoutWeightsAndTheIdentityWork) {
+  Draw draw(8);
+  Builder identity({2, 3, 3}, draw);
+  identity.flatten(0);
+  expect_agreement(identity.build(), 3, Capture::output_only, 1);
+  expect_agreement(identity.build(), 3, Capture::layers, 1);
+  Builder pointwise({4}, draw);
+  pointwise.add(Activation{ActivationKind::hard_sigmoid, 0.2, 0.5}, {0});
+  expect_agreement(pointwise.build(), 3, Capture::output_only, 2);
+}
+
+TEST(FloatForward, KeepsDenormalsAndLeavesTheCallersSamplesAlone) {
+  Draw draw(9);
+  Builder b({1}, draw);
+  b.dense(0, 1);
+  Network network = b.build();
+  network.layers[0] = {{0x1p-130}, {0.0}};
+  const std::vector<float> x{0.5F};
+  FloatForward engine(network.graph, network.layers, 1, Capture::output_only);
+
+  const auto y = engine.run(x);
+
+  EXPECT_EQ(y[0], 0x1p-131F);
+  EXPECT_EQ(x[0], 0.5F);
 }
 
 }  // namespace

@@ -1,7 +1,5 @@
-// The real networks of ../shared/data: every ONNX file loads and agrees with the outputs that ONNX Runtime gave, except the
-// integer network, which is refused by name.
-#include <gtest/gtest.h>
-
+// The real networks of ../shared/data: every ONNX file loads and agrees with the outputs that ONNX Runtime gave, except
+// the integer network, which is refused by name.
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -11,6 +9,8 @@
 #include <sstream>
 #include <string>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "quantbound/core/error.hpp"
 #include "quantbound/network/forward.hpp"

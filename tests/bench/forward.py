@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+"""Our float engine against ONNX Runtime, alternating run by run in one session.
+
+  forward.py BUILD_DIR [MODEL.onnx ...] [--batch 32] [--threads 1 2] [--runs 30] [--npm DIR]
+
+Without models: MobileNetV2 and ResNet-44 of ../shared/data. Both programs get the same network, batch and number of
+threads; ours runs one engine per thread. Each line shows images per second of the best and the median run, and the ratio
+of the best. Exits 1 when we are more than 1.3 times slower anywhere. onnxruntime-node is installed into DIR if needed.
+"""
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from symbolic_batch import symbolic_batch
+
+HERE = Path(__file__).resolve().parent
+MODELS = HERE.parents[2] / "shared" / "data" / "models"
+DEFAULT_MODELS = [MODELS / "imagenet" / "mbv2_1.0_tv_float_folded.onnx", MODELS / "cifar10" / "resnet44_cifar10_folded.onnx"]
+ALLOWED = 1.3
+PAUSE = 0.02  # seconds before each run: idle workers of the other program stop spinning
+
+
+class Runner:
+    """A program that prints "ready" and then, for every line it reads, the seconds of one run."""
+
+    def __init__(self, command):
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        if self.process.stdout.readline().strip() != "ready":
+            sys.exit(f"forward.py: {command[0]} did not start: {' '.join(map(str, command))}")
+
+    def seconds(self):
+        time.sleep(PAUSE)
+        self.process.stdin.write("run\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def node_modules(directory):
+    modules = directory / "node_modules"
+    if not (modules / "onnxruntime-node").exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["npm", "install", "onnxruntime-node", "--ignore-scripts", "--prefix", str(directory)], check=True)
+    return modules
+
+
+def compare(bench, modules, model, batch, threads, runs):
+    with tempfile.TemporaryDirectory() as scratch:
+        patched = Path(scratch) / model.name
+        patched.write_bytes(symbolic_batch(model.read_bytes()))
+        ours = Runner([bench, model, "--serve", f"--batch={batch}", f"--threads={threads}"])
+        theirs = Runner(["node", HERE / "forward.js", modules, patched, str(batch), str(threads)])
+        pairs = [(ours.seconds(), theirs.seconds()) for _ in range(runs)]
+        ours.close()
+        theirs.close()
+    percent = json.loads(subprocess.run([bench, model, f"--batch={batch}", f"--threads={threads}", "--seconds=1"],
+                                        check=True, capture_output=True, text=True).stdout)
+    ours, theirs = zip(*pairs)
+    ratio = min(ours) / min(theirs)
+    print(f"{model.stem:32} batch {batch:3} threads {threads}: "
+          f"ours {batch / min(ours):7.1f} ({batch / statistics.median(ours):7.1f}) img/s, "
+          f"ORT {batch / min(theirs):7.1f} ({batch / statistics.median(theirs):7.1f}) img/s, "
+          f"time ratio {ratio:.2f}; {batch / min(ours) / percent['best'] * percent['gflops']:.0f} GFLOP/s "
+          f"of {percent['peak']:.0f} at peak ({batch / min(ours) / percent['best'] * percent['percent']:.0f} %)", flush=True)
+    return ratio
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("build", type=Path)
+    parser.add_argument("models", type=Path, nargs="*")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--runs", type=int, default=30)
+    parser.add_argument("--npm", type=Path, default=Path(tempfile.gettempdir()) / "npm")
+    arguments = parser.parse_args()
+
+    bench = arguments.build / "bin" / "forward_bench"
+    models = arguments.models or [model for model in DEFAULT_MODELS if model.exists()]
+    if not models:
+        sys.exit("forward.py: no models: name some, or put them under ../shared/data")
+    modules = node_modules(arguments.npm)
+    ratios = [compare(bench, modules, model, arguments.batch, threads, arguments.runs)
+              for model in models for threads in arguments.threads]
+    sys.exit(0 if max(ratios) <= ALLOWED else f"forward.py: more than {ALLOWED} times slower than ONNX Runtime")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+// Throughput of the float engine on a network file, against the peak of the machine measured in the same process.
+//
+//   forward_bench NETWORK [--batch=32] [--threads=1] [--capture=output|layers] [--seconds=3]
+//       prints one JSON object: images per second (best and median run), GFLOP/s, percent of peak
+//   forward_bench NETWORK --serve ...
+//       reads a line, runs once, prints the seconds it took; so that a script can alternate it with another program
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <chrono>
+#include <iostream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <fmt/format.h>
+#include <omp.h>
+
+#include "quantbound/core/error.hpp"
+#include "quantbound/core/random.hpp"
+#include "quantbound/network/float_forward.hpp"
+#include "quantbound/network/readers.hpp"
+
+#include "peak.hpp"
+
+namespace quantbound {
+namespace {
+
+using network::Capture;
+using network::FloatForward;
+using network::Index;
+
+struct Options {
+  std::string file;
+  Index batch = 32;
+  int threads = 1;
+  Capture capture = Capture::output_only;
+  double seconds = 3.0;
+  bool serve = false;
+};
+
+/// The number behind "--name=", if this is that option.
+template <class Number>
+bool take(std::string_view argument, std::string_view name, Number& number) {
+  if (!argument.starts_with(name)) return false;
+  const std::string_view text = argument.substr(name.size());
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size())
+    throw core::InputError(fmt::format("'{}' is not a number", text), std::string(argument));
+  return true;
+}
+
+Options parse(std::span<char*> arguments) {
+  Options options;
+  for (const std::string_view argument : arguments) {
+    if (argument == "--serve") {
+      options.serve = true;
+    } else if (argument == "--capture=layers") {
+      options.capture = Capture::layers;
+    } else if (take(argument, "--batch=", options.batch) || take(argument, "--threads=", options.threads) ||
+               take(argument, "--seconds=", options.seconds) || argument == "--capture=output") {
+      continue;
+    } else if (!argument.starts_with("--") && options.file.empty()) {
+      options.file = argument;
+    } else {
+      throw core::InputError("unknown argument", std::string(argument));
+    }
+  }
+  if (options.file.empty()) throw core::InputError("no network file given", "");
+  if (options.threads < 1 || options.batch % options.threads != 0)
+    throw core::InputError("the threads must divide the batch", "");
+  return options;
+}
+
+/// One engine per thread, each with its part of the batch.
+class Engines {
+ public:
+  Engines(const network::Network& net, const Options& options)
+      : part_(static_cast<std::size_t>(options.batch / options.threads * tensor::elements(net.graph.input_shape()))),
+        samples_(part_ * static_cast<std::size_t>(options.threads)) {
+    const core::RandomStream random(1, "forward-bench");
+    for (std::size_t i = 0; i < samples_.size(); ++i) samples_[i] = static_cast<float>(random.normal(i));
+    for (int thread = 0; thread < options.threads; ++thread)
+      engines_.emplace_back(net.graph, net.layers, options.batch / options.threads, options.capture);
+  }
+
+  /// Seconds of one run over the batch.
+  double run() {
+    const auto begin = std::chrono::steady_clock::now();
+#pragma omp parallel for num_threads(static_cast <int>(engines_.size())) schedule(static, 1)
+    for (std::size_t i = 0; i < engines_.size(); ++i) engines_[i].run(std::span(samples_).subspan(i * part_, part_));
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  }
+
+ private:
+  std::size_t part_;
+  std::vector<float> samples_;
+  std::vector<FloatForward> engines_;
+};
+
+double gflop_per_sample(const network::Graph& graph) {
+  Index multiply_adds = 0;
+  for (const network::Node& node : graph.nodes) {
+    if (const auto* c = std::get_if<network::Convolution>(&node.op)) multiply_adds += c->geometry.multiply_adds();
+    if (const auto* d = std::get_if<network::Dense>(&node.op)) multiply_adds += d->inputs * d->outputs;
+  }
+  return 2e-9 * static_cast<double>(multiply_adds);
+}
+
+void serve(Engines& engines) {
+  engines.run();
+  fmt::print("ready\n");
+  std::fflush(stdout);
+  for (std::string line; std::getline(std::cin, line);) {
+    fmt::print("{:.9f}\n", engines.run());
+    std::fflush(stdout);
+  }
+}
+
+void measure(Engines& engines, const network::Network& net, const Options& options) {
+  std::vector<double> seconds;
+  for (double total = -engines.run(); total < options.seconds || seconds.size() < 5;) {
+    seconds.push_back(engines.run());
+    total += seconds.back();
+  }
+  std::sort(seconds.begin(), seconds.end());
+  const auto batch = static_cast<double>(options.batch);
+  const double best = batch / seconds.front(), median = batch / seconds[seconds.size() / 2];
+  const double gflop = gflop_per_sample(net.graph), peak = bench::peak_gflops(options.threads);
+  fmt::print(
+      R"({{"network": "{}", "batch": {}, "threads": {}, "best": {:.1f}, "median": {:.1f}, "gflops": {:.1f}, "peak": {:.1f}, "percent": {:.1f}}})"
+      "\n",
+      net.name, options.batch, options.threads, best, median, best * gflop, peak, 100.0 * best * gflop / peak);
+}
+
+}  // namespace
+}  // namespace quantbound
+
+int main(int argc, char** argv) {
+  using namespace quantbound;
+  try {
+    const Options options = parse(std::span(argv + 1, static_cast<std::size_t>(argc - 1)));
+    const network::Network net = network::read_network(options.file);
+    Engines engines(net, options);
+    if (options.serve) {
+      serve(engines);
+    } else {
+      measure(engines, net, options);
+    }
+    return 0;
+  } catch (const core::Error& error) {
+    fmt::print(stderr, "forward_bench: error: {}\n", error.what());
+    return 2;
+  }
+}
