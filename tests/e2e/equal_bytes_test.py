@@ -4,6 +4,7 @@ import subprocess
 import unittest
 
 import h5py
+import numpy as np
 
 import program
 from program import DIGITS, MODELS, UNIT_BOX, quantbound, toml
@@ -74,8 +75,12 @@ class EqualBytes(program.WithFolder):
 
     def test_the_comparison_sees_a_single_bit_an_attribute_and_an_order(self):
         first = self.sweep("first", "--threads", 1)
-        for name, change in (("r_max", lambda file: file["r_max"].write_direct(file["r_max"][()] * (1 + 2**-52))),
-                             ("r_max@units", lambda file: file["r_max"].attrs.modify("units", "2")),
+        def nudge(file):
+            values = file["r"][()]
+            values.flat[7] = np.nextafter(values.flat[7], np.inf)
+            file["r"][...] = values
+
+        for name, change in (("r", nudge), ("r@units", lambda file: file["r"].attrs.modify("units", "2")),
                              ("extra", lambda file: file.create_dataset("extra", data=1.0))):
             changed = self.folder / "changed.h5"
             changed.write_bytes(first.read_bytes())

@@ -107,6 +107,7 @@ class Started:
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.01)
         self.process.wait()
+        self.log.close()
 
     def wait(self, timeout=120):
         """A Run, stdout and stderr in one."""
@@ -116,7 +117,9 @@ class Started:
             self.kill()
             raise
         self.log.seek(0)
-        return Run(code, "", self.log.read())
+        said = self.log.read()
+        self.log.close()
+        return Run(code, "", said)
 
 
 # ---------------------------------------------------------------------------------------------------------- journals
