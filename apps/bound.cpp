@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <omp.h>
 
+#include "quantbound/bounds/bound_table.hpp"
 #include "quantbound/bounds/theory.hpp"
 #include "quantbound/core/error.hpp"
 #include "quantbound/observe/deviation.hpp"
@@ -38,7 +39,8 @@ options::options_description bound_options() {
 /// Everything `bound` prints.
 struct Answer {
   network::Network network;
-  bounds::ConfigurationBounds bounds;
+  bounds::PaperNorms norms;
+  std::vector<bounds::TheoryResult> results;  ///< in the order of bounds::theories()
   double observed_max = std::numeric_limits<double>::quiet_NaN();
   network::Index observed_samples = 0;
 };
@@ -74,23 +76,48 @@ void measure(Answer& answer, const Call& call, const network::Box& domain,
   }
 }
 
+/// All theories: those of norms from one pass over the weights, the others from the weights themselves.
+void evaluate_theories(Answer& answer, const network::Box& box, const quantize::Configuration& configuration) {
+  const network::Network& network = answer.network;
+  const auto shapes = bounds::layer_shapes(network.graph);
+  std::vector<bounds::LayerNorms> original;
+  std::vector<bounds::QuantizedLayerNorms> quantized;
+  for (std::size_t l = 0; l < shapes.size(); ++l) {
+    auto report = bounds::measure_layer(network.layers[l], shapes[l], static_cast<network::Index>(l),
+                                        std::span(&configuration, 1));
+    original.push_back(report.norms);
+    quantized.push_back(std::move(report.quantized.front()));
+  }
+  const auto domain = bounds::make_domain(network.graph, box);
+  auto table = bounds::evaluate_norm_theories({network.graph, domain, original, quantized});
+  answer.norms = std::move(table.norms);
+  answer.results = std::move(table.results);
+  const auto weights = quantize::quantize_layers(network.layers, configuration);
+  for (std::size_t t = 0; t < answer.results.size(); ++t) {
+    const auto& theory = bounds::theories()[t];
+    if (theory.reads_weights())
+      answer.results[t] = evaluate(theory, bounds::WeightInput{network.graph, domain, network.layers, weights});
+  }
+}
+
 Answer answer(const Call& call) {
   Answer result{.network = read_network_argument(call.values)};
   const auto configuration = read_configuration(call.values);
   const network::Box domain = read_domain(call.values, result.network);
-  result.bounds = bounds::evaluate(result.network, domain, configuration);
+  evaluate_theories(result, domain, configuration);
   measure(result, call, domain, configuration);
   return result;
 }
 
 void print_json(const Answer& a) {
   JsonObject logs;
-  for (const auto& bound : a.bounds.bounds) {
-    logs.number(bound.theory, bound.applicable ? bound.bound.log10() : std::numeric_limits<double>::quiet_NaN());
+  for (std::size_t t = 0; t < a.results.size(); ++t) {
+    const auto& bound = a.results[t].bound;
+    logs.number(bounds::theories()[t].name, bound ? bound->log10() : std::numeric_limits<double>::quiet_NaN());
   }
   JsonObject json;
   json.integer("depth", static_cast<long long>(a.network.layers.size()));
-  json.number("r_max", a.bounds.r_max).number("r_mean", a.bounds.r_mean).number("r_conv", a.bounds.r_conv);
+  json.number("r_max", a.norms.r_max).number("r_mean", a.norms.r_mean).number("r_conv", a.norms.r_conv);
   json.raw("log10_bound", logs.str()).number("observed_max", a.observed_max);
   fmt::print("{}\n", json.str());
 }
@@ -99,14 +126,15 @@ void print_text(const Answer& a, const quantize::Configuration& configuration) {
   fmt::print("{}: {} weight layers, {} parameters, {}\n", a.network.name, a.network.layers.size(),
              parameter_count(a.network), label(configuration));
   for (const auto& note : a.network.notes) fmt::print("note: {}\n", note);
-  fmt::print("r_max {}  r_mean {}  r_conv {}\n\n", short_number(a.bounds.r_max), short_number(a.bounds.r_mean),
-             short_number(a.bounds.r_conv));
+  fmt::print("r_max {}  r_mean {}  r_conv {}\n\n", short_number(a.norms.r_max), short_number(a.norms.r_mean),
+             short_number(a.norms.r_conv));
   TextTable table({"theory", "bound", "published formula", "equation"});
-  for (const auto& bound : a.bounds.bounds) {
-    table.add(
-        {bound.theory, bound.applicable ? power_of_ten(bound.bound.log10()) : "-",
-         bound.formula ? power_of_ten(bound.formula->log10) : "-",
-         bound.applicable ? std::string(bounds::theory(bound.theory).equation) : "not applicable: " + bound.reason});
+  for (std::size_t t = 0; t < a.results.size(); ++t) {
+    const auto& result = a.results[t];
+    const auto& theory = bounds::theories()[t];
+    table.add({std::string(theory.name), result.bound ? power_of_ten(result.bound->log10()) : "-",
+               result.formula ? power_of_ten(result.formula->log10) : "-",
+               result.bound ? std::string(theory.equation) : "not applicable: " + result.reason});
   }
   fmt::print("{}", table.str());
   if (a.observed_samples > 0) {

@@ -7,7 +7,7 @@
 #include <fmt/format.h>
 
 #include "quantbound/bounds/layer_norms.hpp"
-#include "quantbound/bounds/theory.hpp"
+#include "quantbound/bounds/layer_shares.hpp"
 
 #include "json.hpp"
 #include "network_options.hpp"
@@ -35,21 +35,28 @@ struct LayerRow {
 std::vector<LayerRow> layer_rows(const network::Network& network, const quantize::Configuration& configuration) {
   const auto shapes = bounds::layer_shapes(network.graph);
   const auto nodes = network.graph.weight_layers();
-  std::vector<bounds::LayerReport> reports;
+  std::vector<bounds::LayerNorms> original;
+  std::vector<bounds::QuantizedLayerNorms> quantized;
   std::vector<LayerRow> rows;
   for (std::size_t l = 0; l < nodes.size(); ++l) {
     const auto& node = network.graph.nodes[static_cast<std::size_t>(nodes[l])];
-    reports.push_back(bounds::measure_layer(network.layers[l], shapes[l], static_cast<network::Index>(l),
-                                            std::span(&configuration, 1)));
+    auto report = bounds::measure_layer(network.layers[l], shapes[l], static_cast<network::Index>(l),
+                                        std::span(&configuration, 1));
+    original.push_back(report.norms);
+    quantized.push_back(std::move(report.quantized.front()));
     rows.push_back({.name = node.name,
                     .op = std::string(operator_name(node.op)),
                     .shape = tensor::to_string(node.shape),
                     .fan_in = shapes[l].columns,
                     .parameters = shapes[l].rows * (shapes[l].columns + 1),
-                    .norm = reports.back().norms.weight_norm});
+                    .norm = original.back().weight_norm});
   }
-  const std::vector<double> shares = bounds::layer_shares(network.graph, reports, 0);
-  for (std::size_t l = 0; l < rows.size(); ++l) rows[l].share = shares[l];
+  // The shares do not depend on the size of the domain, and hardly on its shape: the unit box stands for it.
+  const auto inputs = static_cast<std::size_t>(tensor::elements(network.graph.input_shape()));
+  const auto domain =
+      bounds::make_domain(network.graph, {std::vector<double>(inputs, -1.0), std::vector<double>(inputs, 1.0)});
+  const auto shares = bounds::layer_shares({network.graph, domain, original, quantized});
+  for (std::size_t l = 0; l < rows.size(); ++l) rows[l].share = shares ? (*shares)[l] : std::nan("");
   return rows;
 }
 
@@ -71,7 +78,8 @@ void print_text(const std::vector<LayerRow>& rows, const network::Network& netwo
   for (std::size_t l = 0; l < rows.size(); ++l) {
     const auto& row = rows[l];
     table.add({std::to_string(l), row.name, row.op, row.shape, std::to_string(row.fan_in),
-               std::to_string(row.parameters), short_number(row.norm), fmt::format("{:.1f} %", 100.0 * row.share)});
+               std::to_string(row.parameters), short_number(row.norm),
+               std::isnan(row.share) ? "-" : fmt::format("{:.1f} %", 100.0 * row.share)});
   }
   fmt::print("{}: input {}, output {}, {} weight layers, {} parameters\n", network.name,
              tensor::to_string(network.graph.input_shape()), tensor::to_string(network.graph.output_shape()),

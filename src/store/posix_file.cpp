@@ -63,7 +63,7 @@ std::filesystem::path resolve_target(const std::filesystem::path& path) {
     throw core::IoError("cannot write the result: this is not a regular file", path.string());
   }
   if (!std::filesystem::is_symlink(std::filesystem::symlink_status(path, error))) return path;
-  const auto target = std::filesystem::weakly_canonical(path, error);
+  auto target = std::filesystem::weakly_canonical(path, error);
   if (error) throw io_error("follow the symbolic link", error.value(), path);
   return target;
 }

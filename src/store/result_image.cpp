@@ -142,8 +142,8 @@ DatasetHandle write_texts(hid_t group, const std::string& name, const std::vecto
   DatasetHandle dataset(H5Dcreate2(group, name.c_str(), type, space, H5P_DEFAULT, properties, H5P_DEFAULT), what);
   std::vector<std::string> texts(values.size());
   std::transform(values.begin(), values.end(), texts.begin(), valid_utf8);
-  std::vector<const char*> pointers;
-  for (const std::string& text : texts) pointers.push_back(text.c_str());
+  std::vector<const char*> pointers(texts.size());
+  std::transform(texts.begin(), texts.end(), pointers.begin(), [](const std::string& text) { return text.c_str(); });
   if (!texts.empty()) verify(H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, pointers.data()), what);
   return dataset;
 }

@@ -61,8 +61,9 @@ std::vector<std::string> read_variable_texts(const Source& source, const Type& s
   Type type(H5Tcopy(stored), "read " + source.name);
   std::vector<char*> pointers(count, nullptr);
   if (count > 0) verify(source.read_into(source.id, type, pointers.data()), "read " + source.name);
-  std::vector<std::string> texts;
-  for (const char* pointer : pointers) texts.emplace_back(pointer == nullptr ? "" : pointer);
+  std::vector<std::string> texts(count);
+  std::transform(pointers.begin(), pointers.end(), texts.begin(),
+                 [](const char* pointer) { return std::string(pointer == nullptr ? "" : pointer); });
   if (count > 0) H5Dvlen_reclaim(type, space, H5P_DEFAULT, pointers.data());
   return texts;
 }
@@ -234,6 +235,7 @@ std::vector<std::string> read_dimensions(const DatasetHandle& dataset, const std
   std::vector<hvl_t> lists(rank);
   verify(H5Aread(attribute, type, lists.data()), "read the dimensions of " + name);
   std::vector<std::string> dimensions;
+  dimensions.reserve(rank);
   for (const hvl_t& list : lists) {
     dimensions.push_back(list.len == 1 ? name_of_reference(dataset, *static_cast<hobj_ref_t*>(list.p)) : "");
   }

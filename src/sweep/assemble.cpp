@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "quantbound/bounds/bound_table.hpp"
 #include "quantbound/core/assert.hpp"
 #include "quantbound/sweep/dataset_schema.hpp"
 
@@ -16,6 +17,13 @@ namespace quantbound::sweep {
 namespace {
 
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+template <class Range, class Projection>
+auto collect(const Range& range, const Projection& projection) {
+  std::vector<std::remove_cvref_t<std::invoke_result_t<Projection, decltype(*std::begin(range))>>> values;
+  for (const auto& element : range) values.push_back(std::invoke(projection, element));
+  return values;
+}
 
 /// CF flags of `status`.
 enum Status : std::int8_t { pending = 0, finished = 1, failed = 2 };
@@ -69,7 +77,7 @@ struct Assembler::NetworkState {
   bool failed = false;  ///< a unit that every configuration needs failed
   std::vector<bool> configuration_failed;
   std::vector<bounds::LayerReport> layers;
-  std::vector<std::vector<bounds::TheoryBound>> vector_bounds;
+  std::vector<std::vector<NamedBound>> weight_bounds;  ///< configuration: the theories that read the weights
   std::vector<SampleTotals> samples;
 };
 
@@ -111,7 +119,7 @@ void Assembler::add(std::size_t index, Record record) {
     current_ = std::make_unique<NetworkState>();
     current_->network = task.network;
     current_->configuration_failed.assign(configuration_count(), false);
-    current_->vector_bounds.resize(configuration_count());
+    current_->weight_bounds.resize(configuration_count());
     current_->samples.resize(plan_->samples.size());
   }
   double seconds = 0.0;
@@ -127,7 +135,7 @@ void Assembler::add_unit(std::size_t task, const Unit& unit, UnitResult result) 
   NetworkState& state = *current_;
   if (const auto* failure = std::get_if<Failure>(&result.result)) {
     failures_.push_back({.task = task, .network = state.network, .stage = unit.stage, .message = failure->message});
-    if (unit.stage == Stage::vector_bounds) {
+    if (unit.stage == Stage::weight_bounds) {
       for (Index c = unit.first; c < unit.first + unit.count; ++c)
         state.configuration_failed[static_cast<std::size_t>(c)] = true;
     } else {
@@ -135,8 +143,8 @@ void Assembler::add_unit(std::size_t task, const Unit& unit, UnitResult result) 
     }
   } else if (auto* norms = std::get_if<NormsResult>(&result.result)) {
     std::ranges::move(norms->layers, std::back_inserter(state.layers));
-  } else if (auto* vectors = std::get_if<VectorResult>(&result.result)) {
-    std::ranges::move(vectors->configurations, state.vector_bounds.begin() + unit.first);
+  } else if (auto* bounds = std::get_if<WeightBoundsResult>(&result.result)) {
+    std::ranges::move(bounds->configurations, state.weight_bounds.begin() + unit.first);
   } else {
     accumulate(state.samples[static_cast<std::size_t>(unit.samples)], std::get<ObserveResult>(result.result),
                configuration_count());
@@ -177,35 +185,39 @@ void Assembler::write_norms(const NetworkState& state) {
 
 void Assembler::write_bounds(const NetworkState& state) {
   const auto& planned = plan_->networks[static_cast<std::size_t>(state.network)];
-  const auto& theories = plan_->study.theories;
-  const bounds::ScalarTheories scalar(planned.graph, planned.domain, state.layers);
+  const auto domain = bounds::make_domain(planned.graph, planned.domain);
+  const auto original = collect(state.layers, [](const auto& report) { return report.norms; });
   for (std::size_t c = 0; c < configuration_count(); ++c) {
+    const auto quantized = collect(state.layers, [&](const auto& report) { return report.quantized[c]; });
+    auto table = bounds::evaluate_norm_theories({planned.graph, domain, original, quantized});
     const std::size_t pair = static_cast<std::size_t>(state.network) * configuration_count() + c;
-    auto found = scalar.evaluate(c);
-    values("r_max")[pair] = found.r_max;
-    values("r_mean")[pair] = found.r_mean;
-    values("r_conv")[pair] = found.r_conv;
-    std::ranges::copy(state.vector_bounds[c], std::back_inserter(found.bounds));
-    const auto by_name = [&](std::string_view name) -> const bounds::TheoryBound* {
-      const auto at = std::ranges::find(found.bounds, name, &bounds::TheoryBound::theory);
-      return at == found.bounds.end() ? nullptr : &*at;
-    };
-    const auto log10_of = [](const bounds::TheoryBound* b) {
-      return b != nullptr && b->applicable ? b->bound.log10() : nan;
-    };
-    const auto formula_of = [](const bounds::TheoryBound* b) {
-      return b != nullptr && b->formula ? b->formula->log10 : nan;
-    };
-    const auto* gonon = by_name("gonon");
-    for (std::size_t t = 0; t < theories.size(); ++t) {
-      const auto* bound = by_name(theories[t]);
-      const std::size_t at = pair * theories.size() + t;
-      values("bound_applicable")[at] = bound != nullptr && bound->applicable ? 1.0 : 0.0;
-      values("log10_bound")[at] = log10_of(bound);
-      values("log10_formula")[at] = formula_of(bound);
-      values("gain")[at] = log10_of(gonon) - log10_of(bound);
-      values("gain_formula")[at] = formula_of(gonon) - formula_of(bound);
+    values("r_max")[pair] = table.norms.r_max;
+    values("r_mean")[pair] = table.norms.r_mean;
+    values("r_conv")[pair] = table.norms.r_conv;
+    std::map<std::string, bounds::TheoryResult> results;
+    for (std::size_t t = 0; t < table.results.size(); ++t) {
+      results[std::string(bounds::theories()[t].name)] = std::move(table.results[t]);
     }
+    for (const auto& [theory, result] : state.weight_bounds[c]) results[theory] = result;
+    write_theories(pair, results);
+  }
+}
+
+void Assembler::write_theories(std::size_t pair, const std::map<std::string, bounds::TheoryResult>& results) {
+  const auto& theories = plan_->study.theories;
+  const auto log10_of = [](const bounds::TheoryResult& result) { return result.bound ? result.bound->log10() : nan; };
+  const auto formula_of = [](const bounds::TheoryResult& result) {
+    return result.formula ? result.formula->log10 : nan;
+  };
+  const auto& gonon = results.at("gonon");
+  for (std::size_t t = 0; t < theories.size(); ++t) {
+    const auto& result = results.at(theories[t]);
+    const std::size_t at = pair * theories.size() + t;
+    values("bound_applicable")[at] = result.applicable() ? 1.0 : 0.0;
+    values("log10_bound")[at] = log10_of(result);
+    values("log10_formula")[at] = formula_of(result);
+    values("gain")[at] = log10_of(gonon) - log10_of(result);
+    values("gain_formula")[at] = formula_of(gonon) - formula_of(result);
   }
 }
 
@@ -245,13 +257,6 @@ void Assembler::write_observations(NetworkState& state) {
 // ------------------------------------------------------------------------------------------------------ the dataset
 
 namespace {
-
-template <class Range, class Projection>
-auto collect(const Range& range, const Projection& projection) {
-  std::vector<std::remove_cvref_t<std::invoke_result_t<Projection, decltype(*std::begin(range))>>> values;
-  for (const auto& element : range) values.push_back(std::invoke(projection, element));
-  return values;
-}
 
 template <class Enum>
 std::vector<std::string> names(const std::vector<Enum>& values) {
@@ -302,6 +307,15 @@ void add_axes(Group& root, const Plan& plan, std::size_t layers) {
   root.add_axis({.name = "quantile", .labels = study.quantiles, .attributes = described("fraction of samples")});
 }
 
+/// The family of a synthetic network; of a file, whether it has convolutions.
+std::string family_of(const PlannedNetwork& planned) {
+  if (const auto* point = std::get_if<network::FamilyPoint>(&planned.study.origin))
+    return std::string(to_string(point->family));
+  const bool convolutional =
+      std::ranges::any_of(planned.layers, [](const LayerInfo& layer) { return layer.op == "Conv"; });
+  return convolutional ? "convolutional file" : "dense file";
+}
+
 void add_network_coordinates(Group& root, const Plan& plan) {
   const auto& networks = plan.networks;
   const auto point = [](const PlannedNetwork& n) { return std::get_if<network::FamilyPoint>(&n.study.origin); };
@@ -314,11 +328,8 @@ void add_network_coordinates(Group& root, const Plan& plan) {
                  "number of weight layers L");
   add_coordinate(root, "network_width", "network", whole([](const auto& n) { return network::width(n.graph); }),
                  "largest number of elements that a weight layer reads or writes");
-  add_coordinate(
-      root, "network_family", "network",
-      collect(networks,
-              [&](const auto& n) { return point(n) ? std::string(to_string(point(n)->family)) : std::string("file"); }),
-      "family of a synthetic network");
+  add_coordinate(root, "network_family", "network", collect(networks, family_of),
+                 "family of a synthetic network; what kind of layers a file has");
   add_coordinate(root, "network_parameters", "network", whole([](const auto& n) { return n.parameters; }),
                  "weights and biases");
   add_coordinate(root, "network_draw", "network",
@@ -352,32 +363,34 @@ void add_layer_coordinates(Group& root, const Plan& plan) {
   add_coordinate(root, "layer_parameters", "layer", parameters, "weights and biases");
 }
 
+/// The values in the type of the file: flags and counts as whole numbers, which xarray would turn into floats if they
+/// had a fill value; everything else as doubles with NaN for "not computed".
+void set_data(Variable& variable, std::vector<double> values) {
+  if (variable.name == "status" || variable.name == "bound_applicable") {
+    variable.data = collect(values, [](double v) { return static_cast<std::int8_t>(v); });
+  } else if (variable.name == "samples_in_domain") {
+    variable.data = collect(values, [](double v) { return static_cast<std::int64_t>(v); });
+  } else {
+    variable.data = std::move(values);
+    variable.fill = nan;
+  }
+}
+
+void set_flags(Attributes& attributes, std::vector<std::int8_t> values, std::string meanings) {
+  set_attribute(attributes, "flag_values", std::move(values));
+  set_attribute(attributes, "flag_meanings", std::move(meanings));
+}
+
 Variable to_variable(const VariableSpec& spec, std::vector<double> values) {
-  Variable variable{
-      .name = std::string(spec.name), .dimensions = dimensions_of(spec), .data = {}, .attributes = {}, .fill = {}};
+  Variable variable{.name = std::string(spec.name), .dimensions = dimensions_of(spec)};
   auto& attributes = variable.attributes;
   set_attribute(attributes, "long_name", std::string(spec.long_name));
   set_attribute(attributes, "units", std::string(spec.units));
   if (!spec.soundness.empty()) set_attribute(attributes, "soundness", std::string(spec.soundness));
   if (!spec.equation.empty()) set_attribute(attributes, "equation", std::string(spec.equation));
-  if (spec.name == "status") {
-    set_attribute(attributes, "flag_values", std::vector<std::int8_t>{0, 1, 2, 3, 4});
-    set_attribute(attributes, "flag_meanings", std::string("pending done failed timed_out skipped"));
-  } else if (spec.name == "bound_applicable") {
-    set_attribute(attributes, "flag_values", std::vector<std::int8_t>{0, 1});
-    set_attribute(attributes, "flag_meanings", std::string("no yes"));
-  } else if (spec.name != "samples_in_domain") {
-    variable.fill = nan;
-    variable.data = std::move(values);
-    return variable;
-  }
-  if (spec.name == "samples_in_domain") {
-    variable.data = collect(values, [](double v) { return static_cast<std::int64_t>(v); });
-    variable.fill = std::int64_t{-1};
-  } else {
-    variable.data = collect(values, [](double v) { return static_cast<std::int8_t>(v); });
-    variable.fill = std::int8_t{-1};
-  }
+  if (spec.name == "status") set_flags(attributes, {0, 1, 2, 3, 4}, "pending done failed timed_out skipped");
+  if (spec.name == "bound_applicable") set_flags(attributes, {0, 1}, "no yes");
+  set_data(variable, std::move(values));
   return variable;
 }
 
@@ -420,9 +433,14 @@ Dataset Assembler::finish() {
   add_axes(root, *plan_, values("weight_norm").size());
   add_network_coordinates(root, *plan_);
   add_layer_coordinates(root, *plan_);
-  add_coordinate(root, "theory_equation", "theory",
-                 collect(study.theories, [](const auto& name) { return std::string(bounds::theory(name).equation); }),
-                 "paper and equation");
+  add_coordinate(
+      root, "theory_equation", "theory",
+      collect(study.theories, [](const auto& name) { return std::string(bounds::find_theory(name)->equation); }),
+      "where the proved bound comes from");
+  add_coordinate(root, "theory_formula", "theory",
+                 collect(study.theories,
+                         [](const auto& name) { return std::string(bounds::find_theory(name)->formula_equation); }),
+                 "the published formula of log10_formula; empty where there is none");
   for (const auto& spec : variable_specs())
     root.add_variable(to_variable(spec, std::move(values(std::string(spec.name)))));
   add_failures(dataset, *plan_, failures_);

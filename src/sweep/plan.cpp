@@ -24,8 +24,8 @@ using tensor::elements;
 
 /// Seconds of one core per elementary step: measured once, used for balance and ETA only.
 namespace seconds {
-constexpr double norm_per_weight = 1.5e-9;          ///< one configuration, one weight
-constexpr double vector_per_multiply_add = 1.0e-9;  ///< one configuration: six absolute passes in double
+constexpr double norm_per_weight = 1.5e-9;         ///< one configuration, one weight
+constexpr double pass_per_multiply_add = 0.25e-9;  ///< one pass with absolute weights in double
 constexpr double float_per_multiply_add = 0.03e-9;
 constexpr double double_per_multiply_add = 0.2e-9;
 constexpr double quantize_per_weight = 6e-9;
@@ -211,14 +211,25 @@ std::vector<Unit> cut_norms(const PlannedNetwork& network, double configurations
   return units;
 }
 
+/// Passes over the network that the study's theories of weights take per configuration.
+double weight_theory_passes(const Study& study) {
+  double passes = 0.0;
+  for (const auto& name : study.theories) {
+    const auto* theory = bounds::find_theory(name);
+    if (theory->reads_weights()) passes += theory->passes;
+  }
+  return passes;
+}
+
 std::vector<Unit> cut(const Plan& plan, const PlannedNetwork& network) {
   const auto configurations = static_cast<double>(plan.configurations.size());
   const auto macs = static_cast<double>(network.multiply_adds), weights = static_cast<double>(network.parameters);
   std::vector<Unit> units = cut_norms(network, configurations);
-  if (std::ranges::any_of(plan.study.theories, bounds::is_vector_theory)) {
-    const double each = macs * seconds::vector_per_multiply_add + weights * seconds::quantize_per_weight;
+  const auto passes = weight_theory_passes(plan.study);
+  if (passes > 0.0) {
+    const double each = passes * macs * seconds::pass_per_multiply_add + weights * seconds::quantize_per_weight;
     const Index piece = std::max<Index>(1, static_cast<Index>(seconds::per_task / std::max(each, 1e-9)));
-    add_units(units, Stage::vector_bounds, static_cast<Index>(plan.configurations.size()), piece, 0,
+    add_units(units, Stage::weight_bounds, static_cast<Index>(plan.configurations.size()), piece, 0,
               [&](Index, Index count) { return static_cast<double>(count) * each; });
   }
   const double per_mac = plan.study.precision == observe::Precision::float32 ? seconds::float_per_multiply_add
@@ -296,8 +307,8 @@ std::string_view to_string(Stage stage) {
   switch (stage) {
     case Stage::norms:
       return "norms";
-    case Stage::vector_bounds:
-      return "vector_bounds";
+    case Stage::weight_bounds:
+      return "weight_bounds";
     case Stage::observe:
       return "observe";
   }

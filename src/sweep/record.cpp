@@ -16,13 +16,16 @@ void write(ByteWriter& out, const NormsResult& norms) {
   for (const auto& layer : norms.layers) out.values(bounds::to_bytes(layer));
 }
 
-void write(ByteWriter& out, const VectorResult& vectors) {
-  out.value(static_cast<std::uint64_t>(vectors.configurations.size()));
-  for (const auto& configuration : vectors.configurations) {
+void write(ByteWriter& out, const WeightBoundsResult& bounds) {
+  out.value(static_cast<std::uint64_t>(bounds.configurations.size()));
+  for (const auto& configuration : bounds.configurations) {
     out.value(static_cast<std::uint64_t>(configuration.size()));
-    for (const auto& bound : configuration) {
-      out.text(bound.theory).value(static_cast<std::uint8_t>(bound.applicable)).text(bound.reason);
-      out.value(bound.bound.mantissa()).value(bound.bound.exponent());
+    for (const auto& [theory, result] : configuration) {
+      const core::Upper bound = result.bound.value_or(core::Upper());
+      out.text(theory).value(static_cast<std::uint8_t>(result.applicable())).text(result.reason);
+      out.value(bound.mantissa()).value(bound.exponent());
+      out.value(static_cast<std::uint8_t>(result.formula.has_value()))
+          .value(result.formula ? result.formula->log10 : 0.0);
     }
   }
 }
@@ -45,21 +48,24 @@ NormsResult read_norms(ByteReader& in) {
   return norms;
 }
 
-VectorResult read_vectors(ByteReader& in) {
-  VectorResult vectors;
+WeightBoundsResult read_weight_bounds(ByteReader& in) {
+  WeightBoundsResult bounds;
   for (auto count = in.value<std::uint64_t>(); count > 0; --count) {
-    auto& configuration = vectors.configurations.emplace_back();
-    for (auto bounds = in.value<std::uint64_t>(); bounds > 0; --bounds) {
-      bounds::TheoryBound bound;
-      bound.theory = in.text();
-      bound.applicable = in.value<std::uint8_t>() != 0;
-      bound.reason = in.text();
+    auto& configuration = bounds.configurations.emplace_back();
+    for (auto theories = in.value<std::uint64_t>(); theories > 0; --theories) {
+      NamedBound& named = configuration.emplace_back();
+      named.theory = in.text();
+      const bool applicable = in.value<std::uint8_t>() != 0;
+      named.result.reason = in.text();
       const auto mantissa = in.value<double>();
-      bound.bound = core::Upper(mantissa).scaled(in.value<std::int64_t>());
-      configuration.push_back(std::move(bound));
+      const auto exponent = in.value<std::int64_t>();
+      if (applicable) named.result.bound = core::Upper(mantissa).scaled(exponent);
+      const bool has_formula = in.value<std::uint8_t>() != 0;
+      const auto formula = in.value<double>();
+      if (has_formula) named.result.formula = core::Estimate{formula};
     }
   }
-  return vectors;
+  return bounds;
 }
 
 observe::BlockObservation read_block(ByteReader& in) {
@@ -98,7 +104,7 @@ Record record_from_bytes(std::span<const std::byte> bytes) {
         unit.result = read_norms(in);
         break;
       case 2:
-        unit.result = read_vectors(in);
+        unit.result = read_weight_bounds(in);
         break;
       case 3: {
         auto inside = read_block(in);

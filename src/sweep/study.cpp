@@ -310,7 +310,8 @@ void parse_quantization(Context& context, Table& root) {
 }
 
 void parse_bounds(Context& context, Table& root) {
-  const std::vector<std::string> known = bounds::theory_names();
+  std::vector<std::string> known;
+  for (const auto& theory : bounds::theories()) known.emplace_back(theory.name);
   std::vector<std::string> wanted = known;
   if (auto table = root.table("bounds")) {
     const auto named = table->texts("theory");

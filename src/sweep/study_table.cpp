@@ -181,9 +181,10 @@ void Table::finish() const {
     const auto suggestion = nearest(word, known_);
     std::string known;
     for (const auto& k : known_) known += (known.empty() ? "" : ", ") + k;
-    throw InputError(suggestion ? fmt::format("unknown key `{}` in {}; did you mean `{}`?", word, name_, *suggestion)
-                                : fmt::format("unknown key `{}` in {}; known keys: {}", word, name_, known),
-                     place(key.source().path ? key.source() : node.source()));  // a key of --set has no place, its value has
+    throw InputError(
+        suggestion ? fmt::format("unknown key `{}` in {}; did you mean `{}`?", word, name_, *suggestion)
+                   : fmt::format("unknown key `{}` in {}; known keys: {}", word, name_, known),
+        place(key.source().path ? key.source() : node.source()));  // a key of --set has no place, its value has
   }
 }
 

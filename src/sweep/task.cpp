@@ -26,12 +26,19 @@ NormsResult run_norms(const Plan& plan, const PlannedNetwork& planned, const net
   return result;
 }
 
-VectorResult run_vector_bounds(const Plan& plan, const PlannedNetwork& planned, const network::Network& network,
-                               const Unit& unit) {
-  VectorResult result;
+WeightBoundsResult run_weight_bounds(const Plan& plan, const PlannedNetwork& planned, const network::Network& network,
+                                     const Unit& unit) {
+  const auto domain = bounds::make_domain(planned.graph, planned.domain);
+  WeightBoundsResult result;
   for (Index c = unit.first; c < unit.first + unit.count; ++c) {
     const auto quantized = quantize::quantize_layers(network.layers, plan.configurations[static_cast<std::size_t>(c)]);
-    result.configurations.push_back(bounds::vector_bounds(planned.graph, planned.domain, network.layers, quantized));
+    auto& bounds = result.configurations.emplace_back();
+    for (const auto& theory : bounds::theories()) {
+      if (!theory.reads_weights() || std::ranges::find(plan.study.theories, theory.name) == plan.study.theories.end())
+        continue;
+      const bounds::WeightInput input{planned.graph, domain, network.layers, quantized};
+      bounds.push_back({.theory = std::string(theory.name), .result = evaluate(theory, input)});
+    }
   }
   return result;
 }
@@ -111,8 +118,8 @@ UnitResult TaskRunner::run_unit(const Task& task, const Unit& unit) {
       case Stage::norms:
         result.result = run_norms(*plan_, planned, loaded, unit);
         break;
-      case Stage::vector_bounds:
-        result.result = run_vector_bounds(*plan_, planned, loaded, unit);
+      case Stage::weight_bounds:
+        result.result = run_weight_bounds(*plan_, planned, loaded, unit);
         break;
       case Stage::observe:
         result.result = run_observe(*plan_, planned, loaded, unit);

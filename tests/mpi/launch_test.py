@@ -38,7 +38,7 @@ class Launch(unittest.TestCase):
             sent = time.monotonic()
             job.process.send_signal(signal.SIGUSR1)
             self.assertEqual(job.end(), 75, job.err)
-            self.assertLess(time.monotonic() - sent, 5)
+            self.assertLess(time.monotonic() - sent, 15)
             self.assertIn("stopped by", job.out)
 
     def test_sigterm_to_mpirun_leaves_time_to_stop(self):
@@ -53,13 +53,13 @@ class Launch(unittest.TestCase):
         for ranks in (1, 3):
             job = Job(ranks, "run", "dynamic", "2")
             self.assertEqual(job.end(), 75, job.err)
-            self.assertLess(job.seconds, 10)
+            self.assertLess(job.seconds, 20)
 
     def test_a_throwing_rank_takes_the_job_down_and_says_why(self):
         for schedule in ("static", "dynamic"):
             job = Job(4, "throw", schedule, "0")
             self.assertEqual(job.end(), 1)
-            self.assertLess(job.seconds, 15)
+            self.assertLess(job.seconds, 20)
             self.assertEqual(job.err.count("error: rank 3: broken node"), 1, job.err)
 
     def test_without_mpirun_it_is_one_rank(self):

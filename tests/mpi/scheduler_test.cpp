@@ -99,7 +99,7 @@ TEST_P(Schedules, TellProgressWhileTheWorkGoesOn) {
   }
 }
 
-/// Runs tasks of 20 ms that together would take far longer than the test waits; `interrupt` is called before each task.
+/// Runs tasks of 20 ms that together take 25 s and more; `interrupt` is called before each task.
 double stopped_after(Run run, StopToken& stop, const std::function<void(std::size_t done_here)>& interrupt) {
   Session& session = test_session();
   const std::vector<double> costs = random_costs(5000, 1);
@@ -132,7 +132,7 @@ TEST_P(Schedules, ASignalToOneRankStopsAll) {
     if (test_session().rank() == last && done_here == 3) ::raise(SIGUSR1);
   });
 
-  EXPECT_LT(seconds, 2.0);
+  EXPECT_LT(seconds, 10.0);
   EXPECT_TRUE(stop.stop_requested()) << "every rank has heard of it";
 }
 
@@ -143,7 +143,7 @@ TEST_P(Schedules, ADeadlineOfRankZeroStopsAll) {
 
   const double seconds = stopped_after(GetParam(), stop, [](std::size_t) {});
 
-  EXPECT_LT(seconds, 2.0);
+  EXPECT_LT(seconds, 10.0);
   EXPECT_EQ(stop.reason(), is_root ? StopReason::time_is_up : StopReason::another_rank);
 }
 
@@ -153,7 +153,7 @@ TEST_P(Schedules, AStopOfAWaitingRankReachesTheBusyOnes) {
   StopToken stop(session.rank() == last
                      ? std::optional<duration<double>>(time_since_process_start() + milliseconds(300))
                      : std::nullopt);
-  const std::vector<double> costs(200 * static_cast<std::size_t>(session.size()), 1.0);
+  const std::vector<double> costs(400 * static_cast<std::size_t>(session.size()), 1.0);
   const bool is_slow = session.rank() == (GetParam() == run_static || session.size() == 1 ? 0 : 1);
   const auto start = steady_clock::now();
 
@@ -163,7 +163,7 @@ TEST_P(Schedules, AStopOfAWaitingRankReachesTheBusyOnes) {
                                      },
                                      {});
 
-  EXPECT_LT(duration<double>(steady_clock::now() - start).count(), 5.0);
+  EXPECT_LT(duration<double>(steady_clock::now() - start).count(), 15.0) << "the slow rank alone would need 20 s";
   if (session.size() != 2) {  // with two, dynamic: the only worker is the slow one and never waits
     EXPECT_EQ(outcome, Outcome::stopped);
   }
@@ -177,13 +177,16 @@ TEST_P(Schedules, LeaveNothingBehindForTheNextRun) {
     const int stopping_rank = static_cast<int>(random.bits(1000 + round) % 8);  // often none
     std::vector<std::uint64_t> mine(count, 0);
     std::size_t done_last = 0;
+    int asked_here = 0;
     StopToken stop;
 
     const Outcome outcome = GetParam()(
         session, random_costs(count, round), stop,
         [&](std::size_t task) {
           ++mine[task];
-          if (session.rank() == stopping_rank && task % 3 == 0) stop.request_stop();
+          if (session.rank() != stopping_rank || task % 3 != 0) return;
+          stop.request_stop();
+          asked_here = 1;
         },
         [&](const Progress& progress) { done_last = progress.done; });
 
@@ -193,6 +196,9 @@ TEST_P(Schedules, LeaveNothingBehindForTheNextRun) {
       done += times;
     }
     EXPECT_EQ(outcome, done == count ? Outcome::finished : Outcome::stopped) << "round " << round;
+    if (max_over_ranks(session, asked_here) == 0) {
+      EXPECT_EQ(outcome, Outcome::finished) << "a stop of an earlier round came late, in round " << round;
+    }
     EXPECT_EQ(done_last, session.is_root() ? done : 0) << "round " << round;
   }
 }

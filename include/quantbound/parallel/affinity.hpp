@@ -36,7 +36,7 @@ int advised_threads(std::span<const Binding> bindings, int rank);
 /// One line per problem, for people: more threads than processors, processors shared by ranks. Empty when all is well.
 std::vector<std::string> binding_warnings(std::span<const Binding> bindings);
 
-/// "4 ranks on 2 hosts, 2 per host, 8 threads each, 16 processors each".
+/// "4 ranks on 2 hosts, 2 ranks per host, 8 threads and 16 processors per rank".
 std::string describe(std::span<const Binding> bindings);
 
 }  // namespace quantbound::parallel

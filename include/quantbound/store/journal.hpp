@@ -28,8 +28,7 @@ namespace quantbound::store {
 /// "OUT.journal" beside the result file OUT.
 std::filesystem::path journal_directory(const std::filesystem::path& result);
 
-/// Appends records to one rank's file, made if missing (with the directory), continued after its last good record if
-/// not.
+/// Appends records to one rank's file: made if missing, with the directory, else continued after its last good record.
 class JournalWriter {
  public:
   /// Throws core::InputError where the file belongs to another study or is no journal, core::IoError where the system
@@ -54,7 +53,8 @@ class JournalWriter {
   std::unique_ptr<State> state_;
 };
 
-/// All journals of a directory, verified, as an index: payloads stay on the disk until they are asked for.
+/// All journals of a directory, verified, as an index: payloads stay on the disk until they are asked for. One thread
+/// at a time.
 class JournalReader {
  public:
   /// Scans every file. No directory: no records. Throws core::InputError where a file is of another study ("remove it,

@@ -13,8 +13,8 @@
 namespace quantbound::store {
 
 /// Replaces `path` as a whole or leaves what was there. Throws core::IoError (no space, no permission), after which no
-/// PATH.partial remains. Groups may use axes of the root. In text, bytes that are not UTF-8
-/// (and NUL) become U+FFFD. @pre !sweep::inconsistency(dataset)
+/// PATH.partial remains. Groups may use axes of the root. In text, bytes that are not UTF-8 (and NUL) become U+FFFD.
+/// @pre !sweep::inconsistency(dataset)
 void write_result(const std::filesystem::path& path, const sweep::Dataset& dataset);
 
 /// The dataset write_result was given (numbers bit for bit, order kept). Throws core::InputError for a file that is

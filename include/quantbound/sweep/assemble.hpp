@@ -42,6 +42,7 @@ class Assembler {
   void close_network();
   void write_norms(const NetworkState& state);
   void write_bounds(const NetworkState& state);
+  void write_theories(std::size_t pair, const std::map<std::string, bounds::TheoryResult>& results);
   void write_observations(NetworkState& state);
   void add_times(Dataset& dataset) const;
   std::vector<double>& values(const std::string& name) { return values_.at(name); }

@@ -1,6 +1,6 @@
 /// The plan: a study expanded into networks, configurations and tasks with their estimated costs. It depends on the
 /// study and its files alone, never on ranks or threads, so a sweep may be resumed on any machine. A task is a list of
-/// units of one network: norms of some layers, vector bounds of some configurations, observation of some samples.
+/// units of one network: norms of some layers, bounds that read the weights for some configurations, observation of some samples.
 #pragma once
 
 #include <cstdint>
@@ -16,10 +16,10 @@ namespace quantbound::sweep {
 
 using network::Box;
 
-enum class Stage { norms, vector_bounds, observe };
+enum class Stage { norms, weight_bounds, observe };
 std::string_view to_string(Stage stage);
 
-/// A piece of work. norms: layers first .. first+count, every configuration. vector_bounds: configurations first ..
+/// A piece of work. norms: layers first .. first+count, every configuration. weight_bounds: configurations first ..
 /// first+count. observe: samples first .. first+count of sample set `samples` (position on the axis), every
 /// configuration.
 struct Unit {

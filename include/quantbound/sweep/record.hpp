@@ -19,9 +19,15 @@ struct NormsResult {
   std::vector<bounds::LayerReport> layers;
 };
 
-/// Stage::vector_bounds: the vector theories of the registry, per configuration of the unit.
-struct VectorResult {
-  std::vector<std::vector<bounds::TheoryBound>> configurations;
+/// What a theory that reads the weights says of one configuration.
+struct NamedBound {
+  std::string theory;
+  bounds::TheoryResult result;  ///< without the vector per output
+};
+
+/// Stage::weight_bounds: the theories of the study that read the weights, per configuration of the unit.
+struct WeightBoundsResult {
+  std::vector<std::vector<NamedBound>> configurations;
 };
 
 /// Stage::observe: deviations of the samples inside the domain; accuracies of all.
@@ -37,7 +43,7 @@ struct Failure {
 
 struct UnitResult {
   double seconds = 0.0;
-  std::variant<Failure, NormsResult, VectorResult, ObserveResult> result;
+  std::variant<Failure, NormsResult, WeightBoundsResult, ObserveResult> result;
 };
 
 struct Record {

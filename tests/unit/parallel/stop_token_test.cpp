@@ -26,11 +26,11 @@ TEST(StopToken, EverySignalOfTheLaunchersIsAStop) {
 }
 
 TEST(StopToken, TheDeadlineCountsFromTheStartOfTheProcess) {
-  const StopToken stop(time_since_process_start() + milliseconds(100));
+  const StopToken stop(time_since_process_start() + milliseconds(500));
   EXPECT_FALSE(stop.stop_requested());
-  EXPECT_LE(stop.time_left()->count(), 0.1);
+  EXPECT_LE(stop.time_left()->count(), 0.5);
 
-  std::this_thread::sleep_for(milliseconds(130));
+  std::this_thread::sleep_for(milliseconds(550));
 
   EXPECT_EQ(stop.reason(), StopReason::time_is_up);
   EXPECT_LT(stop.time_left()->count(), 0.0);
@@ -56,7 +56,9 @@ TEST(StopToken, TimeSinceTheStartOfTheProcessGoesOn) {
 
   std::this_thread::sleep_for(milliseconds(50));
 
-  EXPECT_NEAR((time_since_process_start() - first).count(), 0.05, 0.04);
+  const double passed = (time_since_process_start() - first).count();
+  EXPECT_GT(passed, 0.03);  // the system counts in hundredths
+  EXPECT_LT(passed, 5.0);
 }
 
 TEST(StopTokenDeathTest, ASecondSignalEndsTheProcessUnlessItIsAnEcho) {

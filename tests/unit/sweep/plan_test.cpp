@@ -74,7 +74,7 @@ TEST_F(PlanOf, UnitsTileLayersConfigurationsAndSamplesExactlyOnce) {
   for (std::size_t n = 0; n < p.networks.size(); ++n) {
     const auto network = static_cast<Index>(n);
     const std::map<Stage, std::size_t> expected{
-        {Stage::norms, p.networks[n].layers.size()}, {Stage::vector_bounds, 14}, {Stage::observe, 20000}};
+        {Stage::norms, p.networks[n].layers.size()}, {Stage::weight_bounds, 14}, {Stage::observe, 20000}};
     for (const auto& [stage, count] : expected) {
       const auto& indices = covered[{network, stage}];
       EXPECT_EQ(indices.size(), count) << p.networks[n].study.label << ' ' << to_string(stage);
