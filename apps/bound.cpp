@@ -144,7 +144,7 @@ void print_text(const Answer& a, const quantize::Configuration& configuration) {
 }
 
 int run_bound(const Call& call) {
-  if (call.values.count("threads") != 0) omp_set_num_threads(call.values["threads"].as<int>());
+  if (const auto threads = read_threads(call.values)) omp_set_num_threads(*threads);
   const Answer a = answer(call);
   if (call.values["json"].as<bool>()) {
     print_json(a);

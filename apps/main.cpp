@@ -1,9 +1,7 @@
 // quantbound: how far a quantized network can stray from the original. One verb per stage; see `quantbound --help`.
 #include <algorithm>
 #include <array>
-#include <exception>
 #include <iostream>
-#include <new>
 #include <span>
 #include <string>
 #include <vector>
@@ -16,6 +14,7 @@
 #include "quantbound/parallel/launcher_rank.hpp"
 #include "quantbound/parallel/session.hpp"
 
+#include "failure.hpp"
 #include "verb.hpp"
 
 namespace quantbound::apps {
@@ -109,31 +108,22 @@ int dispatch(int argc, char** argv) {
   return verb.run({.values = values, .argc = argc, .argv = argv});
 }
 
-/// One line. Errors before MPI starts are the same on every rank and told by one; later ones name their rank.
-void report(const std::string& message, bool only_once) {
-  if (only_once && parallel::launcher_rank() != 0) return;
-  const bool names_rank = !only_once && parallel::launcher_size().value_or(1) > 1;
-  const std::string rank = names_rank ? fmt::format("rank {}: ", parallel::launcher_rank()) : "";
-  std::cerr << "quantbound: error: " + rank + message + "\n" << std::flush;
-}
-
 int guarded_main(int argc, char** argv) {
-  int code = failed;
   try {
     return dispatch(argc, argv);
-  } catch (const options::error& error) {
-    report(std::string(error.what()) + "; see quantbound VERB --help", true);
-    code = usage;
-  } catch (const core::InputError& error) {
-    report(error.what(), true);
-    code = usage;
-  } catch (const std::bad_alloc&) {
-    report("out of memory; use fewer ranks per node", false);
-  } catch (const std::exception& error) {
-    report(error.what(), false);
+  } catch (...) {
+    const Failure failure = current_failure();
+    // Input errors that come here are the same on every rank and told by one; others name their rank.
+    if (failure.code == usage) {
+      if (parallel::launcher_rank() == 0) print_error(failure.message);
+    } else if (parallel::launcher_size().value_or(1) > 1) {
+      print_error(fmt::format("rank {}: {}", parallel::launcher_rank(), failure.message));
+    } else {
+      print_error(failure.message);
+    }
+    parallel::end_job(failure.code);
+    return failure.code;
   }
-  parallel::end_job(code);
-  return code;
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <filesystem>
 
 #include <fmt/format.h>
@@ -41,7 +42,9 @@ Box ball(const options::variables_map& values, const network::Network& network) 
   const auto colon = text.rfind(':');
   if (colon == std::string::npos) throw InputError("--around needs FILE.npy:ROW", here);
   if (values.count("radius") == 0) throw InputError("--around needs --radius", here);
-  const auto row = static_cast<Index>(number(text.substr(colon + 1), "around"));
+  const double position = number(text.substr(colon + 1), "around");
+  if (position != std::floor(position)) throw InputError("--around: the row is a whole number, from 0", here);
+  const auto row = static_cast<Index>(position);
   const double radius = values["radius"].as<double>();
   if (radius < 0.0) throw InputError("--radius must not be negative", here);
   const observe::SampleSet set({.name = "around", .images = text.substr(0, colon)});
@@ -93,6 +96,13 @@ void add_domain_options(options::options_description& all) {
   add("clip", options::value<std::vector<double>>()->multitoken(), "LOW HIGH: valid range the ball is cut to");
 }
 
+std::optional<int> read_threads(const options::variables_map& values) {
+  if (values.count("threads") == 0) return std::nullopt;
+  const int threads = values["threads"].as<int>();
+  if (threads < 1 || threads > 4096) throw InputError("--threads must be from 1 to 4096", here);
+  return threads;
+}
+
 network::Network read_network_argument(const options::variables_map& values) {
   network::ReadOptions read;
   if (values.count("input-shape") != 0) read.input_shape = values["input-shape"].as<std::vector<network::Index>>();
@@ -122,6 +132,10 @@ quantize::Configuration read_configuration(const options::variables_map& values)
 network::Box read_domain(const options::variables_map& values, const network::Network& network) {
   const auto asked = values.count("box") + values.count("vnnlib") + values.count("around");
   if (asked > 1) throw InputError("--box, --vnnlib and --around exclude each other", here);
+  for (const char* option : {"radius", "clip"}) {
+    if (values.count(option) != 0 && values.count("around") == 0)
+      throw InputError(fmt::format("--{} belongs to --around", option), here);
+  }
   const auto inputs = tensor::elements(network.graph.input_shape());
   if (values.count("box") != 0) return scalar_box(values, static_cast<std::size_t>(inputs));
   if (values.count("vnnlib") != 0) return network::read_vnnlib_box(values["vnnlib"].as<std::string>(), inputs);

@@ -15,6 +15,8 @@ void add_input_options(options::options_description& all);
 void add_configuration_options(options::options_description& all);
 void add_domain_options(options::options_description& all);
 
+/// --threads, where it is given.
+std::optional<int> read_threads(const options::variables_map& values);
 /// The network of `input`, with --input-shape.
 network::Network read_network_argument(const options::variables_map& values);
 /// --bits --quantizer --granularity --step --grid --seed.

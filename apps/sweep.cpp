@@ -2,9 +2,8 @@
 // journal of each rank makes stopping harmless; rank 0 folds the journals into the result file.
 #include <chrono>
 #include <cstdlib>
+#include <exception>
 #include <filesystem>
-#include <functional>
-#include <iostream>
 #include <optional>
 #include <set>
 #include <string>
@@ -27,6 +26,8 @@
 #include "quantbound/sweep/assemble.hpp"
 #include "quantbound/sweep/task.hpp"
 
+#include "failure.hpp"
+#include "network_options.hpp"
 #include "progress.hpp"
 #include "verb.hpp"
 
@@ -74,43 +75,17 @@ Settings read_settings(const Call& call) {
   settings.output = given<std::string>(call.values, "output");
   settings.schedule = given<std::string>(call.values, "schedule");
   settings.max_minutes = given<double>(call.values, "max-time");
-  settings.threads = given<int>(call.values, "threads");
+  settings.threads = read_threads(call.values);
   settings.resume = call.values["resume"].as<bool>();
   if (settings.schedule && *settings.schedule != "static" && *settings.schedule != "dynamic") {
     throw core::InputError(fmt::format("--schedule is static or dynamic, not '{}'", *settings.schedule),
                            "command line");
-  }
-  if (settings.threads && (*settings.threads < 1 || *settings.threads > 4096)) {
-    throw core::InputError("--threads must be from 1 to 4096", "command line");
   }
   if (settings.max_minutes && *settings.max_minutes <= 0.0) {
     throw core::InputError("--max-time must be positive", "command line");
   }
   for (int i = 0; i < call.argc; ++i) settings.command_line += (i == 0 ? "" : " ") + std::string(call.argv[i]);
   return settings;
-}
-
-/// What rank 0 found out before anything was computed, or why it refused. Refusals are told once and end all ranks
-/// alike.
-struct Verdict {
-  int code = done;
-  std::string message;
-};
-
-Verdict on_root(parallel::Session& session, const std::function<void()>& action) {
-  Verdict verdict;
-  if (session.is_root()) {
-    try {
-      action();
-    } catch (const core::InputError& error) {
-      verdict = {.code = usage, .message = error.what()};
-    } catch (const std::exception& error) {
-      verdict = {.code = failed, .message = error.what()};
-    }
-    if (verdict.code != done) std::cerr << "quantbound: error: " + verdict.message + "\n" << std::flush;
-  }
-  verdict.code = parallel::max_over_ranks(session, verdict.code);
-  return verdict;
 }
 
 /// The output can be created, and --resume and what is there agree. Returns true when the result is complete already.
@@ -225,82 +200,103 @@ std::size_t write_results(const fs::path& output, const sweep::Plan& plan, const
   return assembler.failures().size();
 }
 
-int tell_end(const fs::path& output, std::size_t failures) {
+void tell_end(const fs::path& output, std::size_t failures) {
   if (failures == 0) {
-    fmt::print("{} is complete; see it with: quantbound show {}\n", output.string(), output.string());
-    return done;
+    fmt::print("{0} is complete; see it with: quantbound show {0}\n", output.string());
+  } else {
+    fmt::print("{} is written, but {} piece{} of work failed; group /failures says which and why\n", output.string(),
+               failures, failures == 1 ? "" : "s");
   }
-  fmt::print("{} is written, but {} piece(s) of work failed; group /failures says which and why\n", output.string(),
-             failures);
-  return some_failed;
 }
 
-/// Runs what is missing. Returns the outcome and what provenance wants to know.
-parallel::Outcome compute(parallel::Session& session, const sweep::Plan& plan, const std::vector<std::size_t>& missing,
-                          const fs::path& output, const std::string& schedule, parallel::StopToken& stop) {
-  store::JournalWriter journal(store::journal_directory(output), session.rank(), plan.hash);
+/// What all ranks agreed on before anything is computed.
+struct Work {
+  sweep::Plan plan;
+  fs::path output;
+  std::vector<std::size_t> missing;
+};
+
+/// Runs what is missing. A rank that cannot keep its records stops all of them in order, so that the others keep
+/// theirs.
+Exit compute(parallel::Session& session, const Work& work, const std::string& schedule, parallel::StopToken& stop) {
+  const auto& [plan, output, missing] = work;
+  std::optional<store::JournalWriter> journal;
+  const auto open = [&] { journal.emplace(store::journal_directory(output), session.rank(), plan.hash); };
+  if (const Exit code = on_every_rank(session, open); code != done) return code;
   sweep::TaskRunner runner(plan);
   std::vector<double> costs;
   for (const auto task : missing) costs.push_back(plan.tasks[task].cost);
+  std::exception_ptr failure;
   const auto execute = [&](std::size_t i) {
-    const auto record = runner.run(missing[i]);
-    journal.append(missing[i], sweep::to_bytes(record));
+    try {
+      const auto record = runner.run(missing[i]);
+      journal->append(missing[i], sweep::to_bytes(record));
+    } catch (...) {
+      failure = std::current_exception();
+      stop.request_stop();
+    }
   };
   ProgressPrinter progress(plan.tasks.size() - missing.size(), plan.tasks.size());
   const auto on_progress = [&](const parallel::Progress& p) { progress.update(p.done, p.cost_done, p.cost_total); };
   const auto outcome = schedule == "static" ? parallel::run_static(session, costs, stop, execute, on_progress)
                                             : parallel::run_dynamic(session, costs, stop, execute, on_progress);
   progress.finish();
-  journal.close();
-  return outcome;
+  const auto close = [&] {
+    if (failure) std::rethrow_exception(failure);
+    journal->close();
+  };
+  if (const Exit code = on_every_rank(session, close); code != done) return code;
+  return outcome == parallel::Outcome::finished ? done : stopped_early;
+}
+
+/// Fails where this rank reads other files than rank 0.
+void require_same(const sweep::Plan& plan, const std::string& hash_of_root) {
+  if (plan.hash == hash_of_root) return;
+  throw core::InputError(
+      "this rank sees another study than rank 0; check that every node reads the same study, networks and samples",
+      parallel::local_binding(1).host);
 }
 
 int run_sweep(const Call& call) {
   const Settings settings = read_settings(call);
+  RunFacts facts{.start = Clock::now()};
   parallel::Session session(call.argc, call.argv);
   parallel::StopToken stop(
       settings.max_minutes ? std::optional(std::chrono::duration<double>(60.0 * *settings.max_minutes)) : std::nullopt);
-  const auto read_plan = [&] { return sweep::make_plan(sweep::read_study(settings.study, settings.overrides)); };
-  RunFacts facts{.start = Clock::now()};
-  std::optional<sweep::Plan> plan;
-  fs::path output;
+  Work work;
+  Exit code = on_every_rank(
+      session, [&] { work.plan = sweep::make_plan(sweep::read_study(settings.study, settings.overrides)); });
+  if (code != done) return code;
+  work.output = settings.output.value_or(work.plan.study.name + ".h5");
+  const std::string hash = parallel::broadcast(session, work.plan.hash);
   bool complete = false;
-  std::vector<std::size_t> missing;
-  const Verdict checked = on_root(session, [&] {
-    plan = read_plan();
-    output = settings.output.value_or(plan->study.name + ".h5");
-    complete = check_output(output, *plan, settings.resume);
-    if (complete) return;
-    missing = missing_tasks(*plan, store::JournalReader(store::journal_directory(output), plan->hash));
-  });
-  if (checked.code != done) return checked.code;
+  code = on_root(session, [&] { complete = check_output(work.output, work.plan, settings.resume); });
+  if (code != done) return code;
   if (parallel::max_over_ranks(session, complete ? 1 : 0) == 1) {
-    if (session.is_root()) fmt::print("{} is complete already\n", output.string());
+    if (session.is_root()) fmt::print("{} is complete already\n", work.output.string());
     return done;
   }
-  if (!session.is_root()) {
-    plan = read_plan();
-    output = settings.output.value_or(plan->study.name + ".h5");
-    missing = missing_tasks(*plan, store::JournalReader(store::journal_directory(output), plan->hash));
-  }
-  parallel::barrier(session);  // everyone has read the journals before anyone writes
+  code = on_every_rank(session, [&] {
+    require_same(work.plan, hash);
+    const store::JournalReader journal(store::journal_directory(work.output), hash);
+    work.missing = missing_tasks(work.plan, journal);
+  });  // and everyone has read the journals before anyone writes
+  if (code != done) return code;
   const int threads = choose_threads(session, settings.threads);
   omp_set_num_threads(threads);
   facts.bindings = report_binding(session, threads);
   facts.schedule = settings.schedule.value_or(session.size() <= 4 ? "static" : "dynamic");
-  facts.tasks_run = missing.size();
-  const auto outcome = compute(session, *plan, missing, output, facts.schedule, stop);
-  parallel::barrier(session);  // every journal is closed before rank 0 reads them
-  if (outcome == parallel::Outcome::stopped) {
-    if (session.is_root()) {
-      fmt::print(stderr, "quantbound: stopped early, progress is saved; run the same command again with --resume\n");
-    }
-    return stopped_early;
+  facts.tasks_run = work.missing.size();
+  code = compute(session, work, facts.schedule, stop);
+  if (code == stopped_early && session.is_root()) {
+    fmt::print(stderr, "quantbound: stopped early, progress is saved; run the same command again with --resume\n");
   }
-  int code = done;
-  const Verdict written =
-      on_root(session, [&] { code = tell_end(output, write_results(output, *plan, settings, facts)); });
-  return written.code != done ? written.code : parallel::max_over_ranks(session, code);
+  if (code != done) return code;
+  std::size_t failures = 0;
+  code = on_root(session, [&] { failures = write_results(work.output, work.plan, settings, facts); });
+  if (code != done) return code;
+  if (session.is_root()) tell_end(work.output, failures);
+  return parallel::max_over_ranks(session, failures > 0 ? some_failed : done);
 }
 
 }  // namespace
