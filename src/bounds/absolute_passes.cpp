@@ -34,15 +34,30 @@ Image image_of(const network::Shape& shape) {
   return {shape[0], shape[1], shape[2]};
 }
 
+/// Smallest positive value; infinity where there is none.
+double smallest_positive(const std::vector<double>& values) {
+  double smallest = std::numeric_limits<double>::infinity();
+  for (const double value : values) smallest = value > 0.0 && value < smallest ? value : smallest;
+  return smallest;
+}
+
+/// Whether a computed zero may stand for a positive number. Where it cannot, zero stays zero: dead paths have no error.
+enum class Underflow { impossible, possible };
+
+double inflate(double computed, std::size_t terms, Underflow underflow) {
+  return computed == 0.0 && underflow == Underflow::impossible ? 0.0 : core::sum_up(computed, terms);
+}
+
 /// Sums of nonnegative products that a node adds up: the parts, and of how many terms each element consists.
 class Accumulation {
  public:
   explicit Accumulation(std::size_t size) : size_(size) {}
 
   /// `part` as computed, each element from `terms` products.
-  void add(ScaledVector part, std::size_t terms) {
+  void add(ScaledVector part, std::size_t terms, Underflow underflow) {
     parts_.push_back(std::move(part));
     terms_ += terms;
+    if (underflow == Underflow::possible) underflow_ = underflow;
   }
 
   /// Upper bound of the sum. Bringing a part to the common power of two counts as one more product of each.
@@ -55,7 +70,7 @@ class Accumulation {
       const std::vector<double> values = values_at(part, sum.exponent);
       for (std::size_t i = 0; i < size_; ++i) sum.values[i] += values[i];
     }
-    for (double& value : sum.values) value = core::sum_up(value, terms_ + parts_.size());
+    for (double& value : sum.values) value = inflate(value, terms_ + parts_.size(), underflow_);
     return normalized(std::move(sum));
   }
 
@@ -63,6 +78,7 @@ class Accumulation {
   std::size_t size_;
   std::vector<ScaledVector> parts_;
   std::size_t terms_ = 0;
+  Underflow underflow_ = Underflow::impossible;
 };
 
 /// Sizes and errors at one node.
@@ -154,10 +170,12 @@ class Passes {
     const auto add_product = [&](Accumulation& sum, const std::vector<double>& weights, const ScaledVector& vector) {
       if (vector.is_zero() || all_zero(weights)) return;
       const ScaledVector scaled = in_moderate_range(weights);
-      sum.add({product(scaled.values, vector.values), scaled.exponent + vector.exponent}, at(terms));
+      const double smallest = smallest_positive(scaled.values) * smallest_positive(vector.values);
+      sum.add({product(scaled.values, vector.values), scaled.exponent + vector.exponent}, at(terms),
+              smallest < 0x1p-1000 ? Underflow::possible : Underflow::impossible);
     };
     const auto add_bias = [&](Accumulation& sum, const std::vector<double>& bias) {
-      if (!all_zero(bias)) sum.add(repeated(bias, elements(node)), 1);
+      if (!all_zero(bias)) sum.add(repeated(bias, elements(node)), 1, Underflow::impossible);
     };
     State result;
     Accumulation size(elements(node));
@@ -209,9 +227,7 @@ class Passes {
   }
 
   static ScaledVector limited(ScaledVector vector, double most) {
-    const auto shift = static_cast<int>(std::clamp<std::int64_t>(-vector.exponent, -3000, 3000));
-    const double scaled = std::ldexp(most, shift);
-    const double limit = std::ldexp(scaled, -shift) < most ? core::next_up(scaled) : scaled;
+    const double limit = core::Upper(most).scaled(-vector.exponent).to_double();
     for (double& value : vector.values) value = std::min(value, limit);
     return normalized(std::move(vector));
   }
@@ -234,10 +250,12 @@ class Passes {
 
   // ---- pooling
 
-  /// Sums of up to `terms` values, possibly divided.
-  static ScaledVector inflated(std::vector<double> values, std::int64_t exponent, Index terms) {
-    for (double& value : values) value = core::sum_up(value, at(terms) + 2);
-    return {std::move(values), exponent};
+  /// What pooling made of `input`: sums of up to `terms` values, possibly divided.
+  static ScaledVector inflated(const ScaledVector& input, std::vector<double> values, Index terms) {
+    const Underflow underflow =
+        smallest_positive(input.values) < 0x1p-900 ? Underflow::possible : Underflow::impossible;
+    for (double& value : values) value = inflate(value, at(terms) + 2, underflow);
+    return {std::move(values), input.exponent};
   }
 
   State apply(const network::MaxPool& op, const Node& node) const {
@@ -246,7 +264,7 @@ class Passes {
       if (pooling_ == Pooling::largest) {
         return ScaledVector{tensor::max_pool(op.window, image, vector.values, 1), vector.exponent};
       }
-      return inflated(tensor::sum_pool(op.window, image, vector.values, 1), vector.exponent,
+      return inflated(vector, tensor::sum_pool(op.window, image, vector.values, 1),
                       op.window.kernel_height * op.window.kernel_width);
     });
   }
@@ -255,7 +273,7 @@ class Passes {
     const auto divisor = op.divisor_includes_pads ? tensor::Divisor::window : tensor::Divisor::inside;
     const Image image = image_of(input_shape(node));
     return each_vector(node, [&](const ScaledVector& vector) {
-      return inflated(tensor::average_pool(op.window, image, divisor, vector.values, 1), vector.exponent,
+      return inflated(vector, tensor::average_pool(op.window, image, divisor, vector.values, 1),
                       op.window.kernel_height * op.window.kernel_width);
     });
   }
@@ -263,7 +281,7 @@ class Passes {
   State apply(const network::GlobalAveragePool&, const Node& node) const {
     const Image image = image_of(input_shape(node));
     return each_vector(node, [&](const ScaledVector& vector) {
-      return inflated(tensor::global_average_pool(image, vector.values, 1), vector.exponent, image.pixels());
+      return inflated(vector, tensor::global_average_pool(image, vector.values, 1), image.pixels());
     });
   }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "quantbound/core/assert.hpp"
 #include "quantbound/core/rounding.hpp"
@@ -16,10 +17,13 @@ double largest_value(const std::vector<double>& values) {
   return largest;
 }
 
-/// value * 2^shift, rounded up. @pre shift <= 0, or value and its product are in range
-double scaled_up(double value, int shift) {
-  const double result = std::ldexp(value, shift);
-  return std::ldexp(result, -shift) < value ? core::next_up(result) : result;
+/// Multiplies by 2^shift, rounded up: where the result is denormal the smallest denormal covers what was rounded away,
+/// elsewhere adding it changes nothing or one unit in the last place.
+void scale_up(std::vector<double>& values, int shift) {
+  constexpr double smallest = std::numeric_limits<double>::denorm_min();
+  // Two factors, because 2^shift alone may be out of range.
+  const double first = std::ldexp(1.0, shift / 2), second = std::ldexp(1.0, shift - shift / 2);
+  for (double& value : values) value = value * first * second + (value > 0.0 && shift < 0 ? smallest : 0.0);
 }
 
 }  // namespace
@@ -36,8 +40,8 @@ ScaledVector normalized(ScaledVector vector) {
     return vector;
   }
   const int shift = std::ilogb(largest);
-  if (shift == 0) return vector;
-  for (double& value : vector.values) value = scaled_up(value, -shift);
+  if (shift >= -100 && shift <= 100) return vector;
+  scale_up(vector.values, -shift);
   vector.exponent += shift;
   return vector;
 }
@@ -46,8 +50,7 @@ std::vector<double> values_at(const ScaledVector& vector, std::int64_t exponent)
   QUANTBOUND_ASSERT(exponent >= vector.exponent, exponent, vector.exponent);
   std::vector<double> values = vector.values;
   if (exponent == vector.exponent) return values;
-  const auto shift = static_cast<int>(std::max<std::int64_t>(vector.exponent - exponent, -3000));
-  for (double& value : values) value = value == 0.0 ? 0.0 : scaled_up(value, shift);
+  scale_up(values, static_cast<int>(std::max<std::int64_t>(vector.exponent - exponent, -2000)));
   return values;
 }
 

@@ -12,7 +12,7 @@ struct PaperNorms {
   std::vector<double> r;  ///< r_l = max(||[W_l, b_l]||_inf, ||[W'_l, b'_l]||_inf), upper bounds
   double r_max = 0.0;     ///< largest r_l
   double r_mean = 0.0;    ///< Theorem 4.1: (max_l max_{i<l} prod_{j>=i, j!=l} r_j)^(1/(L-1)); r_1 for one layer
-  double r_conv = 0.0;    ///< Theorem 4.4: (max_l prod_{k!=l} r_k^conv)^(1/(L-1)), without biases; r_1^conv for one layer
+  double r_conv = 0.0;  ///< Theorem 4.4: (max_l prod_{k!=l} r_k^conv)^(1/(L-1)), without biases; r_1^conv for one layer
 };
 
 struct BoundTable {

@@ -1,5 +1,5 @@
-/// The set of inputs as the theories see it. What happens before the first weight layer (normalisation, reshapes, pads) is
-/// the same in f and f_q and is evaluated exactly once, as boxes; bounds start where a first weight layer reads.
+/// The set of inputs as the theories see it. What happens before the first weight layer (normalisation, reshapes, pads)
+/// is the same in f and f_q and is evaluated exactly once, as boxes; bounds start where a first weight layer reads.
 #pragma once
 
 #include <vector>

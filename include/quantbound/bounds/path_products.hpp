@@ -1,9 +1,9 @@
 /// Products of layer norms along the paths of a graph. They carry the chain proofs of THEORY.md 1.3 over to residual
 /// connections, concatenations and pooling (THEORY.md 1.4); on a chain they are the products of the theorems.
 ///
-/// With a gain r_l per weight layer, the tail T_v bounds how much an inf-norm error at node v can grow on the way to the
-/// output, and the head H_v bounds the value of f_q at v: |y'_v| <= max(D, 1) H_v with Constants::added, <= D H_v with
-/// Constants::none. Both follow from one line per operator: a weight layer maps H to r_l max(H, 1) (r_l H without
+/// With a gain r_l per weight layer, the tail T_v bounds how much an inf-norm error at node v can grow on the way to
+/// the output, and the head H_v bounds the value of f_q at v: |y'_v| <= max(D, 1) H_v with Constants::added, <= D H_v
+/// with Constants::none. Both follow from one line per operator: a weight layer maps H to r_l max(H, 1) (r_l H without
 /// constants), an addition adds, a concatenation takes the larger, a function with |sigma(t)| <= k |t| multiplies by k.
 /// Unrolling the error recursion e_v <= sum gain(u, v) e_u + |dW_l y'_u + db_l| gives
 ///   |f - f_q| <= sum_l T_l |dW_l y'_u + db_l|,   u the input of layer l.
@@ -44,9 +44,9 @@ std::vector<network::NodeId> affected_nodes(const network::Graph& graph, const D
 
 /// What a theory asks of the graph.
 enum class Assumption {
-  no_product,       ///< no product of two values
-  fixes_zero,       ///< no product, and every activation maps 0 to 0
-  no_constants,     ///< fixes_zero, and no shift and no pad with a value other than 0
+  no_product,    ///< no product of two values
+  fixes_zero,    ///< no product, and every activation maps 0 to 0
+  no_constants,  ///< fixes_zero, and no shift and no pad with a value other than 0
 };
 /// Why the assumption fails, in words with the node's name; empty when it holds.
 std::string first_violation(const network::Graph& graph, const Domain& domain, Assumption assumption);

@@ -1,5 +1,5 @@
-/// Nonnegative vectors over a common power of two: values[i] * 2^exponent. A thousand layers of any scale neither overflow
-/// nor underflow. Arithmetic on them rounds up; zero vectors stay exactly zero.
+/// Nonnegative vectors over a common power of two: values[i] * 2^exponent. A thousand layers of any scale neither
+/// overflow nor underflow. Arithmetic on them rounds up; zero vectors stay exactly zero.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ struct ScaledVector {
   bool operator==(const ScaledVector&) const = default;
 };
 
-/// The same numbers with a largest value in [1, 2), rounded up where they are 2^-1000 of it.
+/// The same numbers with a largest value between 2^-100 and 2^101; those that are 2^-900 of it may be rounded up.
 ScaledVector normalized(ScaledVector vector);
 
 /// The values over 2^exponent, rounded up. @pre exponent >= vector.exponent

@@ -1,7 +1,7 @@
-/// The theories: closed-form upper bounds of sup |f - f_q| in the inf-norm over a domain. Each is a name, its sources, and
-/// a pure function. Two things are kept apart: the bound, proved for the graph at hand (THEORY.md 1.3, 1.4, 9.1), and the
-/// published formula taken literally over the sequence of weight layers, as the papers' tables do, which proves nothing
-/// where its assumptions fail.
+/// The theories: closed-form upper bounds of sup |f - f_q| in the inf-norm over a domain. Each is a name, its sources,
+/// and a pure function. Two things are kept apart: the bound, proved for the graph at hand (THEORY.md 1.3, 1.4, 9.1),
+/// and the published formula taken literally over the sequence of weight layers, as the papers' tables do, which proves
+/// nothing where its assumptions fail.
 ///
 /// A theory is one file in src/bounds/theories/ and one line in the list of theories.cpp.
 #pragma once
@@ -52,7 +52,7 @@ struct Theory {
   std::string_view equation;          ///< source and number of the bound
   std::string_view formula_equation;  ///< source and number of the published formula; empty where there is none
   std::variant<NormTheory, WeightTheory> evaluate;
-  int passes = 0;                     ///< passes over all weights and positions that one evaluation takes
+  int passes = 0;  ///< passes over all weights and positions that one evaluation takes
 
   bool reads_weights() const { return std::holds_alternative<WeightTheory>(evaluate); }
 };

@@ -1,13 +1,12 @@
 #include "quantbound/bounds/layer_norms.hpp"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cmath>
 
 #include <boost/multiprecision/cpp_int.hpp>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <omp.h>
 
 #include "quantbound/core/error.hpp"
 #include "quantbound/core/random.hpp"
@@ -46,8 +45,7 @@ LayerShape convolution_shape(Index in, Index out, Index groups, Index kernel, In
 
 std::vector<Configuration> many_configurations() {
   std::vector<Configuration> result;
-  for (const Quantizer quantizer :
-       {Quantizer::floor, Quantizer::round, Quantizer::truncate, Quantizer::stochastic}) {
+  for (const Quantizer quantizer : {Quantizer::floor, Quantizer::round, Quantizer::truncate, Quantizer::stochastic}) {
     for (const Granularity granularity : {Granularity::tensor, Granularity::channel}) {
       for (const int bits : {2, 3, 5, 8, 13, 16}) {
         for (const Grid grid : {Grid::symmetric, Grid::affine}) {
@@ -208,7 +206,8 @@ TEST(LayerNorms, EveryNormIsAtLeastItsExactValue) {
   const LayerShape shape = convolution_shape(4, 18, 2, 3, 1);
   const auto columns = static_cast<std::size_t>(shape.columns);
   for (std::uint64_t seed = 0; seed < 3; ++seed) {
-    const LayerParameters layer = random_layer(shape, 40 + seed, std::pow(10.0, 30.0 * static_cast<double>(seed) - 30.0));
+    const LayerParameters layer =
+        random_layer(shape, 40 + seed, std::pow(10.0, 30.0 * static_cast<double>(seed) - 30.0));
     const std::vector<Configuration> configurations = many_configurations();
 
     const LayerReport report = measure_layer(layer, shape, 2, configurations);
@@ -269,8 +268,7 @@ double spectral_norm(std::span<const double> matrix, std::size_t rows, std::size
 /// The matrix of a zero-padded convolution.
 std::vector<double> unrolled(const tensor::Convolution& g, std::span<const double> weights) {
   const Index inputs = g.channels_in * g.height * g.width, per_group = g.channels_in / g.groups;
-  std::vector<double> matrix(
-      static_cast<std::size_t>(g.channels_out * g.out_height() * g.out_width() * inputs), 0.0);
+  std::vector<double> matrix(static_cast<std::size_t>(g.channels_out * g.out_height() * g.out_width() * inputs), 0.0);
   std::size_t row = 0;
   for (Index o = 0; o < g.channels_out; ++o) {
     for (Index y = 0; y < g.out_height(); ++y) {
@@ -296,10 +294,11 @@ std::vector<double> unrolled(const tensor::Convolution& g, std::span<const doubl
 }
 
 TEST(LayerNorms, ConvolutionNormsAreThoseOfTheUnrolledMatrix) {
-  const std::vector<tensor::Convolution> geometries{
-      {3, 6, 6, 4, 1, {3, 3, 1, 1, 1, 1, 1, 1, 1, 1}}, {4, 7, 5, 6, 2, {3, 2, 2, 1, 1, 0, 1, 1, 1, 1}},
-      {5, 6, 6, 5, 5, {3, 3, 1, 1, 1, 1, 1, 1, 1, 1}}, {2, 9, 9, 3, 1, {3, 3, 2, 2, 2, 2, 2, 2, 2, 2}},
-      {2, 8, 8, 2, 1, {5, 5, 3, 2, 0, 0, 0, 0, 1, 1}}};
+  const std::vector<tensor::Convolution> geometries{{3, 6, 6, 4, 1, {3, 3, 1, 1, 1, 1, 1, 1, 1, 1}},
+                                                    {4, 7, 5, 6, 2, {3, 2, 2, 1, 1, 0, 1, 1, 1, 1}},
+                                                    {5, 6, 6, 5, 5, {3, 3, 1, 1, 1, 1, 1, 1, 1, 1}},
+                                                    {2, 9, 9, 3, 1, {3, 3, 2, 2, 2, 2, 2, 2, 2, 2}},
+                                                    {2, 8, 8, 2, 1, {5, 5, 3, 2, 0, 0, 0, 0, 1, 1}}};
   std::uint64_t seed = 70;
   for (const tensor::Convolution& geometry : geometries) {
     const LayerShape shape = layer_shape(network::Convolution{0, geometry});
@@ -341,8 +340,7 @@ TEST(LayerNorms, WeightsOnTheGridHaveDeltasOfExactlyZero) {
   LayerParameters layer = random_layer(shape, 4);
   for (double& w : layer.weights) w = std::clamp(std::nearbyint(30.0 * w), -127.0, 127.0) * 0x1p-4;
   layer.weights[0] = 127.0 * 0x1p-4;
-  for (const Quantizer quantizer :
-       {Quantizer::floor, Quantizer::round, Quantizer::truncate, Quantizer::stochastic}) {
+  for (const Quantizer quantizer : {Quantizer::floor, Quantizer::round, Quantizer::truncate, Quantizer::stochastic}) {
     const std::vector<Configuration> configurations{{.quantizer = quantizer, .bits = 8}};
     const QuantizedLayerNorms norms = measure_layer(layer, shape, 0, configurations).quantized.front();
     EXPECT_EQ(norms.delta_max, 0.0);
