@@ -37,13 +37,14 @@ class Resume(program.WithFolder):
         holder.setUp()
         cls.addClassCleanup(holder.doCleanups)
         cls.study = holder.write("study.toml", toml(STUDY))
-        cls.whole = holder.folder / "whole.h5"
+        whole = holder.folder / "whole.h5"
         start = time.monotonic()
-        run = quantbound("sweep", cls.study, "--output", cls.whole, "--threads", 1)
+        run = quantbound("sweep", cls.study, "--output", whole, "--threads", 1)
         cls.seconds = time.monotonic() - start
         if run.code != 0:
             raise AssertionError(run.err)
-        with h5py.File(cls.whole) as file:
+        cls.whole = program.describe(whole)
+        with h5py.File(whole) as file:
             cls.tasks = int(file["provenance"].attrs["tasks_run"])
 
     def setUp(self):
@@ -65,8 +66,7 @@ class Resume(program.WithFolder):
     def assert_complete(self, finished_before):
         """The result is that of the uninterrupted run, and this last run did just what was missing."""
         self.assertEqual(sorted(path.name for path in self.folder.iterdir()), ["out.h5"])
-        self.assertEqual(program.differences(self.whole, self.out), [])
-        self.assertEqual(program.digest(self.whole), program.digest(self.out))
+        self.assertEqual(program.differences(self.whole, program.describe(self.out)), [])
         with h5py.File(self.out) as file:
             self.assertEqual(int(file["provenance"].attrs["tasks_run"]), self.tasks - len(finished_before))
 
