@@ -15,9 +15,8 @@ using quantize::Quantizer;
 
 /// One block of random rows; steps are those of eight bits.
 struct Block {
-  explicit Block(std::size_t columns)
-      : columns(columns), weights(columns * block_rows), uniforms(columns * block_rows) {
-    const core::RandomStream random(columns, "row-sums-test");
+  explicit Block(std::size_t count) : columns(count), weights(count * block_rows), uniforms(count * block_rows) {
+    const core::RandomStream random(count, "row-sums-test");
     for (std::size_t i = 0; i < weights.size(); ++i) {
       weights[i] = random.normal(i);
       uniforms[i] = random.uniform(1000000 + i);
