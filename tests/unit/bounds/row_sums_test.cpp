@@ -52,7 +52,7 @@ TEST(RowSums, EveryInstructionSetGivesTheSameBits) {
   for (const std::size_t columns : {1u, 7u, 64u, 301u}) {
     const Block block(columns);
     for (const Mode& mode : modes) {
-      for (const Division division : {Division::reciprocal, Division::exact}) {
+      for (const Division division : {Division::reciprocal, Division::checked}) {
         RowSums first;
         const Certainty certainty =
             instruction_sets().front().sum_rows(block.task(mode.quantizer, mode.clip, division), block.grid(), first);
@@ -69,7 +69,7 @@ TEST(RowSums, EveryInstructionSetGivesTheSameBits) {
 TEST(RowSums, EqualTheDefinition) {
   const Block block(203);
   for (const Mode& mode : modes) {
-    for (const Division division : {Division::reciprocal, Division::exact}) {
+    for (const Division division : {Division::reciprocal, Division::checked}) {
       RowSums sums;
       ASSERT_EQ(sum_rows(block.task(mode.quantizer, mode.clip, division), block.grid(), sums), Certainty::certain);
       for (std::size_t lane = 0; lane < block_rows; ++lane) {
@@ -112,7 +112,7 @@ TEST(RowSums, QuotientsOnABoundaryAreDoubtful) {
       block.weights[17 * block_rows + 9] = quotient * block.step.row[0];
       EXPECT_EQ(set.sum_rows(block.task(quantizer, Clip::never, Division::reciprocal), block.grid(), sums),
                 Certainty::doubtful);
-      EXPECT_EQ(set.sum_rows(block.task(quantizer, Clip::never, Division::exact), block.grid(), sums),
+      EXPECT_EQ(set.sum_rows(block.task(quantizer, Clip::never, Division::checked), block.grid(), sums),
                 Certainty::certain);
     }
   }
