@@ -1,13 +1,13 @@
-/// The layer pass against what the machine can do. Reads the layers that norms_bench.py wrote, measures them on one
-/// thread for 56 configurations, and prints one JSON object: seconds, norms for comparison with numpy, the memory
-/// bandwidth and the arithmetic peak found in the same run. norms_bench.py runs it; see there.
+/// The layer pass against what the machine can do. Reads the layers that norms_bench.py wrote, measures them on one thread
+/// for 56 configurations, and prints one JSON object: seconds, norms for comparison with numpy, the memory bandwidth and
+/// the arithmetic peak found in the same run. norms_bench.py runs it; see there.
+#include <omp.h>
+
 #include <chrono>
 #include <cstdint>
 #include <fstream>
 #include <iostream>
 #include <vector>
-
-#include <omp.h>
 
 #include "quantbound/bounds/layer_norms.hpp"
 
@@ -142,8 +142,8 @@ int main(int argc, char** argv) {
   for (std::size_t l = 0; l < reports.size(); ++l) {
     for (std::size_t c = 0; c < list.size(); ++c) {
       const bounds::QuantizedLayerNorms& q = reports[l].quantized[c];
-      std::cout << (l + c > 0 ? ", " : "") << '[' << q.delta_max << ", " << q.delta_norm << ", " << q.weight_norm
-                << ", " << q.augmented << ", " << q.weight_max << ']';
+      std::cout << (l + c > 0 ? ", " : "") << '[' << q.delta_max << ", " << q.delta_norm << ", " << q.weight_norm << ", "
+                << q.augmented << ", " << q.weight_max << ']';
     }
   }
   std::cout << "]}\n";
