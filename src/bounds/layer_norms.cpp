@@ -224,6 +224,7 @@ double measure_cost(const LayerShape& shape, std::size_t configurations) {
 
 std::vector<std::byte> to_bytes(const LayerReport& report) {
   std::vector<double> numbers;
+  numbers.reserve(norm_fields.size());
   for (const auto field : norm_fields) numbers.push_back(report.norms.*field);
   numbers.push_back(static_cast<double>(report.quantized.size()));
   for (const QuantizedLayerNorms& norms : report.quantized) {

@@ -1,10 +1,10 @@
 #include "quantbound/core/hash.hpp"
 
+#include <array>
+
 #include <fmt/format.h>
 #include <openssl/sha.h>
 #include <xxhash.h>
-
-#include <array>
 
 namespace quantbound::core {
 

@@ -15,7 +15,8 @@ std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter, st
     const std::uint64_t product_0 = multiplier_0 * counter[0];
     const std::uint64_t product_1 = multiplier_1 * counter[2];
     counter = {static_cast<std::uint32_t>(product_1 >> 32) ^ counter[1] ^ key[0], static_cast<std::uint32_t>(product_1),
-               static_cast<std::uint32_t>(product_0 >> 32) ^ counter[3] ^ key[1], static_cast<std::uint32_t>(product_0)};
+               static_cast<std::uint32_t>(product_0 >> 32) ^ counter[3] ^ key[1],
+               static_cast<std::uint32_t>(product_0)};
     key[0] += weyl_0;
     key[1] += weyl_1;
   }
@@ -33,9 +34,7 @@ std::uint64_t RandomStream::bits(std::uint64_t index) const {
   return static_cast<std::uint64_t>(block[1]) << 32 | block[0];
 }
 
-double RandomStream::uniform(std::uint64_t index) const {
-  return static_cast<double>(bits(index) >> 11) * 0x1p-53;
-}
+double RandomStream::uniform(std::uint64_t index) const { return static_cast<double>(bits(index) >> 11) * 0x1p-53; }
 
 double RandomStream::normal(std::uint64_t index) const {
   const auto block = philox4x32({static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32), 1, 0},

@@ -27,7 +27,8 @@ double Upper::log10() const {
   constexpr double log10_2 = 0.30102999566398119521;
   const double value = static_cast<double>(exponent_) * log10_2 + std::log10(mantissa_);
   // std::log10 errs by at most a few ulp of a number in [-0.302, 0]; the product and the sum by half an ulp each.
-  const double error = std::abs(static_cast<double>(exponent_) * log10_2) * 0x1p-51 + std::abs(value) * 0x1p-52 + 0x1p-52;
+  const double error =
+      std::abs(static_cast<double>(exponent_) * log10_2) * 0x1p-51 + std::abs(value) * 0x1p-52 + 0x1p-52;
   return mantissa_ == 0.5 && exponent_ == 1 ? 0.0 : next_up(value + error);
 }
 

@@ -33,6 +33,7 @@ class Builder {
 
   NodeId add(std::string node_name, Operator op, std::vector<NodeId> inputs) {
     std::vector<Shape> shapes;
+    shapes.reserve(inputs.size());
     for (const NodeId input : inputs) shapes.push_back(shape(input));
     Shape out = infer_shape(op, shapes, node_name, name(point_));
     graph_.nodes.push_back({std::move(node_name), std::move(op), std::move(inputs), std::move(out)});

@@ -15,17 +15,9 @@ namespace {
 constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr Index max_expanded = Index{1} << 26;  // elements of a ScaleShift with one entry per element
 
-/// The value of an elementwise operator on `in`: same shapes, new node.
-void give_like(Importer& importer, const OnnxNode& node, const Value& in, NodeId result) {
-  Value out = in;
-  out.node = result;
-  out.readers = Readers::exclusive;
-  importer.give(node, std::move(out));
-}
-
 void give_activation(Importer& importer, const OnnxNode& node, const Activation& activation) {
   const Value in = importer.value(node, 0);
-  give_like(importer, node, in, importer.append(node, activation, {in.node}));
+  importer.give_result(node, in, importer.append(node, activation, {in.node}), in.shape);
 }
 
 bool all_equal(const Reals& values, double expected) {
@@ -59,7 +51,7 @@ Reals broadcast_over(const Importer& importer, const OnnxNode& node, const Const
   for (std::size_t i = 0; i < full.size(); ++i) {
     if (dims[i] != 1 && dims[i] != full[i]) mismatch();
   }
-  const Reals values = constant.reals();
+  Reals values = constant.reals();
   const Index channels = importer.shape_of(x.node).front();
   const bool is_per_channel = !x.shape.empty() && x.shape.front() == channels && std::ssize(values) == channels &&
                               dims[full.size() - x.shape.size()] == channels;
@@ -144,7 +136,7 @@ void import_sum(Importer& importer, const OnnxNode& node, const Value& a, const 
   if (operation == Arithmetic::subtract) {
     operands[1] = importer.append(node, ScaleShift{{-1.0}, {0.0}}, {operands[1]});
   }
-  give_like(importer, node, a, importer.append(node, Add{}, operands));
+  importer.give_result(node, a, importer.append(node, Add{}, operands), a.shape);
 }
 
 /// Whether `gate` is {c, 1, ...} beside `x` of {c, h, ...}: one factor per channel.
@@ -156,7 +148,7 @@ bool gates(const Value& gate, const Value& x) {
 
 void import_product(Importer& importer, const OnnxNode& node, const Value& a, const Value& b) {
   if (full_shape(a) == full_shape(b)) {
-    return give_like(importer, node, a, importer.append(node, Product{}, aligned(importer, node, a, b)));
+    return importer.give_result(node, a, importer.append(node, Product{}, aligned(importer, node, a, b)), a.shape);
   }
   if (!gates(a, b) && !gates(b, a)) {
     node.refuse(fmt::format("its operands have shapes {} and {}; only one factor per channel is broadcast",
@@ -166,7 +158,7 @@ void import_product(Importer& importer, const OnnxNode& node, const Value& a, co
   const Index channels = x.shape.front();
   const Shape image = x.shape.size() == 3 ? x.shape : Shape{channels, 1, tensor::elements(x.shape) / channels};
   const NodeId large = importer.shaped(node, x, image), small = importer.shaped(node, gate, {channels, 1, 1});
-  give_like(importer, node, x, importer.append(node, Product{}, {large, small}));
+  importer.give_result(node, x, importer.append(node, Product{}, {large, small}), x.shape);
 }
 
 Arithmetic arithmetic_of(const OnnxNode& node) {
@@ -230,7 +222,7 @@ void import_scale_shift(Importer& importer, const OnnxNode& node, const Value& x
     return importer.give(node, x);
   }
   ScaleShift op{repeated(factors, count), repeated(offsets, count)};
-  give_like(importer, node, x, importer.append(node, std::move(op), {x.node}));
+  importer.give_result(node, x, importer.append(node, std::move(op), {x.node}), x.shape);
 }
 
 void import_arithmetic(Importer& importer, const OnnxNode& node) {

@@ -30,6 +30,12 @@ std::vector<char> needed_nodes(const std::vector<Node>& nodes, NodeId output) {
   return needed;
 }
 
+/// Nodes come in topological order, so a name that stands for nothing yet is an output that no operator gives.
+[[noreturn]] void refuse_second_output(const OnnxNode& node, const std::string& name) {
+  node.refuse(
+      fmt::format("it reads '{}', a second output of another node (mask, indices); only first outputs are read", name));
+}
+
 }  // namespace
 
 Shape full_shape(const Value& value) {
@@ -75,9 +81,13 @@ Constant Importer::constant(const OnnxNode& node, std::size_t input) const {
     }
   }
   const auto found = names_.find(name);
-  QUANTBOUND_ASSERT(found != names_.end(), name);  // nodes come in topological order
+  if (found == names_.end()) refuse_second_output(node, name);
   if (const auto* constant = std::get_if<Constant>(&found->second)) return *constant;
   node.refuse(fmt::format("its input {} '{}' is computed at run time; only constants are read there", input, name));
+}
+
+Shape Importer::dims(const OnnxNode& node, std::size_t input) const {
+  return is_constant(node, input) ? constant(node, input).dims : full_shape(value(node, input));
 }
 
 std::optional<Constant> Importer::optional_constant(const OnnxNode& node, std::size_t input) const {
@@ -100,6 +110,7 @@ const Value* Importer::find_value(const std::string& name) const {
 Value Importer::value(const OnnxNode& node, std::size_t input) const {
   const std::string& name = node.input(input);
   const Value* found = find_value(name);
+  if (found == nullptr && !is_constant(node, input)) refuse_second_output(node, name);
   if (found == nullptr) {
     node.refuse(fmt::format("its input {} '{}' is a constant; fold constants first (onnxsim does)", input, name));
   }
@@ -114,6 +125,10 @@ void Importer::give(const OnnxNode& node, Constant constant) {
 }
 
 void Importer::give(const OnnxNode& node, Value value) { names_.insert_or_assign(node.output(), std::move(value)); }
+
+void Importer::give_result(const OnnxNode& node, const Value& in, NodeId result, Shape per_sample) {
+  give(node, Value{result, std::move(per_sample), in.batch, Readers::exclusive});
+}
 
 void Importer::give_reshaped(const OnnxNode& node, const Value& in, const Shape& full) {
   const bool leads = full.size() >= 2 && full.front() == 1;
@@ -132,6 +147,7 @@ void Importer::give_reshaped(const OnnxNode& node, const Value& in, const Shape&
 
 NodeId Importer::append(const OnnxNode& node, Operator op, const std::vector<NodeId>& inputs) {
   std::vector<Shape> shapes;
+  shapes.reserve(inputs.size());
   for (const NodeId input : inputs) shapes.push_back(shape_of(input));
   const int copies = node_names_[node.name()]++;
   std::string name = copies == 0 ? node.name() : fmt::format("{}#{}", node.name(), copies + 1);
@@ -162,7 +178,9 @@ LayerParameters* Importer::foldable_layer(const Value& value) {
 
 Network Importer::finish(const std::string& output, std::string name) {
   const Value* result = find_value(output);
-  if (result == nullptr) throw core::InputError(fmt::format("the output '{}' is a constant", output), file_);
+  if (result == nullptr) {
+    throw core::InputError(fmt::format("the output '{}' is a constant, or a second output of its node", output), file_);
+  }
   Network network;
   NodeId last = result->node;
   const Shape shape = result->shape.empty() ? Shape{1} : result->shape;

@@ -56,11 +56,15 @@ class Importer {
   std::optional<Constant> optional_constant(const OnnxNode& node, std::size_t input) const;
   /// The same as a list of integers, whatever its shape.
   std::optional<Integers> optional_integers(const OnnxNode& node, std::size_t input) const;
+  /// ONNX's shape of input `input`, constant or not.
+  Shape dims(const OnnxNode& node, std::size_t input) const;
   /// Input `input` of the node, an error where it is a constant.
   Value value(const OnnxNode& node, std::size_t input) const;
 
   void give(const OnnxNode& node, Constant constant);
   void give(const OnnxNode& node, Value value);
+  /// What an operator made of `in`: a node of its own, with or without batch axis as `in`.
+  void give_result(const OnnxNode& node, const Value& in, NodeId result, Shape per_sample);
   /// The value of `in` under a new shape of ONNX (batch axis included); an error if that moves the batch axis.
   void give_reshaped(const OnnxNode& node, const Value& in, const Shape& full);
 

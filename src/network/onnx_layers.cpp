@@ -180,7 +180,9 @@ void import_matmul(Importer& importer, const OnnxNode& node) {
 
 void import_batch_normalization(Importer& importer, const OnnxNode& node) {
   const Value in = importer.value(node, 0);
-  if (node.integer("training_mode", 0) != 0) node.refuse("it is in training mode; export the network for inference");
+  const bool gives_statistics = node.opset() < 14 && node.output_count() > 1;  // how training mode was written before
+  if (node.integer("training_mode", 0) != 0 || gives_statistics)
+    node.refuse("it is in training mode; export the network for inference");
   if (node.integer("spatial", 1) != 1) node.refuse("it normalises every element apart (spatial=0)");
   if (in.batch == BatchAxis::absent || in.shape.empty()) node.reject("needs a batch axis and channels");
   const Index channels = in.shape.front();

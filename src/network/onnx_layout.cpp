@@ -1,12 +1,9 @@
-// Operators that move elements without changing them, and the constants that describe shapes. Every axis is counted
-// with the batch axis, as the file does; moving that axis is refused.
+// Operators that change the shape or the order of values, not the values. Every axis is counted with the batch axis, as
+// the file does; moving that axis is refused.
 #include <algorithm>
-#include <cstdlib>
-#include <initializer_list>
 #include <numeric>
 
 #include <fmt/format.h>
-#include <onnx/onnx_pb.h>
 
 #include "onnx_operators.hpp"
 
@@ -14,14 +11,7 @@ namespace quantbound::network::detail {
 
 namespace {
 
-constexpr Index max_elements = Index{1} << 30;
-
 std::size_t at(Index axis) { return static_cast<std::size_t>(axis); }
-
-/// ONNX's shape of input 0, constant or not.
-Shape dims_of(const Importer& importer, const OnnxNode& node) {
-  return importer.is_constant(node, 0) ? importer.constant(node, 0).dims : full_shape(importer.value(node, 0));
-}
 
 /// Input 0 under a new shape.
 void give_with_shape(Importer& importer, const OnnxNode& node, const Shape& dims) {
@@ -35,16 +25,6 @@ void give_with_shape(Importer& importer, const OnnxNode& node, const Shape& dims
 std::optional<Integers> axes_of(const Importer& importer, const OnnxNode& node, Index moved) {
   check_form(node, moved, {"axes"});
   return node.opset() < moved ? node.integers("axes") : importer.optional_integers(node, 1);
-}
-
-std::vector<char> marked(const OnnxNode& node, const Integers& axes, std::size_t rank) {
-  std::vector<char> marks(rank, 0);
-  for (const Index raw : axes) {
-    char& mark = marks[at(from_front(node, raw, rank))];
-    if (mark != 0) node.reject(fmt::format("axis {} is listed twice", raw));
-    mark = 1;
-  }
-  return marks;
 }
 
 Shape reshape_target(const OnnxNode& node, const Integers& wanted, const Shape& dims) {
@@ -73,135 +53,6 @@ Shape reshape_target(const OnnxNode& node, const Integers& wanted, const Shape& 
     node.reject(fmt::format("cannot turn {} into [{}]", tensor::to_string(dims), fmt::join(wanted, ", ")));
   }
   return target;
-}
-
-// ---- Slice and Pad -------------------------------------------------------------------------------------------------
-
-Integers slice_list(const Importer& importer, const OnnxNode& node, std::string_view attribute, std::size_t input) {
-  const auto list = node.opset() < 10 ? node.integers(attribute) : importer.optional_integers(node, input);
-  if (!list) node.reject(fmt::format("'{}' is missing", attribute));
-  return *list;
-}
-
-/// The elements that one axis of Slice takes, with ONNX's rules for bounds beyond the ends.
-void slice_axis(const OnnxNode& node, Slice& slice, std::size_t axis, Index extent, Index start, Index end,
-                Index step) {
-  if (step == 0 || step < -max_elements || step > max_elements) node.reject(fmt::format("step {}", step));
-  const Index low = step > 0 ? 0 : -1, high = step > 0 ? extent : extent - 1;
-  const auto place = [&](Index bound) {
-    const Index from_start = bound < 0 ? std::max(bound, -extent - 1) + extent : bound;
-    return std::clamp(from_start, low, high);
-  };
-  // A negative step may begin at the last element, but not before the first.
-  const Index first = step > 0 ? place(start) : std::max(place(start), Index{0}), last = place(end);
-  const Index distance = step > 0 ? last - first : first - last;
-  slice.start[axis] = first;
-  slice.step[axis] = step;
-  slice.count[axis] = distance <= 0 ? 0 : (distance + std::abs(step) - 1) / std::abs(step);
-}
-
-Slice read_slice(const Importer& importer, const OnnxNode& node, const Shape& dims) {
-  check_form(node, 10, {"starts", "ends", "axes"});
-  const Integers starts = slice_list(importer, node, "starts", 1), ends = slice_list(importer, node, "ends", 2);
-  Integers axes(starts.size());
-  std::iota(axes.begin(), axes.end(), 0);
-  if (const auto given = node.opset() < 10 ? node.integers("axes") : importer.optional_integers(node, 3)) axes = *given;
-  Integers steps(starts.size(), 1);
-  if (node.opset() >= 10) steps = importer.optional_integers(node, 4).value_or(steps);
-  if (ends.size() != starts.size() || axes.size() != starts.size() || steps.size() != starts.size()) {
-    node.reject("starts, ends, axes and steps differ in length");
-  }
-  static_cast<void>(marked(node, axes, dims.size()));  // every axis exists and is listed once
-  Slice slice{Shape(dims.size(), 0), Shape(dims.size(), 1), dims};
-  for (std::size_t i = 0; i < axes.size(); ++i) {
-    const std::size_t axis = at(from_front(node, axes[i], dims.size()));
-    slice_axis(node, slice, axis, dims[axis], starts[i], ends[i], steps[i]);
-  }
-  return slice;
-}
-
-Constant sliced(const Constant& in, const Slice& slice) {
-  Shape strides = row_major_strides(in.dims);
-  Index offset = 0;
-  for (std::size_t i = 0; i < strides.size(); ++i) {
-    offset += slice.start[i] * strides[i];
-    strides[i] *= slice.step[i];
-  }
-  return strided(in, offset, strides, slice.count);
-}
-
-bool takes_all(const Slice& slice, std::size_t axis, Index extent) {
-  return slice.start[axis] == 0 && slice.step[axis] == 1 && slice.count[axis] == extent;
-}
-
-/// Appends a Slice or Pad node over the per-sample axes and gives the result.
-void give_moved(Importer& importer, const OnnxNode& node, const Value& in, NodeId result) {
-  Value out = in;
-  out.node = result;
-  out.shape = importer.shape_of(result);
-  out.readers = Readers::exclusive;
-  importer.give(node, std::move(out));
-}
-
-void drop_batch_axis(Shape& list, const Value& in) {
-  if (in.batch == BatchAxis::leading) list.erase(list.begin());
-}
-
-/// The 2 * rank amounts of Pad: all befores, then all afters.
-Integers read_pads(const Importer& importer, const OnnxNode& node, std::size_t rank) {
-  check_form(node, 11, {"pads", "value"});
-  const auto given = node.opset() < 11 ? node.integers("pads") : importer.optional_integers(node, 1);
-  if (!given) node.reject("'pads' is missing");
-  Integers axes(rank);
-  std::iota(axes.begin(), axes.end(), 0);
-  if (const auto listed = importer.optional_integers(node, 3)) axes = *listed;
-  static_cast<void>(marked(node, axes, rank));
-  if (given->size() != 2 * axes.size()) {
-    node.reject(fmt::format("{} pads for {} axes", given->size(), axes.size()));
-  }
-  Integers pads(2 * rank, 0);
-  for (std::size_t i = 0; i < axes.size(); ++i) {
-    const std::size_t axis = at(from_front(node, axes[i], rank));
-    pads[axis] = (*given)[i];
-    pads[axis + rank] = (*given)[i + axes.size()];
-  }
-  for (const Index pad : pads) {
-    if (pad < -max_elements || pad > max_elements) node.reject(fmt::format("pad {} is out of range", pad));
-  }
-  return pads;
-}
-
-double pad_value(const Importer& importer, const OnnxNode& node) {
-  if (node.opset() < 11) return node.real("value", 0.0F);
-  const auto given = importer.optional_constant(node, 2);
-  if (!given) return 0.0;
-  if (given->size() != 1) node.reject("the padding value is not one number");
-  return given->reals().front();
-}
-
-/// Negative pads cut off: the Slice that does it, on the per-sample axes.
-Slice cropping(const Shape& shape, const Shape& before, const Shape& after) {
-  Slice crop{Shape(shape.size(), 0), Shape(shape.size(), 1), shape};
-  for (std::size_t i = 0; i < shape.size(); ++i) {
-    crop.start[i] = std::max(-before[i], Index{0});
-    crop.count[i] = shape[i] - crop.start[i] - std::max(-after[i], Index{0});
-  }
-  return crop;
-}
-
-bool any_negative(const Shape& list) {
-  return std::any_of(list.begin(), list.end(), [](Index x) { return x < 0; });
-}
-
-bool is_integer_type(Index type) {
-  using Type = ::onnx::TensorProto;
-  return type == Type::INT64 || type == Type::INT32 || type == Type::INT16 || type == Type::INT8 ||
-         type == Type::UINT8 || type == Type::UINT16 || type == Type::UINT32 || type == Type::UINT64;
-}
-
-bool is_real_type(Index type) {
-  using Type = ::onnx::TensorProto;
-  return type == Type::FLOAT || type == Type::DOUBLE || type == Type::FLOAT16 || type == Type::BFLOAT16;
 }
 
 std::vector<Index> permutation_of(const OnnxNode& node, std::size_t rank) {
@@ -241,62 +92,13 @@ void import_dropout(Importer& importer, const OnnxNode& node) {
   import_identity(importer, node);
 }
 
-void import_constant(Importer& importer, const OnnxNode& node) {
-  const std::vector<std::string> names = node.attribute_names();
-  if (names.size() != 1) node.reject("needs exactly one value");
-  importer.give(node, *node.constant(names.front()));
-}
-
-void import_constant_of_shape(Importer& importer, const OnnxNode& node) {
-  constexpr Index limit = Index{1} << 24;  // a constant without data: nothing else bounds its size
-  const Constant value = node.constant("value").value_or(Constant{{1}, Reals{0.0}});
-  if (value.size() != 1) node.reject("its value is not one number");
-  const Integers shape = *importer.optional_integers(node, 0);
-  const Index count = node.guard([&] { return checked_elements(shape, limit); });
-  importer.give(node, std::visit(
-                          [&](const auto& list) {
-                            return Constant{shape, std::remove_cvref_t<decltype(list)>(at(count), list.front())};
-                          },
-                          value.values));
-}
-
-void import_cast(Importer& importer, const OnnxNode& node) {
-  const Index type = node.integer("to", 0);
-  if (!is_integer_type(type) && !is_real_type(type)) node.refuse(fmt::format("type {} is not a number", type));
-  if (importer.is_constant(node, 0)) {
-    const Constant constant = importer.constant(node, 0);
-    return importer.give(node,
-                         node.guard([&] { return is_real_type(type) ? to_reals(constant) : to_integers(constant); }));
-  }
-  if (!is_real_type(type)) node.refuse("it turns values computed at run time into integers");
-  importer.give(node, importer.value(node, 0));
-}
-
-void import_shape(Importer& importer, const OnnxNode& node) {
-  const Shape dims = dims_of(importer, node);
-  const auto rank = std::ssize(dims);
-  const auto bound = [&](std::string_view attribute, Index otherwise) {
-    const Index raw = node.integer(attribute, otherwise);
-    return std::clamp(raw < 0 ? std::max(raw, -rank) + rank : raw, Index{0}, rank);
-  };
-  const Index first = bound("start", 0), last = std::max(bound("end", rank), first);
-  importer.give(node, Constant{{last - first}, Integers(dims.begin() + first, dims.begin() + last)});
-}
-
-void import_gather(Importer& importer, const OnnxNode& node) {
-  if (!importer.all_constant(node)) node.refuse("it picks from values computed at run time; only shapes are read");
-  importer.give(node, node.guard([&] {
-    return gathered(importer.constant(node, 0), importer.constant(node, 1), node.integer("axis", 0));
-  }));
-}
-
 void import_reshape(Importer& importer, const OnnxNode& node) {
   const Integers wanted = *importer.optional_integers(node, 1);
-  give_with_shape(importer, node, reshape_target(node, wanted, dims_of(importer, node)));
+  give_with_shape(importer, node, reshape_target(node, wanted, importer.dims(node, 0)));
 }
 
 void import_flatten(Importer& importer, const OnnxNode& node) {
-  const Shape dims = dims_of(importer, node);
+  const Shape dims = importer.dims(node, 0);
   const Index raw = node.integer("axis", 1), rank = std::ssize(dims);
   const Index axis = raw == rank ? rank : from_front(node, raw, dims.size());  // one past the end is allowed
   if (axis == 0 && importer.has_batch_axis() && !importer.is_constant(node, 0)) {
@@ -308,13 +110,13 @@ void import_flatten(Importer& importer, const OnnxNode& node) {
 }
 
 void import_squeeze(Importer& importer, const OnnxNode& node) {
-  const Shape dims = dims_of(importer, node);
+  const Shape dims = importer.dims(node, 0);
   const auto axes = axes_of(importer, node, 13);
   const bool has_batch = !importer.is_constant(node, 0) && importer.has_batch_axis();
   if (!axes && has_batch) node.refuse("without axes it drops the batch axis too; name the axes");
   std::vector<char> dropped(dims.size(), 0);
   if (axes) {
-    dropped = marked(node, *axes, dims.size());
+    dropped = marked_axes(node, *axes, dims.size());
   } else {
     std::transform(dims.begin(), dims.end(), dropped.begin(), [](Index extent) { return extent == 1 ? 1 : 0; });
   }
@@ -328,11 +130,11 @@ void import_squeeze(Importer& importer, const OnnxNode& node) {
 }
 
 void import_unsqueeze(Importer& importer, const OnnxNode& node) {
-  const Shape dims = dims_of(importer, node);
+  const Shape dims = importer.dims(node, 0);
   const auto axes = axes_of(importer, node, 13);
   if (!axes) node.reject("'axes' is missing");
   if (axes->size() > 8) node.reject("adds more than 8 axes");
-  const std::vector<char> added = marked(node, *axes, dims.size() + axes->size());
+  const std::vector<char> added = marked_axes(node, *axes, dims.size() + axes->size());
   if (!added.empty() && added.front() != 0 && !importer.is_constant(node, 0) && importer.has_batch_axis()) {
     node.refuse("it puts an axis before the batch axis");
   }
@@ -343,7 +145,7 @@ void import_unsqueeze(Importer& importer, const OnnxNode& node) {
 }
 
 void import_transpose(Importer& importer, const OnnxNode& node) {
-  const Shape dims = dims_of(importer, node);
+  const Shape dims = importer.dims(node, 0);
   const std::vector<Index> axes = permutation_of(node, dims.size());
   if (importer.is_constant(node, 0)) {
     return importer.give(node, node.guard([&] { return permuted(importer.constant(node, 0), axes); }));
@@ -386,54 +188,8 @@ void import_concat(Importer& importer, const OnnxNode& node) {
   }
   if (parts.size() == 1) return importer.give(node, first);
   const Index per_sample = first.batch == BatchAxis::leading ? axis - 1 : axis;
-  give_moved(importer, node, first, importer.append(node, Concat{per_sample}, parts));
-}
-
-void import_slice(Importer& importer, const OnnxNode& node) {
-  const Shape dims = dims_of(importer, node);
-  Slice slice = read_slice(importer, node, dims);
-  if (importer.is_constant(node, 0)) {
-    return importer.give(node, node.guard([&] { return sliced(importer.constant(node, 0), slice); }));
-  }
-  const Value in = importer.value(node, 0);
-  if (in.batch == BatchAxis::leading && !takes_all(slice, 0, 1)) node.refuse("it cuts the batch axis");
-  bool changes = false;
-  for (std::size_t i = 0; i < dims.size(); ++i) changes = changes || !takes_all(slice, i, dims[i]);
-  if (!changes) return importer.give(node, in);
-  for (Shape* list : {&slice.start, &slice.step, &slice.count}) drop_batch_axis(*list, in);
-  give_moved(importer, node, in, importer.append(node, std::move(slice), {importer.shaped(node, in, in.shape)}));
-}
-
-void import_pad(Importer& importer, const OnnxNode& node) {
-  const Value in = importer.value(node, 0);
-  if (const std::string mode = node.text("mode", "constant"); mode != "constant") {
-    node.refuse(fmt::format("mode '{}'; only constant padding is read", mode));
-  }
-  const std::size_t rank = full_shape(in).size();
-  const Integers pads = read_pads(importer, node, rank);
-  if (in.batch == BatchAxis::leading && (pads[0] != 0 || pads[rank] != 0)) node.refuse("it pads the batch axis");
-  Shape before(pads.begin(), pads.begin() + static_cast<Index>(rank));
-  Shape after(pads.begin() + static_cast<Index>(rank), pads.end());
-  drop_batch_axis(before, in);
-  drop_batch_axis(after, in);
-  NodeId result = in.node;
-  if (any_negative(before) || any_negative(after)) {
-    result = importer.append(node, cropping(in.shape, before, after), {importer.shaped(node, in, in.shape)});
-  }
-  const auto positive = [](Shape list) {
-    std::transform(list.begin(), list.end(), list.begin(), [](Index x) { return std::max(x, Index{0}); });
-    return list;
-  };
-  Pad pad{positive(before), positive(after), pad_value(importer, node)};
-  const auto is_zero = [](Index x) { return x == 0; };
-  const bool pads_nothing = std::all_of(pad.before.begin(), pad.before.end(), is_zero) &&
-                            std::all_of(pad.after.begin(), pad.after.end(), is_zero);
-  if (pads_nothing && result == in.node) return importer.give(node, in);
-  if (!pads_nothing) {
-    if (result == in.node) result = importer.shaped(node, in, in.shape);
-    result = importer.append(node, std::move(pad), {result});
-  }
-  give_moved(importer, node, in, result);
+  const NodeId joined = importer.append(node, Concat{per_sample}, parts);
+  importer.give_result(node, first, joined, importer.shape_of(joined));
 }
 
 }  // namespace quantbound::network::detail

@@ -1,5 +1,7 @@
 #include "onnx_node.hpp"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 #include <onnx/onnx_pb.h>
 
@@ -31,6 +33,11 @@ bool OnnxNode::has_input(std::size_t i) const {
 const std::string& OnnxNode::input(std::size_t i) const {
   if (!has_input(i)) reject(fmt::format("input {} is missing", i));
   return proto_.input(static_cast<int>(i));
+}
+
+std::size_t OnnxNode::output_count() const {
+  return static_cast<std::size_t>(std::count_if(proto_.output().begin(), proto_.output().end(),
+                                                [](const std::string& name) { return !name.empty(); }));
 }
 
 const std::string& OnnxNode::output() const {

@@ -32,6 +32,8 @@ class OnnxNode {
   bool has_input(std::size_t i) const;
   /// @pre has_input(i)
   const std::string& input(std::size_t i) const;
+  /// Number of outputs that have a name.
+  std::size_t output_count() const;
   /// Name of the first output.
   const std::string& output() const;
 

@@ -87,6 +87,16 @@ Index from_front(const OnnxNode& node, Index axis, std::size_t rank) {
   return axis < 0 ? axis + n : axis;
 }
 
+std::vector<char> marked_axes(const OnnxNode& node, const Integers& axes, std::size_t rank) {
+  std::vector<char> marks(rank, 0);
+  for (const Index raw : axes) {
+    char& mark = marks[static_cast<std::size_t>(from_front(node, raw, rank))];
+    if (mark != 0) node.reject(fmt::format("axis {} is listed twice", raw));
+    mark = 1;
+  }
+  return marks;
+}
+
 void check_form(const OnnxNode& node, Index moved, std::initializer_list<std::string_view> attributes) {
   for (const std::string_view attribute : attributes) {
     if (node.opset() >= moved && node.has(attribute)) {

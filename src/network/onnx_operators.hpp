@@ -1,4 +1,4 @@
-/// The readers of single ONNX operators, in four files by kind. Each adds to the importer what the node's output stands
+/// The readers of single ONNX operators, in six files by kind. Each adds to the importer what the node's output stands
 /// for; the table in onnx_operators.cpp says which operators and attributes exist.
 #pragma once
 
@@ -37,26 +37,34 @@ void import_average_pool(Importer& importer, const OnnxNode& node);
 void import_global_average_pool(Importer& importer, const OnnxNode& node);
 void import_reduce_mean(Importer& importer, const OnnxNode& node);
 
-// onnx_layout.cpp: shapes, and constants that only describe shapes.
-void import_identity(Importer& importer, const OnnxNode& node);
-void import_dropout(Importer& importer, const OnnxNode& node);
+// onnx_load_time.cpp: what is computed when the file is read.
 void import_constant(Importer& importer, const OnnxNode& node);
 void import_constant_of_shape(Importer& importer, const OnnxNode& node);
 void import_cast(Importer& importer, const OnnxNode& node);
 void import_shape(Importer& importer, const OnnxNode& node);
 void import_gather(Importer& importer, const OnnxNode& node);
+
+// onnx_layout.cpp: shape and order.
+void import_identity(Importer& importer, const OnnxNode& node);
+void import_dropout(Importer& importer, const OnnxNode& node);
 void import_reshape(Importer& importer, const OnnxNode& node);
 void import_flatten(Importer& importer, const OnnxNode& node);
 void import_squeeze(Importer& importer, const OnnxNode& node);
 void import_unsqueeze(Importer& importer, const OnnxNode& node);
 void import_transpose(Importer& importer, const OnnxNode& node);
 void import_concat(Importer& importer, const OnnxNode& node);
+
+// onnx_slice_pad.cpp
 void import_slice(Importer& importer, const OnnxNode& node);
 void import_pad(Importer& importer, const OnnxNode& node);
+
+constexpr Index max_elements = Index{1} << 30;  // of one value, as infer_shape() has it
 
 /// Attributes that became inputs with opset `moved`: an error where they come in the other form.
 void check_form(const OnnxNode& node, Index moved, std::initializer_list<std::string_view> attributes);
 /// `axis` counted from the front. An error unless -rank <= axis < rank.
 Index from_front(const OnnxNode& node, Index axis, std::size_t rank);
+/// Which of `rank` axes a list names. An error if it names one twice.
+std::vector<char> marked_axes(const OnnxNode& node, const Integers& axes, std::size_t rank);
 
 }  // namespace quantbound::network::detail

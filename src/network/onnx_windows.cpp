@@ -21,7 +21,7 @@ struct Axis {
 };
 
 Integers list_attribute(const OnnxNode& node, std::string_view name, std::size_t count, Index otherwise, Index least) {
-  const Integers values = node.integers(name).value_or(Integers(count, otherwise));
+  Integers values = node.integers(name).value_or(Integers(count, otherwise));
   const bool in_range =
       std::all_of(values.begin(), values.end(), [&](Index value) { return value >= least && value <= largest; });
   if (values.size() != count || !in_range) {
@@ -118,13 +118,10 @@ std::vector<char> reduced_axes(const Importer& importer, const OnnxNode& node, c
   check_form(node, 18, {"axes"});
   const auto listed = node.opset() < 18 ? node.integers("axes") : importer.optional_integers(node, 1);
   if (!listed || listed->empty()) node.refuse("it averages over all axes, the batch among them; name the axes");
-  const std::size_t rank = full_shape(in).size(), offset = rank - in.shape.size();
-  std::vector<char> reduced(in.shape.size(), 0);
-  for (const Index raw : *listed) {
-    const auto axis = static_cast<std::size_t>(from_front(node, raw, rank));
-    if (axis < offset) node.refuse("it averages over the batch axis");
-    reduced[axis - offset] = 1;
-  }
+  std::vector<char> reduced = marked_axes(node, *listed, full_shape(in).size());
+  if (in.batch == BatchAxis::absent) return reduced;
+  if (reduced.front() != 0) node.refuse("it averages over the batch axis");
+  reduced.erase(reduced.begin());
   return reduced;
 }
 
@@ -157,12 +154,9 @@ NodeId image_node(Importer& importer, const OnnxNode& node, const Value& value) 
 }
 
 void give_image(Importer& importer, const OnnxNode& node, const Value& in, NodeId result) {
-  Value out = in;
-  out.node = result;
-  out.shape = importer.shape_of(result);
-  if (in.shape.size() == 2) out.shape.erase(out.shape.begin() + 1);
-  out.readers = Readers::exclusive;
-  importer.give(node, std::move(out));
+  Shape shape = importer.shape_of(result);
+  if (in.shape.size() == 2) shape.erase(shape.begin() + 1);
+  importer.give_result(node, in, result, std::move(shape));
 }
 
 void import_max_pool(Importer& importer, const OnnxNode& node) {

@@ -20,7 +20,8 @@ Index inputs_of(Index outputs, std::span<const double> weights, std::span<const 
   return inputs;
 }
 
-constexpr Index block_samples = 64;
+constexpr Index block_samples = 192;  // what the product multiplies with one packed piece of its right side
+constexpr Index few_samples = 32;
 
 }  // namespace
 
@@ -34,9 +35,14 @@ std::vector<double> dense(Index outputs, std::span<const double> weights, std::s
     double* y = output.data() + first * outputs;
     if (!bias.empty())
       for (Index n = 0; n < count; ++n) std::copy(bias.begin(), bias.end(), y + n * outputs);
-    // Transposed, so that the samples are the columns: y^T += W x^T.
-    detail::add_product({weights.data(), outputs, inputs, inputs, 1},
-                        {input.data() + first * inputs, inputs, count, 1, inputs}, {y, outputs, count, 1, outputs});
+    const double* x = input.data() + first * inputs;
+    if (count >= few_samples) {
+      detail::add_product({x, count, inputs, inputs, 1}, {weights.data(), inputs, outputs, 1, inputs},
+                          {y, count, outputs, outputs, 1});
+    } else {  // y^T += W x^T, which packs the samples instead of the weights; the bits are the same
+      detail::add_product({weights.data(), outputs, inputs, inputs, 1}, {x, inputs, count, 1, inputs},
+                          {y, outputs, count, 1, outputs});
+    }
   }
   return output;
 }

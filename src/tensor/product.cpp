@@ -106,16 +106,35 @@ Kernels choose_kernels() {
   return {plain_kernel<1>, plain_kernel<4>, plain_kernel<12>};
 }
 
+/// target[k * tile_columns + j] = source[k * row_stride + j * column_stride], in blocks that stay in registers.
+void transpose(const double* source, Index row_stride, Index column_stride, Index depth, Index columns,
+               double* target) {
+  constexpr Index block = 4;
+  Index k = 0;
+  for (; k + block <= depth; k += block) {
+    Index j = 0;
+    for (; j + block <= columns; j += block) {
+      double values[block][block];
+      for (Index c = 0; c < block; ++c)
+        for (Index r = 0; r < block; ++r) values[r][c] = source[(k + r) * row_stride + (j + c) * column_stride];
+      for (Index r = 0; r < block; ++r) std::copy_n(values[r], block, target + (k + r) * tile_columns + j);
+    }
+    for (; j < columns; ++j)
+      for (Index r = 0; r < block; ++r)
+        target[(k + r) * tile_columns + j] = source[(k + r) * row_stride + j * column_stride];
+  }
+  for (; k < depth; ++k)
+    for (Index j = 0; j < columns; ++j) target[k * tile_columns + j] = source[k * row_stride + j * column_stride];
+}
+
 /// B[first_k, first_k + depth) x [first_column, first_column + columns) with zeros behind the last column.
 void pack(const Strided<const double>& b, Index first_k, Index depth, Index first_column, Index columns, Panel& panel) {
   const double* source = b.data + first_k * b.row_stride + first_column * b.column_stride;
-  if (columns < tile_columns) panel.fill(0.0);
+  if (columns < tile_columns) std::fill_n(panel.begin(), depth * tile_columns, 0.0);
   if (b.column_stride == 1) {
     for (Index k = 0; k < depth; ++k) std::copy_n(source + k * b.row_stride, columns, panel.data() + k * tile_columns);
   } else {
-    for (Index j = 0; j < columns; ++j)
-      for (Index k = 0; k < depth; ++k)
-        panel[static_cast<std::size_t>(k * tile_columns + j)] = source[k * b.row_stride + j * b.column_stride];
+    transpose(source, b.row_stride, b.column_stride, depth, columns, panel.data());
   }
 }
 

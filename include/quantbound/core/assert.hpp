@@ -20,8 +20,8 @@ std::string join_values(const Values&... values) {
 
 }  // namespace quantbound::core::detail
 
-#define QUANTBOUND_ASSERT(condition, ...)                                                                     \
-  ((condition) ? static_cast<void>(0)                                                                         \
-               : ::quantbound::core::detail::assertion_failed(                                                \
-                     #condition, #__VA_ARGS__, ::quantbound::core::detail::join_values(__VA_ARGS__), __FILE__, \
-                     __LINE__))
+#define QUANTBOUND_ASSERT(condition, ...)              \
+  ((condition)                                         \
+       ? static_cast<void>(0)                          \
+       : ::quantbound::core::detail::assertion_failed( \
+             #condition, #__VA_ARGS__, ::quantbound::core::detail::join_values(__VA_ARGS__), __FILE__, __LINE__))

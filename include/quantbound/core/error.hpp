@@ -1,6 +1,6 @@
-/// The two kinds of error. What the user or the system did wrong is a typed exception that carries its data; what we did
-/// wrong is QUANTBOUND_ASSERT (assert.hpp). Libraries throw and never print or exit; apps/ turns the type into one line
-/// `quantbound: error: WHAT (WHERE)` and an exit code: InputError 2, everything else 1.
+/// The two kinds of error. What the user or the system did wrong is a typed exception that carries its data; what we
+/// did wrong is QUANTBOUND_ASSERT (assert.hpp). Libraries throw and never print or exit; apps/ turns the type into one
+/// line `quantbound: error: WHAT (WHERE)` and an exit code: InputError 2, everything else 1.
 #pragma once
 
 #include <stdexcept>

@@ -1,6 +1,7 @@
-/// Proved upper bounds and estimates, as two types that cannot be mixed up. `Upper` is a nonnegative number with a 53-bit
-/// mantissa and a 64-bit exponent whose arithmetic rounds up: a product of a thousand layer norms neither overflows nor
-/// loses its proof. `Estimate` is a base-10 logarithm computed to nearest. There is no conversion from Estimate to Upper.
+/// Proved upper bounds and estimates, as two types that cannot be mixed up. `Upper` is a nonnegative number with a
+/// 53-bit mantissa and a 64-bit exponent whose arithmetic rounds up: a product of a thousand layer norms neither
+/// overflows nor loses its proof. `Estimate` is a base-10 logarithm computed to nearest. There is no conversion from
+/// Estimate to Upper.
 #pragma once
 
 #include <compare>

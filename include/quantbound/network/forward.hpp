@@ -16,12 +16,12 @@ using LayerVisitor = std::function<void(Index layer, std::span<const double> val
 
 /// f at `batch` samples (row-major, batch x input elements). Returns batch x output elements.
 /// @pre samples.size() == batch * elements(graph.input_shape()); layers as the graph says
-std::vector<double> forward(const Graph& graph, std::span<const LayerParameters> layers, std::span<const double> samples,
-                            Index batch, const LayerVisitor& visitor = {});
+std::vector<double> forward(const Graph& graph, std::span<const LayerParameters> layers,
+                            std::span<const double> samples, Index batch, const LayerVisitor& visitor = {});
 
 /// Smallest and largest value that every node of the prefix before the first weight layer can take over `box`
-/// (normalisation by constants, reshapes, pads); empty intervals' absence is an invariant. Entry v is the box of node v,
-/// empty for nodes after a weight layer. Rounded outward.
+/// (normalisation by constants, reshapes, pads); empty intervals' absence is an invariant. Entry v is the box of node
+/// v, empty for nodes after a weight layer. Rounded outward.
 std::vector<Box> prefix_boxes(const Graph& graph, const Box& box);
 
 }  // namespace quantbound::network

@@ -1,7 +1,7 @@
-/// The graph of a feed-forward network: operators over per-sample shapes in topological order. The structure lives here,
-/// the weights beside it (network.hpp): f and its quantized f_q share one graph. Weight layers (Convolution, Dense) are
-/// numbered 0..L-1 in graph order. BatchNormalization does not exist here: readers fold it into weights, or into a
-/// ScaleShift where no weight layer precedes it.
+/// The graph of a feed-forward network: operators over per-sample shapes in topological order. The structure lives
+/// here, the weights beside it (network.hpp): f and its quantized f_q share one graph. Weight layers (Convolution,
+/// Dense) are numbered 0..L-1 in graph order. BatchNormalization does not exist here: readers fold it into weights, or
+/// into a ScaleShift where no weight layer precedes it.
 #pragma once
 
 #include <optional>
@@ -53,23 +53,37 @@ struct Activation {
   std::optional<double> magnitude() const;
 };
 
-struct Add {};                       ///< elementwise sum of two values of equal shape (residual connection)
-struct Product {};                   ///< elementwise product of two values; {c, 1, 1} broadcasts over {c, h, w} (squeeze-excite)
-struct Concat { Index axis = 0; };   ///< along a per-sample axis (0 = channels)
-struct MaxPool { tensor::Window window; };
-/// Average over a window. Padded positions count as zeros when `divisor_includes_pads`, else the divisor is what is inside.
+struct Add {};      ///< elementwise sum of two values of equal shape (residual connection)
+struct Product {};  ///< elementwise product of two values; {c, 1, 1} broadcasts over {c, h, w} (squeeze-excite)
+struct Concat {
+  Index axis = 0;
+};  ///< along a per-sample axis (0 = channels)
+struct MaxPool {
+  tensor::Window window;
+};
+/// Average over a window. Padded positions count as zeros when `divisor_includes_pads`, else the divisor is what is
+/// inside.
 struct AveragePool {
   tensor::Window window;
   bool divisor_includes_pads = false;
 };
-struct GlobalAveragePool {};         ///< {c, h, w} -> {c, 1, 1}
-struct Pad { std::vector<Index> before, after; double value = 0.0; };  ///< per axis of the shape
+struct GlobalAveragePool {};  ///< {c, h, w} -> {c, 1, 1}
+struct Pad {
+  std::vector<Index> before, after;
+  double value = 0.0;
+};  ///< per axis of the shape
 /// Elements start, start + step, ... per axis; `count` of them. Steps may be negative.
-struct Slice { std::vector<Index> start, step, count; };
-struct Permute { std::vector<Index> axes; };  ///< out axis i is in axis axes[i]
-struct Reshape {};                   ///< same elements, new shape (Flatten, Squeeze, Unsqueeze, Reshape)
+struct Slice {
+  std::vector<Index> start, step, count;
+};
+struct Permute {
+  std::vector<Index> axes;
+};                  ///< out axis i is in axis axes[i]
+struct Reshape {};  ///< same elements, new shape (Flatten, Squeeze, Unsqueeze, Reshape)
 /// x * scale + shift with constants: one number, one per channel (axis 0), or one per element.
-struct ScaleShift { std::vector<double> scale, shift; };
+struct ScaleShift {
+  std::vector<double> scale, shift;
+};
 
 using Operator = std::variant<Input, Convolution, Dense, Activation, Add, Product, Concat, MaxPool, AveragePool,
                               GlobalAveragePool, Pad, Slice, Permute, Reshape, ScaleShift>;
@@ -104,8 +118,8 @@ struct Graph {
 /// operators, layers numbered in order. Throws core::InputError naming the node; `where` is the file.
 void validate(const Graph& graph, const std::string& where);
 
-/// The output shape of an operator; for Reshape, whose target the node knows, the flat shape of as many elements. Throws
-/// core::InputError when the inputs do not fit.
+/// The output shape of an operator; for Reshape, whose target the node knows, the flat shape of as many elements.
+/// Throws core::InputError when the inputs do not fit.
 Shape infer_shape(const Operator& op, std::span<const Shape> inputs, const std::string& node, const std::string& where);
 
 }  // namespace quantbound::network

@@ -1,5 +1,5 @@
-/// A network: its graph and the weights of its layers, plus where it came from. Weights are doubles: files in float32 or
-/// float16 convert exactly, and f means the real-arithmetic function of these numbers (DESIGN.md 9).
+/// A network: its graph and the weights of its layers, plus where it came from. Weights are doubles: files in float32
+/// or float16 convert exactly, and f means the real-arithmetic function of these numbers (DESIGN.md 9).
 #pragma once
 
 #include <optional>
@@ -10,8 +10,8 @@
 
 namespace quantbound::network {
 
-/// Weights of one layer: `weights` row-major with one row per output (channel), `bias` one per row (zeros where the file
-/// has none).
+/// Weights of one layer: `weights` row-major with one row per output (channel), `bias` one per row (zeros where the
+/// file has none).
 struct LayerParameters {
   std::vector<double> weights;
   std::vector<double> bias;
@@ -26,8 +26,8 @@ struct Network {
   std::string name;
   Graph graph;
   std::vector<LayerParameters> layers;
-  std::vector<std::string> notes;   ///< what the reader did that a user should know ("final Softmax ignored", ...)
-  std::optional<Box> domain;        ///< the box that came with the file (.nnet)
+  std::vector<std::string> notes;  ///< what the reader did that a user should know ("final Softmax ignored", ...)
+  std::optional<Box> domain;       ///< the box that came with the file (.nnet)
 };
 
 Index parameter_count(const Network& network);

@@ -13,9 +13,11 @@ namespace quantbound::quantize {
 enum class Quantizer { floor, round, truncate, stochastic };
 /// One step per layer, or one per output channel (row).
 enum class Granularity { tensor, channel };
-/// symmetric: levels k*eta, |k| <= 2^(b-1)-1 (floor may use -2^(b-1)); affine: (q - z)*eta, 0 <= q <= 2^b - 1, with exact zero.
+/// symmetric: levels k*eta, |k| <= 2^(b-1)-1 (floor may use -2^(b-1)); affine: (q - z)*eta, 0 <= q <= 2^b - 1, with
+/// exact zero.
 enum class Grid { symmetric, affine };
-/// Where the step comes from: the largest weight, the search of THEORY.md 7.1 (L_2.4 error over 80 shrunken ranges), or given.
+/// Where the step comes from: the largest weight, the search of THEORY.md 7.1 (L_2.4 error over 80 shrunken ranges), or
+/// given.
 enum class StepRule { max, mse, fixed };
 
 std::string_view to_string(Quantizer);
@@ -29,8 +31,8 @@ std::optional<Grid> parse_grid(std::string_view);
 struct Configuration {
   Quantizer quantizer = Quantizer::round;
   Granularity granularity = Granularity::tensor;
-  int bits = 8;             ///< 2..16
-  std::uint64_t seed = 1;   ///< of stochastic rounding
+  int bits = 8;            ///< 2..16
+  std::uint64_t seed = 1;  ///< of stochastic rounding
   Grid grid = Grid::symmetric;
   StepRule step_rule = StepRule::max;
   double fixed_step = 0.0;  ///< with StepRule::fixed

@@ -144,8 +144,8 @@ class EuclideanRecursion {
   }
   SizeAndError apply(const network::GlobalAveragePool&, const Node& node) const {
     const network::Shape& image = input_shape(node);
-    const auto pixels = static_cast<double>(tensor::elements(image) / image[0]);
-    return times(Upper(core::divide_up(1.0, pixels)).sqrt(), node);  // every row is 1 / pixels, rows are disjoint
+    const network::Index pixels = tensor::elements(image) / image[0];
+    return times(Upper(core::divide_up(1.0, static_cast<double>(pixels))).sqrt(), node);  // every row is 1 / pixels, rows are disjoint
   }
 
   SizeAndError apply(const network::Pad& op, const Node& node) const {

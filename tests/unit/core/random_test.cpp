@@ -1,8 +1,8 @@
 #include "quantbound/core/random.hpp"
 
-#include <gtest/gtest.h>
-
 #include <cmath>
+
+#include <gtest/gtest.h>
 
 #include "quantbound/core/hash.hpp"
 

@@ -1,8 +1,8 @@
 #include "quantbound/core/upper.hpp"
 
-#include <gtest/gtest.h>
-
 #include <cmath>
+
+#include <gtest/gtest.h>
 
 #include "quantbound/core/random.hpp"
 #include "quantbound/core/rounding.hpp"
@@ -22,7 +22,8 @@ TEST(Upper, ProductOfAThousandNormsNeitherOverflowsNorDropsBelowTheExactValue) {
 TEST(Upper, SumAndProductDominateLongDoubleArithmetic) {
   const RandomStream random(1, "upper-test");
   for (std::uint64_t i = 0; i < 100000; ++i) {
-    const double a = std::exp(40.0 * random.uniform(2 * i) - 20.0), b = std::exp(40.0 * random.uniform(2 * i + 1) - 20.0);
+    const double a = std::exp(40.0 * random.uniform(2 * i) - 20.0),
+                 b = std::exp(40.0 * random.uniform(2 * i + 1) - 20.0);
 
     const long double sum = static_cast<long double>(a) + b, product = static_cast<long double>(a) * b;
 

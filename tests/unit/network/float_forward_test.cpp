@@ -2,13 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
-#include <map>
+#include <filesystem>
+#include <string>
 
 #include <gtest/gtest.h>
 #include <omp.h>
 
 #include "quantbound/network/forward.hpp"
+#include "quantbound/network/readers.hpp"
 
 #include "random_graph.hpp"
 
@@ -85,6 +86,13 @@ TEST(FloatForward, AgreesWithTheDoubleForwardOnRandomGraphs) {
     for (const Capture capture : {Capture::output_only, Capture::layers})
       expect_agreement(network, static_cast<Index>(1 + seed % 6), capture, seed);
   }
+}
+
+TEST(FloatForward, AgreesWithTheDoubleForwardOnOneSampleOfOneChannel) {
+  // Broadcast products where every extent is 1: wrong on blocked layouts when oneDNN 2.6 multiplies in place.
+  for (const std::uint64_t seed : {1827U, 2853U})
+    for (const Capture capture : {Capture::output_only, Capture::layers})
+      expect_agreement(testing::random_network(seed), 1, capture, seed);
 }
 
 TEST(FloatForward, AgreesWithTheDoubleForwardWhereThePaceChangesWithinTheNetwork) {
@@ -257,6 +265,21 @@ TEST(FloatForward, NetworksWithoutWeightsAndTheIdentityWork) {
   Builder pointwise({4}, draw);
   pointwise.add(Activation{ActivationKind::hard_sigmoid, 0.2, 0.5}, {0});
   expect_agreement(pointwise.build(), 3, Capture::output_only, 2);
+}
+
+TEST(FloatForward, AgreesWithTheDoubleForwardOnRealNetworks) {
+  const std::filesystem::path models = std::filesystem::path(QUANTBOUND_SHARED_DATA) / "models";
+  if (!std::filesystem::exists(models)) GTEST_SKIP() << models << " is not there";
+  for (const std::string file :
+       {"imagenet/mbv2_1.0_tv_float_folded.onnx", "imagenet/squeezenet1.1_float.onnx",
+        "imagenet/mbv1_0.25_128_qat_deq.onnx", "cifar10/resnet44_cifar10_folded.onnx",
+        "cifar10/mlperf_resnet8_float.onnx", "cifar10/resnet_4b.onnx", "mnist/verivital_convnet_avgpool.onnx",
+        "mnist/ffnnSIGMOID_6x200.onnx", "tiny/mlperf_ad01_fp32.onnx", "tiny/mlperf_vww_mbv1_0.25_96_float.onnx",
+        "acasxu/ACASXU_run2a_1_1_batch_2000.onnx"}) {
+    SCOPED_TRACE(file);
+    const Network network = read_network(models / file);
+    for (const Capture capture : {Capture::output_only, Capture::layers}) expect_agreement(network, 2, capture, 11);
+  }
 }
 
 TEST(FloatForward, KeepsDenormalsAndLeavesTheCallersSamplesAlone) {

@@ -316,6 +316,9 @@ TEST(OnnxBatchNormalization, WrongFormsAreRefused) {
   EXPECT_THROW(load(with(real("epsilon", 0.5F), {1, -1})), core::InputError);
   EXPECT_THROW(load(with(real("epsilon", 0.5F), {1, 1, 1})), core::InputError);
   EXPECT_NO_THROW(load(with(real("momentum", 0.5F), {1, 1})));
+  OnnxModel statistics = with(real("momentum", 0.5F), {1, 1});
+  statistics.graph().mutable_node(0)->add_output("running_mean");
+  EXPECT_THROW(load(statistics), core::UnsupportedOperator) << "training mode before opset 14";
 }
 
 // ---- folding beyond BatchNormalization -----------------------------------------------------------------------------

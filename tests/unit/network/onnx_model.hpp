@@ -145,7 +145,10 @@ class TemporaryFile {
   TemporaryFile& operator=(const TemporaryFile&) = delete;
   ~TemporaryFile() { std::filesystem::remove(path_); }
 
-  void write(const std::string& bytes) const { std::ofstream(path_, std::ios::binary) << bytes; }
+  void write(const std::string& bytes) const {
+    std::filesystem::remove(path_);  // overwriting in place makes ext4 wait for the disk
+    std::ofstream(path_, std::ios::binary) << bytes;
+  }
   const std::filesystem::path& path() const { return path_; }
 
  private:

@@ -126,14 +126,47 @@ TEST(RealOnnxFiles, LoadAndAgreeWithOnnxRuntime) {
     const fs::path reference = data / "reference/outputs" / (group + "__" + path.stem().string() + ".json");
     if (!fs::exists(reference)) continue;
     const double error = compare(network, text_of(reference)).error;
-    EXPECT_LE(error, group == "imagenet" ? 1e-3 : 1e-4);
+    EXPECT_LE(error, 2e-5);  // what is asked for is 1e-4, and 1e-3 for imagenet
     std::ostringstream figure;
     figure << error;
     RecordProperty(group + "__" + path.stem().string(), figure.str());
     ++compared;
   }
-  EXPECT_GE(loaded, 71);
-  EXPECT_GE(compared, 63);
+  EXPECT_GE(loaded, 74);
+  EXPECT_GE(compared, 66);
+}
+
+TEST(RealOnnxFiles, FoldedAndUnfoldedTwinsAgree) {
+  if (!fs::exists(data)) GTEST_SKIP() << "no " << data;
+  for (const std::string& name : std::vector<std::string>{"cifar10/resnet20_cifar10", "cifar10/resnet32_cifar10",
+                                                          "cifar10/resnet44_cifar10", "imagenet/mbv1_0.25_224_float"}) {
+    SCOPED_TRACE(name);
+    const Network folded = read_onnx(data / "models" / (name + "_folded.onnx")),
+                  normalized = read_onnx(data / "models" / (name + "_bn.onnx"));
+    ASSERT_EQ(folded.graph.nodes.size(), normalized.graph.nodes.size()) << "nothing is left of BatchNormalization";
+    const std::vector<double> x = generated_input(3, tensor::elements(folded.graph.input_shape()));
+    const std::vector<double> a = forward(folded.graph, folded.layers, x, 1),
+                              b = forward(normalized.graph, normalized.layers, x, 1);
+    double difference = 0.0, largest = 0.0;
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      difference = std::max(difference, std::abs(a[i] - b[i]));
+      largest = std::max(largest, std::abs(a[i]));
+    }
+    EXPECT_LE(difference, 1e-5 * largest);
+  }
+}
+
+TEST(RealOnnxFiles, NetworksWithoutABatchAxisAreTheSameFunction) {
+  if (!fs::exists(data)) GTEST_SKIP() << "no " << data;
+  // The isomorphic originals are the ACAS Xu networks rewritten as W x + b without a batch axis.
+  for (const std::string& name : std::vector<std::string>{"1_1", "1_5", "1_9", "2_6"}) {
+    SCOPED_TRACE(name);
+    const std::string file = "ACASXU_run2a_" + name + "_batch_2000.onnx";
+    const Network a = read_onnx(data / "models/isomorphic" / file), b = read_onnx(data / "models/acasxu" / file);
+    const std::vector<double> x = generated_input(3, 5);
+    const std::vector<double> at_a = forward(a.graph, a.layers, x, 1), at_b = forward(b.graph, b.layers, x, 1);
+    for (std::size_t i = 0; i < 5; ++i) EXPECT_NEAR(at_a[i], at_b[i], 1e-5 * (1.0 + std::abs(at_b[i])));
+  }
 }
 
 TEST(RealOnnxFiles, TheIntegerNetworkIsRefusedByOperatorAndNode) {

@@ -1,0 +1,165 @@
+// quantbound bound: every closed-form bound of one network in one configuration, as a table, beside what was measured.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <optional>
+
+#include <fmt/format.h>
+#include <omp.h>
+
+#include "quantbound/bounds/bound_table.hpp"
+#include "quantbound/bounds/theory.hpp"
+#include "quantbound/core/error.hpp"
+#include "quantbound/observe/deviation.hpp"
+#include "quantbound/observe/samples.hpp"
+#include "quantbound/quantize/quantize.hpp"
+
+#include "json.hpp"
+#include "network_options.hpp"
+#include "text_table.hpp"
+
+namespace quantbound::apps {
+namespace {
+
+options::options_description bound_options() {
+  options::options_description all("\nOptions");
+  add_configuration_options(all);
+  add_domain_options(all);
+  add_input_options(all);
+  auto add = all.add_options();
+  add("samples", options::value<std::string>(), "FILE.npy: measure the deviation on these inputs too");
+  add("uniform", options::value<network::Index>()->default_value(1024), "uniform points of the domain to measure on");
+  add("precision", options::value<std::string>()->default_value("float"), "float or double, of the measurement");
+  add("threads", options::value<int>(), "OpenMP threads");
+  add("json", options::bool_switch(), "one JSON object on stdout");
+  add("help,h", "this text");
+  return all;
+}
+
+/// Everything `bound` prints.
+struct Answer {
+  network::Network network;
+  bounds::PaperNorms norms;
+  std::vector<bounds::TheoryResult> results;  ///< in the order of bounds::theories()
+  double observed_max = std::numeric_limits<double>::quiet_NaN();
+  network::Index observed_samples = 0;
+};
+
+/// Largest deviation over uniform points of the domain and over the given samples that lie in it.
+void measure(Answer& answer, const Call& call, const network::Box& domain,
+             const quantize::Configuration& configuration) {
+  const auto word = call.values["precision"].as<std::string>();
+  if (word != "float" && word != "double") throw core::InputError("--precision is float or double", "command line");
+  const auto precision = word == "float" ? observe::Precision::float32 : observe::Precision::float64;
+  const network::Graph& graph = answer.network.graph;
+  const auto add = [&](const std::vector<double>& inputs) {
+    const auto block =
+        observe::observe(graph, answer.network.layers, std::span(&configuration, 1), inputs, {}, precision);
+    for (const double deviation : block.deviation) answer.observed_max = std::fmax(answer.observed_max, deviation);
+    answer.observed_samples += block.samples;
+  };
+  const auto points = call.values["uniform"].as<network::Index>();
+  if (points < 0) throw core::InputError("--uniform must not be negative", "command line");
+  const auto piece = observe::block_size(graph);
+  for (network::Index first = 0; first < points; first += piece) {
+    add(observe::uniform_points(domain, configuration.seed, 0, first, std::min(piece, points - first)));
+  }
+  if (call.values.count("samples") == 0) return;
+  const observe::SampleSet set({.name = "samples", .images = call.values["samples"].as<std::string>()});
+  set.require_fits(graph.input_shape(), answer.network.name);
+  for (network::Index row = 0; row < set.count(); ++row) {
+    const auto input = set.block(graph.input_shape(), row, 1);
+    bool inside = true;
+    for (std::size_t i = 0; i < input.size(); ++i)
+      inside = inside && input[i] >= domain.low[i] && input[i] <= domain.high[i];
+    if (inside) add(input);
+  }
+}
+
+/// All theories: those of norms from one pass over the weights, the others from the weights themselves.
+void evaluate_theories(Answer& answer, const network::Box& box, const quantize::Configuration& configuration) {
+  const network::Network& network = answer.network;
+  const auto shapes = bounds::layer_shapes(network.graph);
+  std::vector<bounds::LayerNorms> original;
+  std::vector<bounds::QuantizedLayerNorms> quantized;
+  for (std::size_t l = 0; l < shapes.size(); ++l) {
+    auto report = bounds::measure_layer(network.layers[l], shapes[l], static_cast<network::Index>(l),
+                                        std::span(&configuration, 1));
+    original.push_back(report.norms);
+    quantized.push_back(std::move(report.quantized.front()));
+  }
+  const auto domain = bounds::make_domain(network.graph, box);
+  auto table = bounds::evaluate_norm_theories({network.graph, domain, original, quantized});
+  answer.norms = std::move(table.norms);
+  answer.results = std::move(table.results);
+  const auto weights = quantize::quantize_layers(network.layers, configuration);
+  for (std::size_t t = 0; t < answer.results.size(); ++t) {
+    const auto& theory = bounds::theories()[t];
+    if (theory.reads_weights())
+      answer.results[t] = evaluate(theory, bounds::WeightInput{network.graph, domain, network.layers, weights});
+  }
+}
+
+Answer answer(const Call& call) {
+  Answer result{.network = read_network_argument(call.values)};
+  const auto configuration = read_configuration(call.values);
+  const network::Box domain = read_domain(call.values, result.network);
+  evaluate_theories(result, domain, configuration);
+  measure(result, call, domain, configuration);
+  return result;
+}
+
+void print_json(const Answer& a) {
+  JsonObject logs;
+  for (std::size_t t = 0; t < a.results.size(); ++t) {
+    const auto& bound = a.results[t].bound;
+    logs.number(bounds::theories()[t].name, bound ? bound->log10() : std::numeric_limits<double>::quiet_NaN());
+  }
+  JsonObject json;
+  json.integer("depth", static_cast<long long>(a.network.layers.size()));
+  json.number("r_max", a.norms.r_max).number("r_mean", a.norms.r_mean).number("r_conv", a.norms.r_conv);
+  json.raw("log10_bound", logs.str()).number("observed_max", a.observed_max);
+  fmt::print("{}\n", json.str());
+}
+
+void print_text(const Answer& a, const quantize::Configuration& configuration) {
+  fmt::print("{}: {} weight layers, {} parameters, {}\n", a.network.name, a.network.layers.size(),
+             parameter_count(a.network), label(configuration));
+  for (const auto& note : a.network.notes) fmt::print("note: {}\n", note);
+  fmt::print("r_max {}  r_mean {}  r_conv {}\n\n", short_number(a.norms.r_max), short_number(a.norms.r_mean),
+             short_number(a.norms.r_conv));
+  TextTable table({"theory", "bound", "published formula", "equation"});
+  for (std::size_t t = 0; t < a.results.size(); ++t) {
+    const auto& result = a.results[t];
+    const auto& theory = bounds::theories()[t];
+    table.add({std::string(theory.name), result.bound ? power_of_ten(result.bound->log10()) : "-",
+               result.formula ? power_of_ten(result.formula->log10) : "-",
+               result.bound ? std::string(theory.equation) : "not applicable: " + result.reason});
+  }
+  fmt::print("{}", table.str());
+  if (a.observed_samples > 0) {
+    fmt::print("\nlargest deviation on {} samples of the domain: {}\n", a.observed_samples,
+               short_number(a.observed_max));
+  }
+}
+
+int run_bound(const Call& call) {
+  if (const auto threads = read_threads(call.values)) omp_set_num_threads(*threads);
+  const Answer a = answer(call);
+  if (call.values["json"].as<bool>()) {
+    print_json(a);
+  } else {
+    print_text(a, read_configuration(call.values));
+  }
+  return done;
+}
+
+}  // namespace
+
+const Verb bound_verb{.name = "bound",
+                      .arguments = "NETWORK",
+                      .summary = "all closed-form bounds of one network in one configuration",
+                      .options = bound_options,
+                      .run = run_bound};
+
+}  // namespace quantbound::apps

@@ -1,0 +1,136 @@
+// quantbound: how far a quantized network can stray from the original. One verb per stage; see `quantbound --help`.
+#include <algorithm>
+#include <array>
+#include <iostream>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <google/protobuf/stubs/common.h>
+
+#include "quantbound/core/error.hpp"
+#include "quantbound/core/version.hpp"
+#include "quantbound/parallel/launcher_rank.hpp"
+#include "quantbound/parallel/session.hpp"
+
+#include "failure.hpp"
+#include "verb.hpp"
+
+namespace quantbound::apps {
+namespace {
+
+const std::array<const Verb*, 5> verbs{&sweep_verb, &plan_verb, &inspect_verb, &bound_verb, &show_verb};
+
+void print_overview(std::ostream& out) {
+  out << "usage: quantbound VERB [arguments] [options]\n\n"
+         "How far can a quantized network stray from the original? Bounds from theory, deviations from "
+         "measurement.\n\n";
+  for (const Verb* verb : verbs) out << fmt::format("  {:<8} {:<8} {}\n", verb->name, verb->arguments, verb->summary);
+  out << "\nquantbound VERB --help says more. Exit codes: 0 done, 1 failed, 2 usage, study or input error,\n"
+         "3 done but some tasks failed, 75 stopped early (run again with --resume).\n";
+}
+
+void print_version(std::ostream& out) {
+  const core::Version v = core::version();
+  out << fmt::format("quantbound {} ({})\n  compiler {}, {}, {}\n  HDF5 {}, {}\n", v.version, v.commit, v.compiler,
+                     v.build_type, v.instruction_set.empty() ? "default instruction set" : v.instruction_set, v.hdf5,
+                     parallel::mpi_library());
+}
+
+core::InputError usage_error(const std::string& message) { return {message + "; see quantbound --help", ""}; }
+
+const Verb& find_verb(const std::string& name) {
+  const auto found = std::ranges::find_if(verbs, [&](const Verb* verb) { return verb->name == name; });
+  if (found == verbs.end()) throw usage_error(fmt::format("no verb '{}'", name));
+  return **found;
+}
+
+/// "-1.5" is a number, not an option: hands it on as a plain word.
+std::vector<options::option> negative_number(std::vector<std::string>& words) {
+  const std::string& word = words.front();
+  if (word.size() < 2 || word[0] != '-' || (std::isdigit(static_cast<unsigned char>(word[1])) == 0 && word[1] != '.'))
+    return {};
+  options::option number;
+  number.value.push_back(word);
+  number.original_tokens.push_back(word);
+  words.erase(words.begin());
+  return {number};
+}
+
+/// Parses strictly: no guessing of prefixes, every positional word belongs to the verb's `input`.
+options::variables_map parse(const Verb& verb, std::span<char*> words) {
+  using namespace options::command_line_style;
+  options::options_description all = verb.options();
+  all.add_options()("input", options::value<std::string>(), "");
+  options::positional_options_description positional;
+  positional.add("input", 1);
+  const std::vector<std::string> arguments(words.begin(), words.end());
+  options::variables_map values;
+  options::store(options::command_line_parser(arguments)
+                     .options(all)
+                     .positional(positional)
+                     .style(unix_style & ~allow_guessing)
+                     .extra_style_parser(negative_number)
+                     .run(),
+                 values);
+  options::notify(values);
+  if (values.count("input") == 0) throw usage_error(fmt::format("{} needs {}", verb.name, verb.arguments));
+  return values;
+}
+
+void print_verb_help(std::ostream& out, const Verb& verb) {
+  out << fmt::format("usage: quantbound {} {} [options]\n\n{}.\n", verb.name, verb.arguments, verb.summary)
+      << verb.options();
+}
+
+int dispatch(int argc, char** argv) {
+  const std::span<char*> words(argv + 1, argv + argc);
+  const bool speaks = parallel::launcher_rank() == 0;  // these answers need no MPI, and one process gives them
+  if (words.empty()) throw usage_error("a verb is needed");
+  const std::string first = words[0];
+  if (first == "--version") {
+    if (speaks) print_version(std::cout);
+    return done;
+  }
+  if (first == "--help" || first == "-h" || (first == "help" && words.size() == 1)) {
+    if (speaks) print_overview(std::cout);
+    return done;
+  }
+  const Verb& verb = find_verb(first == "help" ? std::string(words[1]) : first);
+  const auto rest = words.subspan(1);
+  const auto asks_for_help = [](const std::string& word) { return word == "--help" || word == "-h"; };
+  if (first == "help" || std::ranges::any_of(rest, asks_for_help)) {
+    if (speaks) print_verb_help(std::cout, verb);
+    return done;
+  }
+  const auto values = parse(verb, rest);
+  return verb.run({.values = values, .argc = argc, .argv = argv});
+}
+
+int guarded_main(int argc, char** argv) {
+  try {
+    return dispatch(argc, argv);
+  } catch (...) {
+    const Failure failure = current_failure();
+    // Input errors that come here are the same on every rank and told by one; others name their rank.
+    if (failure.code == usage) {
+      if (parallel::launcher_rank() == 0) print_error(failure.message);
+    } else if (parallel::launcher_size().value_or(1) > 1) {
+      print_error(fmt::format("rank {}: {}", parallel::launcher_rank(), failure.message));
+    } else {
+      print_error(failure.message);
+    }
+    parallel::end_job(failure.code);
+    return failure.code;
+  }
+}
+
+}  // namespace
+}  // namespace quantbound::apps
+
+int main(int argc, char** argv) {
+  const int code = quantbound::apps::guarded_main(argc, argv);
+  google::protobuf::ShutdownProtobufLibrary();
+  return code;
+}

@@ -1,0 +1,28 @@
+/// The options that the verbs for one network share (DESIGN.md section 7): which configuration, which domain.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "quantbound/network/network.hpp"
+#include "quantbound/quantize/configuration.hpp"
+
+#include "verb.hpp"
+
+namespace quantbound::apps {
+
+void add_input_options(options::options_description& all);
+void add_configuration_options(options::options_description& all);
+void add_domain_options(options::options_description& all);
+
+/// --threads, where it is given.
+std::optional<int> read_threads(const options::variables_map& values);
+/// The network of `input`, with --input-shape.
+network::Network read_network_argument(const options::variables_map& values);
+/// --bits --quantizer --granularity --step --grid --seed.
+quantize::Configuration read_configuration(const options::variables_map& values);
+/// --box, --vnnlib, --around with --radius and --clip, or the box that the file brings. Throws core::InputError where
+/// there is none, or more than one.
+network::Box read_domain(const options::variables_map& values, const network::Network& network);
+
+}  // namespace quantbound::apps

@@ -1,0 +1,112 @@
+// quantbound plan: what a study would compute, how long and how much memory it would take. Computes nothing.
+#include "quantbound/sweep/plan.hpp"
+
+#include <algorithm>
+#include <map>
+
+#include <fmt/format.h>
+
+#include "json.hpp"
+#include "text_table.hpp"
+#include "verb.hpp"
+
+namespace quantbound::apps {
+namespace {
+
+options::options_description plan_options() {
+  options::options_description all("\nOptions");
+  auto add = all.add_options();
+  add("set", options::value<std::vector<std::string>>()->composing(),
+      "change one key of the study, e.g. --set quantization.bits=[4,8]");
+  add("json", options::bool_switch(), "one JSON object on stdout");
+  add("help,h", "this text");
+  return all;
+}
+
+/// Bytes a rank needs for its largest network: double weights of f and of one f_q, and the stored layer outputs of a
+/// block.
+double rank_bytes(const sweep::Plan& plan) {
+  double largest = 0.0;
+  for (const auto& network : plan.networks) {
+    const double weights = 2.0 * 8.0 * static_cast<double>(network.parameters);
+    double outputs = 0.0;
+    for (const auto id : network.graph.weight_layers()) {
+      outputs += 4.0 * static_cast<double>(tensor::elements(network.graph.nodes[static_cast<std::size_t>(id)].shape));
+    }
+    largest = std::max(largest, weights + outputs * static_cast<double>(observe::block_size(network.graph)));
+  }
+  return largest;
+}
+
+struct Totals {
+  std::map<std::string_view, double> seconds;
+  double all = 0.0, longest_task = 0.0;
+};
+
+Totals totals(const sweep::Plan& plan) {
+  Totals sum;
+  for (const auto& task : plan.tasks) {
+    sum.all += task.cost;
+    sum.longest_task = std::max(sum.longest_task, task.cost);
+    for (const auto& unit : task.units) sum.seconds[to_string(unit.stage)] += unit.cost;
+  }
+  return sum;
+}
+
+void print_json(const sweep::Plan& plan, const Totals& sum) {
+  JsonObject json;
+  json.text("study", plan.study.name).text("hash", plan.hash);
+  json.integer("networks", static_cast<long long>(plan.networks.size()));
+  json.integer("configurations", static_cast<long long>(plan.configurations.size()));
+  json.integer("tasks", static_cast<long long>(plan.tasks.size()));
+  json.number("core_seconds", sum.all).number("longest_task_seconds", sum.longest_task);
+  json.number("rank_megabytes", rank_bytes(plan) / 1e6);
+  fmt::print("{}\n", json.str());
+}
+
+void print_text(const sweep::Plan& plan, const Totals& sum) {
+  TextTable table({"network", "layers", "parameters", "multiply-adds", "input", "regions"});
+  constexpr std::size_t shown = 40;
+  for (std::size_t n = 0; n < std::min(plan.networks.size(), shown); ++n) {
+    const auto& network = plan.networks[n];
+    table.add({network.study.label, std::to_string(network.layers.size()), std::to_string(network.parameters),
+               short_number(static_cast<double>(network.multiply_adds)), tensor::to_string(network.graph.input_shape()),
+               std::to_string(network.regions.size())});
+  }
+  fmt::print("study {} ({})\n\n{}", plan.study.name, plan.hash, table.str());
+  if (plan.networks.size() > shown) fmt::print("... and {} more\n", plan.networks.size() - shown);
+  fmt::print("\n{} networks x {} configurations = {} pairs, in {} tasks\n", plan.networks.size(),
+             plan.configurations.size(), plan.networks.size() * plan.configurations.size(), plan.tasks.size());
+  for (const auto& entry : plan.samples) fmt::print("samples {}: {}\n", entry.name, entry.count);
+  for (const auto& [stage, seconds] : sum.seconds)
+    fmt::print("{:<14} {:>9.1f} core seconds, estimated\n", stage, seconds);
+  fmt::print("{:<14} {:>9.1f} core seconds, estimated; the longest task takes {:.1f}\n", "in all", sum.all,
+             sum.longest_task);
+  fmt::print("memory per rank about {:.0f} MB\n", rank_bytes(plan) / 1e6);
+}
+
+int run_plan(const Call& call) {
+  std::vector<sweep::Override> overrides;
+  if (call.values.count("set") != 0) {
+    for (const auto& text : call.values["set"].as<std::vector<std::string>>())
+      overrides.push_back(sweep::parse_override(text));
+  }
+  const sweep::Plan plan = sweep::make_plan(sweep::read_study(call.values["input"].as<std::string>(), overrides));
+  const Totals sum = totals(plan);
+  if (call.values["json"].as<bool>()) {
+    print_json(plan, sum);
+  } else {
+    print_text(plan, sum);
+  }
+  return done;
+}
+
+}  // namespace
+
+const Verb plan_verb{.name = "plan",
+                     .arguments = "STUDY",
+                     .summary = "what a study would compute and cost; computes nothing",
+                     .options = plan_options,
+                     .run = run_plan};
+
+}  // namespace quantbound::apps

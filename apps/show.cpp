@@ -1,0 +1,233 @@
+// quantbound show: the summary of a result file for people, or the same table as JSON.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <optional>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "quantbound/core/error.hpp"
+#include "quantbound/store/result_file.hpp"
+
+#include "json.hpp"
+#include "text_table.hpp"
+#include "verb.hpp"
+
+namespace quantbound::apps {
+namespace {
+
+using core::InputError;
+
+options::options_description show_options() {
+  options::options_description all("\nOptions");
+  auto add = all.add_options();
+  add("network", options::value<std::string>(), "only this network");
+  add("quantizer", options::value<std::string>(), "only this quantizer");
+  add("granularity", options::value<std::string>(), "only this granularity");
+  add("bits", options::value<int>(), "only this number of bits");
+  add("json", options::bool_switch(), "one JSON object on stdout");
+  add("help,h", "this text");
+  return all;
+}
+
+/// A result file, addressed by name.
+class Result {
+ public:
+  explicit Result(const std::string& path) : path_(path), data_(store::read_result(path)) {}
+
+  const sweep::Group& root() const { return data_.root; }
+  const std::vector<std::string>& texts(const char* axis) const { return labels<std::string>(axis); }
+  const std::vector<std::int64_t>& integers(const char* axis) const { return labels<std::int64_t>(axis); }
+  const std::vector<double>& values(const char* name) const {
+    const auto* variable = data_.root.find_variable(name);
+    const auto* numbers = variable == nullptr ? nullptr : std::get_if<std::vector<double>>(&variable->data);
+    if (numbers == nullptr)
+      throw InputError(fmt::format("no variable `{}` in the file; it is no result of quantbound", name), path_);
+    return *numbers;
+  }
+  std::vector<std::int64_t> whole(const char* name) const {
+    const auto* variable = data_.root.find_variable(name);
+    if (variable == nullptr)
+      throw InputError(fmt::format("no variable `{}` in the file; it is no result of quantbound", name), path_);
+    const auto* numbers = std::get_if<std::vector<std::int64_t>>(&variable->data);
+    if (numbers == nullptr) throw InputError(fmt::format("variable `{}` has another type than expected", name), path_);
+    return *numbers;
+  }
+  bool has(const char* name) const { return data_.root.find_variable(name) != nullptr; }
+
+ private:
+  template <class T>
+  const std::vector<T>& labels(const char* name) const {
+    const auto* axis = data_.root.find_axis(name);
+    const auto* found = axis == nullptr ? nullptr : std::get_if<std::vector<T>>(&axis->labels);
+    if (found == nullptr)
+      throw InputError(fmt::format("no axis `{}` in the file; it is no result of quantbound", name), path_);
+    return *found;
+  }
+
+  std::string path_;
+  sweep::Dataset data_;
+};
+
+/// One line of the summary: a network in one configuration.
+struct Row {
+  std::string network, quantizer, granularity;
+  std::int64_t bits = 0, seed = 0, depth = 0;
+  double r_max = 0, r_mean = 0, r_conv = 0;
+  double gonon = 0, houache = 0, tightest = 0;  ///< log10
+  std::string tightest_theory;
+  double observed_max = 0, accuracy = 0;
+};
+
+/// Position of a label on an axis, or NaN-giving absence.
+std::optional<std::size_t> position(const std::vector<std::string>& labels, std::string_view label) {
+  const auto found = std::ranges::find(labels, label);
+  if (found == labels.end()) return std::nullopt;
+  return static_cast<std::size_t>(found - labels.begin());
+}
+
+double largest_over_samples(const Result& result, const char* variable, std::size_t pair, std::size_t samples) {
+  double largest = std::numeric_limits<double>::quiet_NaN();
+  if (!result.has(variable)) return largest;
+  for (std::size_t s = 0; s < samples; ++s) largest = std::fmax(largest, result.values(variable)[pair * samples + s]);
+  return largest;
+}
+
+void fill_bounds(Row& row, const Result& result, std::size_t pair) {
+  const auto& theories = result.texts("theory");
+  const auto& bounds = result.values("log10_bound");
+  const auto at = [&](std::string_view name) {
+    const auto t = position(theories, name);
+    return t ? bounds[pair * theories.size() + *t] : std::numeric_limits<double>::quiet_NaN();
+  };
+  row.gonon = at("gonon");
+  row.houache = at("houache_mean");
+  row.tightest = std::numeric_limits<double>::quiet_NaN();
+  for (std::size_t t = 0; t < theories.size(); ++t) {
+    const double value = bounds[pair * theories.size() + t];
+    if (std::isnan(value) || value >= row.tightest) continue;
+    row.tightest = value;
+    row.tightest_theory = theories[t];
+  }
+}
+
+std::vector<Row> read_rows(const Result& result) {
+  const auto &networks = result.texts("network"), &quantizers = result.texts("quantizer"),
+             &granularities = result.texts("granularity");
+  const auto &bits = result.integers("bits"), &seeds = result.integers("seed");
+  const std::size_t samples = result.root().find_axis("samples") == nullptr ? 0 : result.texts("samples").size();
+  const auto depths = result.whole("network_depth");
+  std::vector<Row> rows;
+  for (std::size_t n = 0; n < networks.size(); ++n) {
+    for (const auto& quantizer : quantizers) {
+      for (const auto& granularity : granularities) {
+        for (const auto b : bits) {
+          for (const auto seed : seeds) {
+            const std::size_t pair = rows.size();
+            Row row{.network = networks[n],
+                    .quantizer = quantizer,
+                    .granularity = granularity,
+                    .bits = b,
+                    .seed = seed,
+                    .depth = depths[n]};
+            row.r_max = result.values("r_max")[pair];
+            row.r_mean = result.values("r_mean")[pair];
+            row.r_conv = result.values("r_conv")[pair];
+            fill_bounds(row, result, pair);
+            row.observed_max = largest_over_samples(result, "observed_max", pair, samples);
+            row.accuracy = largest_over_samples(result, "accuracy", pair, samples);
+            rows.push_back(std::move(row));
+          }
+        }
+      }
+    }
+  }
+  return rows;
+}
+
+template <class T>
+bool wanted(const options::variables_map& values, const char* option, const T& value) {
+  return values.count(option) == 0 || values[option].as<T>() == value;
+}
+
+/// Applies the options; where too much is left for a screen, keeps the smallest, the middle and the largest bits.
+std::vector<Row> select(std::vector<Row> rows, const options::variables_map& values) {
+  std::erase_if(rows, [&](const Row& row) {
+    return !wanted(values, "network", row.network) || !wanted(values, "quantizer", row.quantizer) ||
+           !wanted(values, "granularity", row.granularity) || !wanted(values, "bits", static_cast<int>(row.bits));
+  });
+  if (rows.empty()) throw InputError("nothing in the file fits the options", "command line");
+  return rows;
+}
+
+std::set<std::int64_t> few_bits(const std::vector<Row>& rows) {
+  std::set<std::int64_t> all;
+  for (const auto& row : rows) all.insert(row.bits);
+  if (rows.size() <= 48 || all.size() <= 3) return all;
+  const std::vector<std::int64_t> sorted(all.begin(), all.end());
+  return {sorted.front(), sorted[sorted.size() / 2], sorted.back()};
+}
+
+void print_text(const Result& result, const std::vector<Row>& rows, const std::string& path) {
+  const auto shown_bits = few_bits(rows);
+  TextTable table({"network", "L", "quantizer", "granularity", "bits", "r_max", "r_mean", "r_conv", "gonon",
+                   "houache_mean", "tightest", "theory", "observed", "accuracy"});
+  std::size_t hidden = 0;
+  for (const auto& row : rows) {
+    if (!shown_bits.contains(row.bits)) {
+      ++hidden;
+      continue;
+    }
+    table.add({row.network, std::to_string(row.depth), row.quantizer, row.granularity, std::to_string(row.bits),
+               short_number(row.r_max), short_number(row.r_mean), short_number(row.r_conv), power_of_ten(row.gonon),
+               power_of_ten(row.houache), power_of_ten(row.tightest),
+               row.tightest_theory.empty() ? "-" : row.tightest_theory, short_number(row.observed_max),
+               short_number(row.accuracy)});
+  }
+  fmt::print("{}: {}\n\n{}", path, sweep::text_attribute(result.root().attributes, "title").value_or("a result file"),
+             table.str());
+  if (hidden > 0)
+    fmt::print("\n{} more rows with other bits; choose with --bits, --network, --quantizer, --granularity\n", hidden);
+  fmt::print("\nBounds hold over the domain for every input (10^x); observed is the largest deviation measured.\n");
+}
+
+void print_json(const std::vector<Row>& rows) {
+  std::vector<std::string> items;
+  for (const auto& row : rows) {
+    JsonObject item;
+    item.text("network", row.network).integer("depth", row.depth).text("quantizer", row.quantizer);
+    item.text("granularity", row.granularity).integer("bits", row.bits).integer("seed", row.seed);
+    item.number("r_max", row.r_max).number("r_mean", row.r_mean).number("r_conv", row.r_conv);
+    item.number("log10_gonon", row.gonon)
+        .number("log10_houache_mean", row.houache)
+        .number("log10_tightest", row.tightest);
+    item.text("tightest_theory", row.tightest_theory)
+        .number("observed_max", row.observed_max)
+        .number("accuracy", row.accuracy);
+    items.push_back(item.str());
+  }
+  fmt::print("{}\n", JsonObject().raw("rows", json_list(items)).str());
+}
+
+int run_show(const Call& call) {
+  const auto path = call.values["input"].as<std::string>();
+  const Result result(path);
+  const auto rows = select(read_rows(result), call.values);
+  if (call.values["json"].as<bool>()) {
+    print_json(rows);
+  } else {
+    print_text(result, rows, path);
+  }
+  return done;
+}
+
+}  // namespace
+
+const Verb show_verb{.name = "show",
+                     .arguments = "RESULTS",
+                     .summary = "summary of a result file for people",
+                     .options = show_options,
+                     .run = run_show};
+
+}  // namespace quantbound::apps

@@ -1,0 +1,32 @@
+/// A verb of the command line: its name, one line about it, its options, and what it does. main.cpp keeps the table.
+#pragma once
+
+#include <string_view>
+
+#include <boost/program_options.hpp>
+
+namespace quantbound::apps {
+
+namespace options = boost::program_options;
+
+/// DESIGN.md section 7.
+enum Exit : int { done = 0, failed = 1, usage = 2, some_failed = 3, stopped_early = 75 };
+
+/// What a verb gets to run with. argc and argv are for MPI_Init and for the record.
+struct Call {
+  const options::variables_map& values;
+  int& argc;
+  char**& argv;
+};
+
+struct Verb {
+  std::string_view name;
+  std::string_view arguments;  ///< "STUDY", "NETWORK"
+  std::string_view summary;
+  options::options_description (*options)();
+  int (*run)(const Call& call);
+};
+
+extern const Verb sweep_verb, plan_verb, inspect_verb, bound_verb, show_verb;
+
+}  // namespace quantbound::apps

@@ -1,0 +1,61 @@
+/// The ordered reduction: records in task order to the dataset of DESIGN.md section 6. Everything is combined in index
+/// order on one rank, so that equal studies give equal bytes whoever computed what: layer reports are folded through
+/// the theories once a network's last record is in, deviations of sample blocks are concatenated, then sorted for
+/// quantiles.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "quantbound/sweep/dataset.hpp"
+#include "quantbound/sweep/plan.hpp"
+#include "quantbound/sweep/record.hpp"
+
+namespace quantbound::sweep {
+
+/// A unit that failed, as /failures lists it.
+struct FailedUnit {
+  std::size_t task = 0;
+  Index network = 0;
+  Stage stage = Stage::norms;
+  std::string message;
+};
+
+class Assembler {
+ public:
+  /// The plan must outlive the assembler.
+  explicit Assembler(const Plan& plan);
+  ~Assembler();
+
+  /// @pre tasks come in increasing order from 0, without gaps
+  void add(std::size_t task, Record record);
+  /// The dataset, with the wall times in /provenance and nothing else there. @pre every task was added
+  Dataset finish();
+
+  const std::vector<FailedUnit>& failures() const { return failures_; }
+
+ private:
+  struct NetworkState;
+  void add_unit(std::size_t task, const Unit& unit, UnitResult result);
+  void close_network();
+  void write_norms(const NetworkState& state);
+  void write_bounds(const NetworkState& state);
+  void write_theories(std::size_t pair, const std::map<std::string, bounds::TheoryResult>& results);
+  void write_observations(NetworkState& state);
+  void add_times(Dataset& dataset) const;
+  std::vector<double>& values(const std::string& name) { return values_.at(name); }
+  std::size_t configuration_count() const { return plan_->configurations.size(); }
+
+  const Plan* plan_;
+  std::vector<std::size_t> first_layer_;               ///< of every network on the `layer` axis
+  std::map<std::string, std::vector<double>> values_;  ///< every variable of the schema, row-major
+  std::vector<FailedUnit> failures_;
+  std::vector<double> task_seconds_;
+  std::map<Stage, double> stage_seconds_;
+  std::unique_ptr<NetworkState> current_;
+  std::size_t tasks_seen_ = 0;
+};
+
+}  // namespace quantbound::sweep

@@ -1,0 +1,82 @@
+/// The plan: a study expanded into networks, configurations and tasks with their estimated costs. It depends on the
+/// study and its files alone, never on ranks or threads, so a sweep may be resumed on any machine. A task is a list of
+/// units of one network: norms of some layers, bounds that read the weights for some configurations, observation of some samples.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "quantbound/network/network.hpp"
+#include "quantbound/observe/samples.hpp"
+#include "quantbound/sweep/study.hpp"
+
+namespace quantbound::sweep {
+
+using network::Box;
+
+enum class Stage { norms, weight_bounds, observe };
+std::string_view to_string(Stage stage);
+
+/// A piece of work. norms: layers first .. first+count, every configuration. weight_bounds: configurations first ..
+/// first+count. observe: samples first .. first+count of sample set `samples` (position on the axis), every
+/// configuration.
+struct Unit {
+  Stage stage = Stage::norms;
+  Index first = 0, count = 0;
+  Index samples = 0;
+  double cost = 0.0;  ///< seconds on one core, estimated
+};
+
+struct Task {
+  Index network = 0;
+  std::vector<Unit> units;
+  double cost = 0.0;
+};
+
+/// What the `layer` axis says of a weight layer.
+struct LayerInfo {
+  std::string name, op;
+  Index fan_in = 0;        ///< p^2 c / groups
+  Index fan_in_dense = 0;  ///< p^2 c, as the paper counts
+  Index parameters = 0;
+};
+
+struct PlannedNetwork {
+  StudyNetwork study;
+  network::Graph graph;
+  std::vector<std::string> notes;
+  std::vector<LayerInfo> layers;
+  std::vector<Box> regions;  ///< the pieces of the domain: one box, or one ball per sample
+  Box domain;                ///< their hull
+  std::string sha256;
+  Index parameters = 0;
+  Index multiply_adds = 0;  ///< of one forward pass
+};
+
+/// One position of the `samples` axis: the uniform points, or a sample set of the study.
+struct SampleAxisEntry {
+  std::string name;
+  std::optional<observe::SampleSet> set;  ///< none: uniform points
+  Index count = 0;
+};
+
+struct Plan {
+  Study study;
+  std::vector<quantize::Configuration> configurations;
+  std::vector<PlannedNetwork> networks;
+  std::vector<SampleAxisEntry> samples;
+  std::vector<Task> tasks;
+  std::string hash;  ///< of the resolved study, its input files and the schema: equal hashes mean equal results
+};
+
+/// Reads every network and sample file, resolves domains, and cuts the work. Throws core::InputError.
+Plan make_plan(Study study);
+
+/// The network with its weights, as the plan describes it.
+network::Network load(const PlannedNetwork& network);
+/// Whether sample set `samples` is observed on a network.
+bool observes(const Plan& plan, const PlannedNetwork& network, Index samples);
+
+}  // namespace quantbound::sweep

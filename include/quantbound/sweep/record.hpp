@@ -1,0 +1,57 @@
+/// What a task gives: one result per unit, or why the unit failed. A record is what journals store; it holds results of
+/// the study alone, and the seconds they took, which go to /provenance.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "quantbound/bounds/layer_norms.hpp"
+#include "quantbound/bounds/theory.hpp"
+#include "quantbound/observe/deviation.hpp"
+
+namespace quantbound::sweep {
+
+/// Stage::norms: one report per layer of the unit.
+struct NormsResult {
+  std::vector<bounds::LayerReport> layers;
+};
+
+/// What a theory that reads the weights says of one configuration.
+struct NamedBound {
+  std::string theory;
+  bounds::TheoryResult result;  ///< without the vector per output
+};
+
+/// Stage::weight_bounds: the theories of the study that read the weights, per configuration of the unit.
+struct WeightBoundsResult {
+  std::vector<std::vector<NamedBound>> configurations;
+};
+
+/// Stage::observe: deviations of the samples inside the domain; accuracies of all.
+struct ObserveResult {
+  observe::BlockObservation inside;   ///< deviations and layer maxima count
+  observe::BlockObservation outside;  ///< only its counts of right answers do
+};
+
+/// A unit that could not be computed.
+struct Failure {
+  std::string message;
+};
+
+struct UnitResult {
+  double seconds = 0.0;
+  std::variant<Failure, NormsResult, WeightBoundsResult, ObserveResult> result;
+};
+
+struct Record {
+  std::vector<UnitResult> units;  ///< as many as the task has units, in order
+};
+
+std::vector<std::byte> to_bytes(const Record& record);
+/// Throws core::Error where the bytes are no record.
+Record record_from_bytes(std::span<const std::byte> bytes);
+
+}  // namespace quantbound::sweep

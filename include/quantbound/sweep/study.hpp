@@ -1,0 +1,91 @@
+/// The study file (DESIGN.md 5): TOML to a checked, resolved description of what to compute. Unknown keys, wrong types,
+/// empty lists, contradictions and missing files are core::InputError with file, line, column and the nearest known
+/// key; nothing is computed before the whole file has been checked.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "quantbound/network/families.hpp"
+#include "quantbound/observe/deviation.hpp"
+#include "quantbound/observe/samples.hpp"
+#include "quantbound/quantize/configuration.hpp"
+
+namespace quantbound::sweep {
+
+using network::Index;
+using network::Shape;
+
+/// The box [low, high], one number for all inputs or one per input.
+struct BoxDomain {
+  std::vector<double> low, high;
+};
+/// The input box of a vnnlib property.
+struct VnnlibDomain {
+  std::string path;
+};
+/// Balls of the inf-norm around the first `count` samples of a set, clipped to a valid range where one is given.
+struct BallDomain {
+  std::string samples;
+  double radius = 0.0;
+  Index count = 1;
+  std::optional<std::pair<double, double>> clip;
+};
+/// The box that the file itself brings (.nnet).
+struct FileDomain {};
+using Domain = std::variant<FileDomain, BoxDomain, VnnlibDomain, BallDomain>;
+
+/// One network of the study: a file or one point of a family.
+struct StudyNetwork {
+  std::string label;   ///< unique on the `network` axis
+  std::string source;  ///< the path as written in the study, or the family
+  std::variant<std::filesystem::path, network::FamilyPoint> origin;
+  std::optional<Shape> input_shape;
+  Domain domain;
+  std::vector<std::string> samples;  ///< the sample sets that apply to it
+  std::string where;                 ///< its place in the study file, for errors
+};
+
+struct Study {
+  std::string name;
+  std::uint64_t seed = 1;
+  std::vector<StudyNetwork> networks;
+  std::vector<observe::SampleSpec> samples;
+
+  std::vector<quantize::Quantizer> quantizers;
+  std::vector<quantize::Granularity> granularities;
+  std::vector<int> bits;
+  std::vector<std::uint64_t> seeds;
+  quantize::StepRule step_rule = quantize::StepRule::max;
+  double fixed_step = 0.0;
+  quantize::Grid grid = quantize::Grid::symmetric;
+  int bias_bits = 0;
+
+  std::vector<std::string> theories;
+
+  Index uniform_points = 0;
+  std::vector<double> quantiles;
+  observe::Precision precision = observe::Precision::float32;
+
+  std::string toml;  ///< the study as resolved: the file with every --set applied
+};
+
+/// `key=value` of --set: a dotted key ("study.seed", "network.0.file"; the index may be left out where there is one
+/// table) and a TOML value, or a bare string.
+struct Override {
+  std::string key, value;
+};
+/// Splits "key=value". Throws core::InputError where there is no '='.
+Override parse_override(const std::string& text);
+
+/// Reads and checks a study. Relative paths are relative to the study file; those of --set to the working directory.
+Study read_study(const std::filesystem::path& path, std::span<const Override> overrides = {});
+
+/// All configurations: quantizer x granularity x bits x seed, in this order, the last axis fastest.
+std::vector<quantize::Configuration> configurations(const Study& study);
+
+}  // namespace quantbound::sweep

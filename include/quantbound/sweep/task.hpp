@@ -1,0 +1,30 @@
+/// Executes tasks of a plan. The record is a pure function of (plan, task index): random numbers are keyed by what is
+/// computed, and neither ranks, threads nor the order of tasks leave a trace. The runner only remembers the network it
+/// loaded last, because neighbouring tasks share it.
+#pragma once
+
+#include <optional>
+
+#include "quantbound/sweep/plan.hpp"
+#include "quantbound/sweep/record.hpp"
+
+namespace quantbound::sweep {
+
+class TaskRunner {
+ public:
+  /// The plan must outlive the runner.
+  explicit TaskRunner(const Plan& plan) : plan_(&plan) {}
+
+  /// A unit that fails is recorded as Failure, and the next one runs.
+  Record run(std::size_t task);
+
+ private:
+  const network::Network& network(Index index);
+  UnitResult run_unit(const Task& task, const Unit& unit);
+
+  const Plan* plan_;
+  Index loaded_index_ = -1;
+  std::optional<network::Network> loaded_;
+};
+
+}  // namespace quantbound::sweep

@@ -1,0 +1,14 @@
+"""Reading and drawing quantbound's result files: `open_result` and one function per figure.
+
+    import sys; sys.path.insert(0, "scripts/analysis")
+    import quantbound_analysis as qa
+    ds = qa.open_result("quickstart.h5")            # an xarray.Dataset with labels on every axis
+    ds.gain.sel(theory="houache_mean", bits=8)      # pick by label
+    qa.save(qa.gain_depth(ds), "gain.pdf")
+"""
+from .figures import bounds_bits, gain_depth
+from .result import ResultError, Selection, choose_network, open_result, select
+from .style import FORMATS, save
+from .tables import markdown_table
+
+__all__ = ["FORMATS", "ResultError", "Selection", "bounds_bits", "choose_network", "gain_depth", "markdown_table", "open_result", "save", "select"]

@@ -1,0 +1,163 @@
+"""The figures. Each takes the dataset of `open_result` and returns a matplotlib figure; nothing is written here."""
+import numpy as np
+import xarray as xr
+
+from .result import DONE, ResultError, Selection, choose_network, select
+from .style import GAP_COLOUR, OBSERVED_COLOUR, STYLE, label_lines, look, plt, power_axis
+
+WIDTH = 6.7  # inches: the text width of A4
+LABEL_MARGIN = 0.27  # of the width, right of the axes, for the names of the lines
+
+
+def panels(count, height):
+    """A column of `count` panels with room for names on the right and a line of small print below."""
+    total = 0.9 + height * count
+    fig, axes = plt.subplots(count, 1, squeeze=False, figsize=(WIDTH, total))
+    fig.subplots_adjust(left=0.105, right=1.0 - LABEL_MARGIN, top=1.0 - 0.3 / total, bottom=0.6 / total,
+                        hspace=0.5 / height)
+    return fig, axes[:, 0]
+
+
+def small_print(fig, text):
+    fig.text(0.105, 0.06 / fig.get_figheight(), text, fontsize=6.5, color="#555555")
+
+
+def describe(chosen):
+    words = [chosen["quantizer"], f"one step per {chosen['granularity']}"]
+    return ", ".join(words + ([f"{chosen['bits']} bits"] if "bits" in chosen else []))
+
+
+def depth_statistics(gain, depth):
+    """Median, smallest and largest gain over the networks of each depth: arrays over the sorted distinct depths."""
+    depths = np.unique(depth[np.isfinite(gain)])
+    groups = [gain[(depth == d) & np.isfinite(gain)] for d in depths]
+    return depths, *(np.array([f(group) for group in groups]) for f in (np.median, np.min, np.max))
+
+
+def gain_depth(ds, selection=Selection(), variable="gain"):
+    """Orders of magnitude won over Gonon et al. against depth, one panel per family, one line per theory.
+
+    Lines join the medians over the networks of equal depth; bars reach from the smallest to the largest.
+    `variable`: "gain" for the proved bounds, "gain_formula" for the published formulas taken literally.
+    """
+    if variable not in ds:
+        raise ResultError(f"the file has no {variable}")
+    at, chosen = select(ds, selection, ("quantizer", "granularity", "bits"))
+    gain = at[variable].max("seed") if "seed" in at[variable].dims else at[variable]
+    drawn = [t for t in gain.theory.values.tolist() if t != "gonon" and np.isfinite(gain.sel(theory=t)).any()]
+    if not drawn:
+        raise ResultError(f"no theory has a {variable} at {describe(chosen)}")
+    families = list(dict.fromkeys(ds.network_family.values.tolist()))
+    with plt.rc_context(STYLE):
+        fig, axes = panels(len(families), 3.3 if len(families) == 1 else 2.5)
+        for ax, family in zip(axes, families):
+            part = gain.isel(network=np.flatnonzero(ds.network_family.values == family))
+            ends = gain_panel(ax, part, drawn)
+            count = part.sizes["network"]
+            ax.set_title(f"{family or 'files'}: {count} network{'s' * (count > 1)}, {describe(chosen)}")
+            ax.set_ylabel("factor won over Gonon et al.")
+            power_axis(ax.yaxis)
+            label_lines(ax, ends)
+        axes[-1].set_xlabel("depth (weight layers)")
+        if len(np.unique(ds.network_depth)) < ds.sizes["network"]:
+            small_print(fig, "points: median over the networks of a depth; bars: smallest to largest")
+    return fig
+
+
+def gain_panel(ax, gain, theories):
+    """Draws one family; returns the ends of its lines."""
+    depth = gain.network_depth.values
+    distinct = np.unique(depth)
+    step = np.diff(distinct).min() if len(distinct) > 1 else 1.0
+    ends = [(distinct[-1], 0.0, "Gonon et al. (= 1)", look("gonon").colour)]
+    ax.axhline(0.0, color=look("gonon").colour, linewidth=0.8)
+    for rank, theory in enumerate(theories):
+        depths, median, low, high = depth_statistics(gain.sel(theory=theory).values, depth)
+        if not len(depths):
+            continue
+        # Bars of different theories stand side by side.
+        shifted = depths + 0.4 * step * ((rank + 0.5) / len(theories) - 0.5) * np.any(high > low)
+        style = look(theory)
+        ax.vlines(shifted, low, high, color=style.colour, linewidth=1.0, alpha=0.55)
+        every = 1 + len(depths) // 15
+        ax.plot(shifted, median, **style.draw(), markevery=((len(depths) - 1) % every, every))
+        ends.append((shifted[-1], median[-1], style.label, style.colour))
+    ax.set_xlim(distinct[0] - 0.6 * step, distinct[-1] + 0.6 * step)
+    if len(distinct) <= 12:
+        ax.set_xticks(distinct)
+    return ends
+
+
+def log10_or_nan(values):
+    """log10 of measured deviations; NaN where nothing was measured or nothing deviated."""
+    return np.log10(values.where(values > 0))
+
+
+def observed_deviation(at):
+    """log10 of the largest and of the mean deviation over all samples, against bits; None where none was measured."""
+    if "observed_max" not in at or not at.sizes.get("samples", 0):
+        return None
+    axes = [dim for dim in ("samples", "seed") if dim in at.observed_max.dims]
+    return log10_or_nan(at.observed_max.max(axes)), log10_or_nan(at.observed_mean.mean(axes))
+
+
+def bounds_bits(ds, network=None, selection=Selection()):
+    """All bounds of one network against bits, from loosest to tightest, and the deviation measured below them."""
+    network = choose_network(ds, network)
+    at, chosen = select(ds.sel(network=network), selection, ("quantizer", "granularity"))
+    at = at.sortby("bits")
+    bound = at.log10_bound.where(at.bound_applicable == 1)
+    bound = bound.max("seed") if "seed" in bound.dims else bound
+    bound = bound.where(np.isfinite(bound))
+    theories = [t for t in at.theory.values.tolist() if bound.sel(theory=t).notnull().any()]
+    if not theories:
+        done = bool((at.status == DONE).any())
+        raise ResultError(f"no bound of {network} at {describe(chosen)} " + ("applies" if done else "was computed"))
+    with plt.rc_context(STYLE):
+        fig, (ax,) = panels(1, 4.3)
+        ends = bound_lines(ax, bound, theories)
+        observed = observed_deviation(at)
+        if observed is not None:
+            ends += observed_lines(ax, bound.min("theory"), *observed)
+        depth = int(at.network_depth)
+        ax.set_title(f"{network} ({depth} weight layer{'s' * (depth > 1)}), {describe(chosen)}")
+        ax.set_xlabel("bits per weight")
+        ax.set_ylabel("deviation of an output (inf-norm)")
+        ax.set_xticks(at.bits.values)
+        ax.margins(x=0.04)
+        power_axis(ax.yaxis)
+        missing = [look(t).label for t in at.theory.values.tolist() if t not in theories]
+        if missing:
+            small_print(fig, "assumptions not met: " + ", ".join(missing))
+        label_lines(ax, ends)
+    return fig
+
+
+def bound_lines(ax, bound, theories):
+    ends = []
+    for theory in theories:
+        line = bound.sel(theory=theory).dropna("bits")
+        style = look(theory)
+        ax.plot(line.bits, line, **style.draw())
+        ends.append((float(line.bits[-1]), float(line[-1]), style.label, style.colour))
+    return ends
+
+
+def observed_lines(ax, tightest, largest, mean):
+    """The measured deviations, and the gap between the largest of them and the tightest bound."""
+    both = xr.Dataset({"bound": tightest, "seen": largest}).dropna("bits")
+    if both.sizes["bits"]:
+        ax.fill_between(both.bits, both.seen, both.bound, color=GAP_COLOUR, linewidth=0, zorder=0)
+        gap = (both.bound - both.seen).values
+        words = list(dict.fromkeys(f"$10^{{{size:.1f}}}$" for size in (gap.min(), gap.max())))
+        middle = both.isel(bits=both.sizes["bits"] // 2)
+        ax.text(float(middle.bits), float(middle.bound + middle.seen) / 2, "gap: a factor " + " to ".join(words),
+                ha="center", va="center", color="#333333")
+    ends = []
+    for line, name, style in ((largest, "largest observed", dict(marker="o", linestyle="-", linewidth=1.8)),
+                              (mean, "mean observed", dict(marker="o", linestyle=":", markerfacecolor="white", linewidth=1.2))):
+        line = line.dropna("bits")
+        if line.sizes["bits"]:
+            ax.plot(line.bits, line, color=OBSERVED_COLOUR, markersize=3.5, **style)
+            ends.append((float(line.bits[-1]), float(line[-1]), name, OBSERVED_COLOUR))
+    return ends

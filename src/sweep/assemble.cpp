@@ -1,0 +1,476 @@
+#include "quantbound/sweep/assemble.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <numeric>
+
+#include <fmt/format.h>
+
+#include "quantbound/bounds/bound_table.hpp"
+#include "quantbound/core/assert.hpp"
+#include "quantbound/sweep/dataset_schema.hpp"
+
+namespace quantbound::sweep {
+
+namespace {
+
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+template <class Range, class Projection>
+auto collect(const Range& range, const Projection& projection) {
+  std::vector<std::remove_cvref_t<std::invoke_result_t<Projection, decltype(*std::begin(range))>>> values;
+  values.reserve(std::size(range));
+  for (const auto& element : range) values.push_back(std::invoke(projection, element));
+  return values;
+}
+
+/// CF flags of `status`.
+enum Status : std::int8_t { pending = 0, finished = 1, failed = 2 };
+
+/// Smallest value that at least the fraction q of the sorted values does not exceed: the ceil(q n)-th order statistic.
+double quantile(const std::vector<double>& sorted, double q) {
+  const auto n = static_cast<double>(sorted.size());
+  const auto rank = static_cast<std::size_t>(std::max(1.0, std::ceil(q * n - 1e-9)));
+  return sorted[std::min(rank, sorted.size()) - 1];
+}
+
+/// What the blocks of one sample set add up to, for one network.
+struct SampleTotals {
+  Index inside = 0, all = 0;
+  Index correct_reference = 0;
+  std::vector<std::vector<double>> deviations;  ///< configuration: those of the samples inside
+  std::vector<double> layer_max;                ///< configuration x layer
+  std::vector<Index> correct, agree;            ///< configuration
+};
+
+void accumulate(SampleTotals& totals, const ObserveResult& block, std::size_t configurations) {
+  totals.inside += block.inside.samples;
+  totals.all += block.inside.samples + block.outside.samples;
+  totals.correct_reference += block.inside.correct_reference + block.outside.correct_reference;
+  totals.deviations.resize(configurations);
+  totals.layer_max.resize(block.inside.layer_max.size(), 0.0);
+  totals.correct.resize(configurations, 0);
+  totals.agree.resize(configurations, 0);
+  const auto samples = block.inside.samples;
+  for (std::size_t c = 0; c < configurations; ++c) {
+    const auto first = block.inside.deviation.begin() + static_cast<Index>(c) * samples;
+    totals.deviations[c].insert(totals.deviations[c].end(), first, first + samples);
+    totals.correct[c] += block.inside.correct[c] + block.outside.correct[c];
+    totals.agree[c] += block.inside.agree[c] + block.outside.agree[c];
+  }
+  for (std::size_t i = 0; i < totals.layer_max.size(); ++i) {
+    totals.layer_max[i] = std::max(totals.layer_max[i], block.inside.layer_max[i]);
+  }
+}
+
+std::string step_text(const Study& study) {
+  return study.step_rule == quantize::StepRule::fixed ? fmt::format("fixed {}", study.fixed_step)
+                                                      : std::string(to_string(study.step_rule));
+}
+
+}  // namespace
+
+/// One network while its records come in.
+struct Assembler::NetworkState {
+  Index network = 0;
+  bool failed = false;  ///< a unit that every configuration needs failed
+  std::vector<bool> configuration_failed;
+  std::vector<bounds::LayerReport> layers;
+  std::vector<std::vector<NamedBound>> weight_bounds;  ///< configuration: the theories that read the weights
+  std::vector<SampleTotals> samples;
+};
+
+Assembler::~Assembler() = default;
+
+Assembler::Assembler(const Plan& plan) : plan_(&plan) {
+  std::size_t layers = 0;
+  for (const auto& network : plan.networks) {
+    first_layer_.push_back(layers);
+    layers += network.layers.size();
+  }
+  const std::map<std::string_view, std::size_t> extent{
+      {"network", plan.networks.size()}, {"layer", layers},
+      {"C", configuration_count()},      {"theory", plan.study.theories.size()},
+      {"samples", plan.samples.size()},  {"quantile", plan.study.quantiles.size()}};
+  for (const auto& spec : variable_specs()) {
+    std::size_t size = 1;
+    std::string dimensions(spec.dimensions);
+    for (std::size_t at = 0; at < dimensions.size();) {
+      const auto blank = std::min(dimensions.find(' ', at), dimensions.size());
+      size *= extent.at(std::string_view(dimensions).substr(at, blank - at));
+      at = blank + 1;
+    }
+    values_[std::string(spec.name)].assign(size, nan);
+  }
+  std::ranges::fill(values("status"), pending);
+  std::ranges::fill(values("bound_applicable"), 0.0);
+  std::ranges::fill(values("samples_in_domain"), 0.0);
+  task_seconds_.assign(plan.tasks.size(), nan);
+}
+
+void Assembler::add(std::size_t index, Record record) {
+  QUANTBOUND_ASSERT(index == tasks_seen_ && index < plan_->tasks.size(), index, tasks_seen_);
+  const Task& task = plan_->tasks[index];
+  QUANTBOUND_ASSERT(record.units.size() == task.units.size(), record.units.size(), task.units.size());
+  ++tasks_seen_;
+  if (current_ && current_->network != task.network) close_network();
+  if (!current_) {
+    current_ = std::make_unique<NetworkState>();
+    current_->network = task.network;
+    current_->configuration_failed.assign(configuration_count(), false);
+    current_->weight_bounds.resize(configuration_count());
+    current_->samples.resize(plan_->samples.size());
+  }
+  double seconds = 0.0;
+  for (std::size_t u = 0; u < task.units.size(); ++u) {
+    seconds += record.units[u].seconds;
+    stage_seconds_[task.units[u].stage] += record.units[u].seconds;
+    add_unit(index, task.units[u], std::move(record.units[u]));
+  }
+  task_seconds_[index] = seconds;
+}
+
+void Assembler::add_unit(std::size_t task, const Unit& unit, UnitResult result) {
+  NetworkState& state = *current_;
+  if (const auto* failure = std::get_if<Failure>(&result.result)) {
+    failures_.push_back({.task = task, .network = state.network, .stage = unit.stage, .message = failure->message});
+    if (unit.stage == Stage::weight_bounds) {
+      for (Index c = unit.first; c < unit.first + unit.count; ++c)
+        state.configuration_failed[static_cast<std::size_t>(c)] = true;
+    } else {
+      state.failed = true;
+    }
+  } else if (auto* norms = std::get_if<NormsResult>(&result.result)) {
+    std::ranges::move(norms->layers, std::back_inserter(state.layers));
+  } else if (auto* bounds = std::get_if<WeightBoundsResult>(&result.result)) {
+    std::ranges::move(bounds->configurations, state.weight_bounds.begin() + unit.first);
+  } else {
+    accumulate(state.samples[static_cast<std::size_t>(unit.samples)], std::get<ObserveResult>(result.result),
+               configuration_count());
+  }
+}
+
+void Assembler::close_network() {
+  NetworkState& state = *current_;
+  const auto first = static_cast<std::size_t>(state.network) * configuration_count();
+  for (std::size_t c = 0; c < configuration_count(); ++c) {
+    values("status")[first + c] = state.failed || state.configuration_failed[c] ? Status::failed : Status::finished;
+  }
+  const auto& planned = plan_->networks[static_cast<std::size_t>(state.network)];
+  if (state.layers.size() == planned.layers.size()) {
+    write_norms(state);
+    write_bounds(state);
+  }
+  write_observations(state);
+  current_.reset();
+}
+
+void Assembler::write_norms(const NetworkState& state) {
+  const std::size_t configurations = configuration_count();
+  for (std::size_t l = 0; l < state.layers.size(); ++l) {
+    const std::size_t layer = first_layer_[static_cast<std::size_t>(state.network)] + l;
+    const auto& report = state.layers[l];
+    values("weight_norm")[layer] = report.norms.weight_norm;
+    values("bias_norm")[layer] = report.norms.bias_norm;
+    for (std::size_t c = 0; c < configurations; ++c) {
+      const auto& quantized = report.quantized[c];
+      values("step_max")[layer * configurations + c] = quantized.step_max;
+      values("delta_max")[layer * configurations + c] = quantized.delta_max;
+      values("delta_norm")[layer * configurations + c] = quantized.delta_norm;
+      values("r")[layer * configurations + c] = std::max(report.norms.augmented, quantized.augmented);
+    }
+  }
+}
+
+void Assembler::write_bounds(const NetworkState& state) {
+  const auto& planned = plan_->networks[static_cast<std::size_t>(state.network)];
+  const auto domain = bounds::make_domain(planned.graph, planned.domain);
+  const auto original = collect(state.layers, [](const auto& report) { return report.norms; });
+  for (std::size_t c = 0; c < configuration_count(); ++c) {
+    const auto quantized = collect(state.layers, [&](const auto& report) { return report.quantized[c]; });
+    auto table = bounds::evaluate_norm_theories({planned.graph, domain, original, quantized});
+    const std::size_t pair = static_cast<std::size_t>(state.network) * configuration_count() + c;
+    values("r_max")[pair] = table.norms.r_max;
+    values("r_mean")[pair] = table.norms.r_mean;
+    values("r_conv")[pair] = table.norms.r_conv;
+    std::map<std::string, bounds::TheoryResult> results;
+    for (std::size_t t = 0; t < table.results.size(); ++t) {
+      results[std::string(bounds::theories()[t].name)] = std::move(table.results[t]);
+    }
+    for (const auto& [theory, result] : state.weight_bounds[c]) results[theory] = result;
+    write_theories(pair, results);
+  }
+}
+
+void Assembler::write_theories(std::size_t pair, const std::map<std::string, bounds::TheoryResult>& results) {
+  const auto& theories = plan_->study.theories;
+  const auto log10_of = [](const bounds::TheoryResult& result) { return result.bound ? result.bound->log10() : nan; };
+  const auto formula_of = [](const bounds::TheoryResult& result) {
+    return result.formula ? result.formula->log10 : nan;
+  };
+  const auto& gonon = results.at("gonon");
+  for (std::size_t t = 0; t < theories.size(); ++t) {
+    const auto& result = results.at(theories[t]);
+    const std::size_t at = pair * theories.size() + t;
+    values("bound_applicable")[at] = result.applicable() ? 1.0 : 0.0;
+    values("log10_bound")[at] = log10_of(result);
+    values("log10_formula")[at] = formula_of(result);
+    values("gain")[at] = log10_of(gonon) - log10_of(result);
+    values("gain_formula")[at] = formula_of(gonon) - formula_of(result);
+  }
+}
+
+void Assembler::write_observations(NetworkState& state) {
+  const std::size_t sets = plan_->samples.size(), configurations = configuration_count();
+  const auto network = static_cast<std::size_t>(state.network);
+  const std::size_t layers = plan_->networks[network].layers.size(), quantiles = plan_->study.quantiles.size();
+  for (std::size_t s = 0; s < sets; ++s) {
+    SampleTotals& totals = state.samples[s];
+    if (totals.all == 0) continue;
+    const bool labelled = plan_->samples[s].set && plan_->samples[s].set->has_labels();
+    const auto all = static_cast<double>(totals.all);
+    values("samples_in_domain")[network * sets + s] = static_cast<double>(totals.inside);
+    if (labelled)
+      values("accuracy_reference")[network * sets + s] = static_cast<double>(totals.correct_reference) / all;
+    for (std::size_t c = 0; c < configurations; ++c) {
+      const std::size_t at = (network * configurations + c) * sets + s;
+      values("agreement")[at] = static_cast<double>(totals.agree[c]) / all;
+      if (labelled) values("accuracy")[at] = static_cast<double>(totals.correct[c]) / all;
+      auto& deviations = totals.deviations[c];
+      if (deviations.empty()) continue;
+      const double sum = std::accumulate(deviations.begin(), deviations.end(), 0.0);
+      values("observed_mean")[at] = sum / static_cast<double>(deviations.size());
+      std::ranges::sort(deviations);
+      values("observed_max")[at] = deviations.back();
+      for (std::size_t q = 0; q < quantiles; ++q) {
+        values("observed_quantile")[at * quantiles + q] = quantile(deviations, plan_->study.quantiles[q]);
+      }
+      for (std::size_t l = 0; l < layers; ++l) {
+        const std::size_t layer = first_layer_[network] + l;
+        values("observed_layer_max")[(layer * configurations + c) * sets + s] = totals.layer_max[c * layers + l];
+      }
+    }
+  }
+}
+
+// ------------------------------------------------------------------------------------------------------ the dataset
+
+namespace {
+
+template <class Enum>
+std::vector<std::string> names(const std::vector<Enum>& values) {
+  return collect(values, [](Enum value) { return std::string(to_string(value)); });
+}
+
+std::vector<std::int64_t> counting(std::size_t count) {
+  std::vector<std::int64_t> numbers(count);
+  std::iota(numbers.begin(), numbers.end(), std::int64_t{0});
+  return numbers;
+}
+
+Attributes described(std::string_view long_name) {
+  return {{"long_name", std::string(long_name)}, {"units", std::string("1")}};
+}
+
+void add_coordinate(Group& root, std::string name, std::string axis, Data data, std::string_view long_name) {
+  root.add_variable({.name = std::move(name),
+                     .dimensions = {std::move(axis)},
+                     .data = std::move(data),
+                     .attributes = described(long_name),
+                     .fill = {},
+                     .role = Role::coordinate});
+}
+
+void add_axes(Group& root, const Plan& plan, std::size_t layers) {
+  const Study& study = plan.study;
+  root.add_axis({.name = "network",
+                 .labels = collect(plan.networks, [](const auto& n) { return n.study.label; }),
+                 .attributes = described("network")});
+  root.add_axis({.name = "quantizer", .labels = names(study.quantizers), .attributes = described("rounding rule")});
+  root.add_axis({.name = "granularity",
+                 .labels = names(study.granularities),
+                 .attributes = described("one step per tensor or per output channel")});
+  root.add_axis({.name = "bits",
+                 .labels = collect(study.bits, [](int b) { return std::int64_t{b}; }),
+                 .attributes = described("bits of a weight")});
+  root.add_axis({.name = "seed",
+                 .labels = collect(study.seeds, [](std::uint64_t s) { return static_cast<std::int64_t>(s); }),
+                 .attributes = described("seed of stochastic rounding")});
+  root.add_axis({.name = "layer",
+                 .labels = counting(layers),
+                 .attributes = described("weight layers of all networks, one after the other")});
+  root.add_axis({.name = "theory", .labels = study.theories, .attributes = described("closed-form bound")});
+  root.add_axis({.name = "samples",
+                 .labels = collect(plan.samples, [](const auto& s) { return s.name; }),
+                 .attributes = described("sample set")});
+  root.add_axis({.name = "quantile", .labels = study.quantiles, .attributes = described("fraction of samples")});
+}
+
+/// The family of a synthetic network; of a file, whether it has convolutions.
+std::string family_of(const PlannedNetwork& planned) {
+  if (const auto* point = std::get_if<network::FamilyPoint>(&planned.study.origin))
+    return std::string(to_string(point->family));
+  const bool convolutional =
+      std::ranges::any_of(planned.layers, [](const LayerInfo& layer) { return layer.op == "Conv"; });
+  return convolutional ? "convolutional file" : "dense file";
+}
+
+void add_network_coordinates(Group& root, const Plan& plan) {
+  const auto& networks = plan.networks;
+  const auto point = [](const PlannedNetwork& n) { return std::get_if<network::FamilyPoint>(&n.study.origin); };
+  const auto whole = [&](const auto& projection) {
+    return collect(networks, [&](const auto& n) { return static_cast<std::int64_t>(projection(n)); });
+  };
+  add_coordinate(root, "network_source", "network", collect(networks, [](const auto& n) { return n.study.source; }),
+                 "file or family");
+  add_coordinate(root, "network_depth", "network", whole([](const auto& n) { return n.layers.size(); }),
+                 "number of weight layers L");
+  add_coordinate(root, "network_width", "network", whole([](const auto& n) { return network::width(n.graph); }),
+                 "largest number of elements that a weight layer reads or writes");
+  add_coordinate(root, "network_family", "network", collect(networks, family_of),
+                 "family of a synthetic network; what kind of layers a file has");
+  add_coordinate(root, "network_parameters", "network", whole([](const auto& n) { return n.parameters; }),
+                 "weights and biases");
+  add_coordinate(root, "network_draw", "network",
+                 whole([&](const auto& n) { return point(n) ? point(n)->draw : Index{0}; }),
+                 "number of the draw of a synthetic network");
+  add_coordinate(root, "network_sha256", "network", collect(networks, [](const auto& n) { return n.sha256; }),
+                 "SHA-256 of the file, or of the description of a synthetic network");
+}
+
+void add_layer_coordinates(Group& root, const Plan& plan) {
+  std::vector<std::string> network, name, op;
+  std::vector<std::int64_t> layer_position, fan_in, fan_in_dense, parameters;
+  for (const auto& planned : plan.networks) {
+    for (std::size_t l = 0; l < planned.layers.size(); ++l) {
+      const auto& layer = planned.layers[l];
+      network.push_back(planned.study.label);
+      name.push_back(layer.name);
+      op.push_back(layer.op);
+      layer_position.push_back(static_cast<std::int64_t>(l));
+      fan_in.push_back(layer.fan_in);
+      fan_in_dense.push_back(layer.fan_in_dense);
+      parameters.push_back(layer.parameters);
+    }
+  }
+  add_coordinate(root, "layer_network", "layer", network, "network of the layer");
+  add_coordinate(root, "layer_name", "layer", name, "name of the node");
+  add_coordinate(root, "layer_op", "layer", op, "operator");
+  add_coordinate(root, "layer_position", "layer", layer_position, "number of the layer in its network, from 0");
+  add_coordinate(root, "layer_fan_in", "layer", fan_in, "weights of an output: p^2 c / groups");
+  add_coordinate(root, "layer_fan_in_dense", "layer", fan_in_dense, "p^2 c: the paper's count, which ignores groups");
+  add_coordinate(root, "layer_parameters", "layer", parameters, "weights and biases");
+}
+
+/// The values in the type of the file: flags and counts as whole numbers, which xarray would turn into floats if they
+/// had a fill value; everything else as doubles with NaN for "not computed".
+void set_data(Variable& variable, std::vector<double> values) {
+  if (variable.name == "status" || variable.name == "bound_applicable") {
+    variable.data = collect(values, [](double v) { return static_cast<std::int8_t>(v); });
+  } else if (variable.name == "samples_in_domain") {
+    variable.data = collect(values, [](double v) { return static_cast<std::int64_t>(v); });
+  } else {
+    variable.data = std::move(values);
+    variable.fill = nan;
+  }
+}
+
+void set_flags(Attributes& attributes, std::vector<std::int8_t> values, std::string meanings) {
+  set_attribute(attributes, "flag_values", std::move(values));
+  set_attribute(attributes, "flag_meanings", std::move(meanings));
+}
+
+Variable to_variable(const VariableSpec& spec, std::vector<double> values) {
+  Variable variable{.name = std::string(spec.name), .dimensions = dimensions_of(spec)};
+  auto& attributes = variable.attributes;
+  set_attribute(attributes, "long_name", std::string(spec.long_name));
+  set_attribute(attributes, "units", std::string(spec.units));
+  if (!spec.soundness.empty()) set_attribute(attributes, "soundness", std::string(spec.soundness));
+  if (!spec.equation.empty()) set_attribute(attributes, "equation", std::string(spec.equation));
+  if (spec.name == "status") set_flags(attributes, {0, 1, 2, 3, 4}, "pending done failed timed_out skipped");
+  if (spec.name == "bound_applicable") set_flags(attributes, {0, 1}, "no yes");
+  set_data(variable, std::move(values));
+  return variable;
+}
+
+void add_failures(Dataset& dataset, const Plan& plan, const std::vector<FailedUnit>& failures) {
+  auto& group = dataset.group("failures");
+  group.add_axis(
+      {.name = "failure", .labels = counting(failures.size()), .attributes = described("piece of work that failed")});
+  const auto add = [&](const char* name, Data data) {
+    group.add_variable(
+        {.name = name, .dimensions = {"failure"}, .data = std::move(data), .attributes = {}, .fill = {}});
+  };
+  add("failure_task", collect(failures, [](const auto& f) { return static_cast<std::int64_t>(f.task); }));
+  add("failure_network",
+      collect(failures, [&](const auto& f) { return plan.networks[static_cast<std::size_t>(f.network)].study.label; }));
+  add("failure_stage", collect(failures, [](const auto& f) { return std::string(to_string(f.stage)); }));
+  add("failure_message", collect(failures, [](const auto& f) { return f.message; }));
+}
+
+}  // namespace
+
+Dataset Assembler::finish() {
+  QUANTBOUND_ASSERT(tasks_seen_ == plan_->tasks.size(), tasks_seen_, plan_->tasks.size());
+  if (current_) close_network();
+  Dataset dataset;
+  Group& root = dataset.root;
+  const Study& study = plan_->study;
+  root.attributes = {{"Conventions", std::string("CF-1.10")},
+                     {"schema", std::string("quantbound-results")},
+                     {"schema_version", std::string(schema_version)},
+                     {"title", fmt::format("quantbound study {}: {} networks x {} configurations", study.name,
+                                           plan_->networks.size(), configuration_count())},
+                     {"source", std::string("quantbound")},
+                     {"study_toml", study.toml},
+                     {"study_hash", plan_->hash},
+                     {"step", step_text(study)},
+                     {"grid", std::string(to_string(study.grid))},
+                     {"bias_bits", std::int64_t{study.bias_bits}},
+                     {"precision", std::string(to_string(study.precision))},
+                     {"complete", std::int64_t{1}}};
+  add_axes(root, *plan_, values("weight_norm").size());
+  add_network_coordinates(root, *plan_);
+  add_layer_coordinates(root, *plan_);
+  add_coordinate(
+      root, "theory_equation", "theory",
+      collect(study.theories, [](const auto& name) { return std::string(bounds::find_theory(name)->equation); }),
+      "where the proved bound comes from");
+  add_coordinate(root, "theory_formula", "theory",
+                 collect(study.theories,
+                         [](const auto& name) { return std::string(bounds::find_theory(name)->formula_equation); }),
+                 "the published formula of log10_formula; empty where there is none");
+  for (const auto& spec : variable_specs())
+    root.add_variable(to_variable(spec, std::move(values(std::string(spec.name)))));
+  add_failures(dataset, *plan_, failures_);
+  add_times(dataset);
+  return dataset;
+}
+
+void Assembler::add_times(Dataset& dataset) const {
+  auto& group = dataset.group("provenance");
+  group.add_axis(
+      {.name = "task", .labels = counting(task_seconds_.size()), .attributes = described("task of the plan")});
+  group.add_variable({.name = "wall_time",
+                      .dimensions = {"task"},
+                      .data = task_seconds_,
+                      .attributes = {{"long_name", std::string("seconds of the task")}, {"units", std::string("s")}},
+                      .fill = nan});
+  std::vector<std::string> stages;
+  std::vector<double> seconds;
+  for (const auto& [stage, sum] : stage_seconds_) {
+    stages.emplace_back(to_string(stage));
+    seconds.push_back(sum);
+  }
+  group.add_axis({.name = "stage", .labels = stages, .attributes = described("stage")});
+  group.add_variable(
+      {.name = "stage_time",
+       .dimensions = {"stage"},
+       .data = seconds,
+       .attributes = {{"long_name", std::string("seconds of the stage, over all tasks")}, {"units", std::string("s")}},
+       .fill = nan});
+}
+
+}  // namespace quantbound::sweep

@@ -1,0 +1,122 @@
+#include "quantbound/sweep/record.hpp"
+
+#include "quantbound/core/bytes.hpp"
+
+namespace quantbound::sweep {
+
+namespace {
+
+using core::ByteReader;
+using core::ByteWriter;
+
+void write(ByteWriter& out, const Failure& failure) { out.text(failure.message); }
+
+void write(ByteWriter& out, const NormsResult& norms) {
+  out.value(static_cast<std::uint64_t>(norms.layers.size()));
+  for (const auto& layer : norms.layers) out.values(bounds::to_bytes(layer));
+}
+
+void write(ByteWriter& out, const WeightBoundsResult& bounds) {
+  out.value(static_cast<std::uint64_t>(bounds.configurations.size()));
+  for (const auto& configuration : bounds.configurations) {
+    out.value(static_cast<std::uint64_t>(configuration.size()));
+    for (const auto& [theory, result] : configuration) {
+      const core::Upper bound = result.bound.value_or(core::Upper());
+      out.text(theory).value(static_cast<std::uint8_t>(result.applicable())).text(result.reason);
+      out.value(bound.mantissa()).value(bound.exponent());
+      out.value(static_cast<std::uint8_t>(result.formula.has_value()))
+          .value(result.formula ? result.formula->log10 : 0.0);
+    }
+  }
+}
+
+void write(ByteWriter& out, const observe::BlockObservation& block) {
+  out.value(static_cast<std::int64_t>(block.samples)).values(block.deviation).values(block.layer_max);
+  out.values(block.correct).values(block.agree).value(static_cast<std::int64_t>(block.correct_reference));
+}
+
+void write(ByteWriter& out, const ObserveResult& observed) {
+  write(out, observed.inside);
+  write(out, observed.outside);
+}
+
+NormsResult read_norms(ByteReader& in) {
+  NormsResult norms;
+  for (auto count = in.value<std::uint64_t>(); count > 0; --count) {
+    norms.layers.push_back(bounds::from_bytes(in.values<std::byte>()));
+  }
+  return norms;
+}
+
+WeightBoundsResult read_weight_bounds(ByteReader& in) {
+  WeightBoundsResult bounds;
+  for (auto count = in.value<std::uint64_t>(); count > 0; --count) {
+    auto& configuration = bounds.configurations.emplace_back();
+    for (auto theories = in.value<std::uint64_t>(); theories > 0; --theories) {
+      NamedBound& named = configuration.emplace_back();
+      named.theory = in.text();
+      const bool applicable = in.value<std::uint8_t>() != 0;
+      named.result.reason = in.text();
+      const auto mantissa = in.value<double>();
+      const auto exponent = in.value<std::int64_t>();
+      if (applicable) named.result.bound = core::Upper(mantissa).scaled(exponent);
+      const bool has_formula = in.value<std::uint8_t>() != 0;
+      const auto formula = in.value<double>();
+      if (has_formula) named.result.formula = core::Estimate{formula};
+    }
+  }
+  return bounds;
+}
+
+observe::BlockObservation read_block(ByteReader& in) {
+  observe::BlockObservation block;
+  block.samples = in.value<std::int64_t>();
+  block.deviation = in.values<double>();
+  block.layer_max = in.values<double>();
+  block.correct = in.values<observe::Index>();
+  block.agree = in.values<observe::Index>();
+  block.correct_reference = in.value<std::int64_t>();
+  return block;
+}
+
+}  // namespace
+
+std::vector<std::byte> to_bytes(const Record& record) {
+  ByteWriter out;
+  out.value(static_cast<std::uint64_t>(record.units.size()));
+  for (const auto& unit : record.units) {
+    out.value(unit.seconds).value(static_cast<std::uint8_t>(unit.result.index()));
+    std::visit([&](const auto& result) { write(out, result); }, unit.result);
+  }
+  return out.take();
+}
+
+Record record_from_bytes(std::span<const std::byte> bytes) {
+  ByteReader in(bytes);
+  Record record;
+  for (auto count = in.value<std::uint64_t>(); count > 0; --count) {
+    UnitResult unit{.seconds = in.value<double>(), .result = {}};
+    switch (in.value<std::uint8_t>()) {
+      case 0:
+        unit.result = Failure{in.text()};
+        break;
+      case 1:
+        unit.result = read_norms(in);
+        break;
+      case 2:
+        unit.result = read_weight_bounds(in);
+        break;
+      case 3: {
+        auto inside = read_block(in);
+        unit.result = ObserveResult{.inside = std::move(inside), .outside = read_block(in)};
+        break;
+      }
+      default:
+        throw core::Error("a stored record is of an unknown kind", "");
+    }
+    record.units.push_back(std::move(unit));
+  }
+  return record;
+}
+
+}  // namespace quantbound::sweep

@@ -1,0 +1,502 @@
+#include "quantbound/sweep/study.hpp"
+
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <set>
+#include <sstream>
+
+#include <fmt/format.h>
+
+#include "quantbound/bounds/theory.hpp"
+#include "quantbound/core/error.hpp"
+
+#include "study_table.hpp"
+
+namespace quantbound::sweep {
+
+namespace {
+
+using core::InputError;
+using detail::place;
+using detail::Table;
+namespace fs = std::filesystem;
+
+constexpr std::int64_t any_integer = std::int64_t{1} << 53;
+
+/// Everything the sections need to resolve what they name.
+struct Context {
+  fs::path folder;  ///< of the study file
+  Study study;
+};
+
+/// A path of the study, relative to the study file, or to the working directory when it came from --set.
+fs::path resolve(const Context& context, const std::string& path, const toml::node& node) {
+  const auto& source = node.source().path;
+  if (fs::path(path).is_absolute() || (source && source->starts_with("--set"))) return path;
+  return context.folder / path;
+}
+
+/// Resolves the file part of "file" or "file.h5:/dataset" and requires that it exists.
+std::string existing(const Context& context, const std::string& location, const toml::node& node) {
+  const auto separator = location.rfind(":/");
+  const bool has_dataset = separator != std::string::npos && separator > 1;
+  const fs::path file = resolve(context, has_dataset ? location.substr(0, separator) : location, node);
+  if (!fs::is_regular_file(file)) {
+    throw InputError(
+        fmt::format(
+            "no such file: '{}'; paths are relative to the study file (or, with --set, to the working directory)",
+            file.string()),
+        place(node.source()));
+  }
+  return has_dataset ? file.string() + location.substr(separator) : file.string();
+}
+
+/// Parses a name of a closed set; the error lists the set.
+template <class Parse>
+auto choice(Table& table, std::string_view key, const std::string& word, const std::vector<std::string>& known,
+            const Parse& parse) {
+  if (const auto value = parse(word)) return *value;
+  const auto suggestion = detail::nearest(word, known);
+  table.fail(key, suggestion
+                      ? fmt::format("`{}` = '{}' is not known; did you mean '{}'?", key, word, *suggestion)
+                      : fmt::format("`{}` = '{}' is not known; choose from: {}", key, word, fmt::join(known, ", ")));
+}
+
+template <class Enum>
+std::optional<Enum> by_name(std::string_view word, std::initializer_list<Enum> values) {
+  for (const Enum value : values) {
+    if (to_string(value) == word) return value;
+  }
+  return std::nullopt;
+}
+
+// ---------------------------------------------------------------------------------------------------- networks
+
+Domain parse_domain(Context& context, Table table) {
+  Domain domain;
+  const bool is_box = table.has("low") || table.has("high");
+  const bool is_vnnlib = table.has("vnnlib"), is_ball = table.has("around");
+  if (static_cast<int>(is_box) + static_cast<int>(is_vnnlib) + static_cast<int>(is_ball) != 1) {
+    throw InputError("a domain is one of { low, high }, { vnnlib } or { around, radius, count }", table.where());
+  }
+  if (is_box) {
+    table.require("low");
+    table.require("high");
+    const BoxDomain box{.low = table.numbers("low"), .high = table.numbers("high")};
+    if (box.low.size() != box.high.size())
+      table.fail("low", "`low` and `high` must have as many numbers as each other");
+    for (std::size_t i = 0; i < box.low.size(); ++i) {
+      if (box.low[i] > box.high[i])
+        table.fail("low", fmt::format("the domain is empty: low {} > high {}", box.low[i], box.high[i]));
+    }
+    domain = box;
+  } else if (is_vnnlib) {
+    domain = VnnlibDomain{existing(context, *table.text("vnnlib"), table.require("vnnlib"))};
+  } else {
+    BallDomain ball{.samples = *table.text("around"), .radius = 0.0, .count = 1, .clip = std::nullopt};
+    table.require("radius");
+    ball.radius = *table.number("radius");
+    if (ball.radius < 0.0) table.fail("radius", "`radius` must not be negative");
+    ball.count = table.integer("count", 1, any_integer).value_or(1);
+    const auto clip = table.numbers("clip");
+    if (!clip.empty()) {
+      if (clip.size() != 2 || clip[0] > clip[1]) table.fail("clip", "`clip` is the valid range [low, high]");
+      ball.clip = {clip[0], clip[1]};
+    }
+    domain = ball;
+  }
+  table.finish();
+  return domain;
+}
+
+/// What the networks of one [[network]] table share.
+StudyNetwork common_part(Context& context, Table& table) {
+  StudyNetwork network;
+  if (auto domain = table.table("domain")) network.domain = parse_domain(context, *domain);
+  network.samples = table.texts("samples");
+  for (const auto extent : table.integers("input_shape", 1, any_integer)) {
+    if (!network.input_shape) network.input_shape = Shape{};
+    network.input_shape->push_back(extent);
+  }
+  network.where = table.where();
+  return network;
+}
+
+std::string file_label(const fs::path& path, const std::set<std::string>& taken) {
+  std::string label = path.stem().string();
+  if (taken.contains(label)) label = path.filename().string();
+  const std::string base = label;
+  for (int i = 2; taken.contains(label); ++i) label = fmt::format("{}#{}", base, i);
+  return label;
+}
+
+void add_files(Context& context, Table& table, std::set<std::string>& labels) {
+  const StudyNetwork common = common_part(context, table);
+  const toml::node& node = table.require("file");
+  for (const auto& file : table.texts("file")) {
+    StudyNetwork network = common;
+    const fs::path path = existing(context, file, node);
+    network.label = file_label(path, labels);
+    labels.insert(network.label);
+    network.source = file;
+    network.origin = path;
+    context.study.networks.push_back(std::move(network));
+  }
+}
+
+void add_family(Context& context, Table& table, std::set<std::string>& labels) {
+  const StudyNetwork common = common_part(context, table);
+  if (common.input_shape)
+    table.fail("input_shape", "`input_shape` is for files; a family takes `inputs` or `resolution`");
+  if (std::holds_alternative<FileDomain>(common.domain)) throw InputError("a family needs a `domain`", table.where());
+  network::FamilyPoint point;
+  const auto families = {network::Family::mlp, network::Family::cnn, network::Family::resnet,
+                         network::Family::mobilenet_v2};
+  const auto laws = {network::WeightLaw::he_normal, network::WeightLaw::he_uniform, network::WeightLaw::xavier_normal,
+                     network::WeightLaw::orthogonal};
+  point.family = choice(table, "family", *table.text("family"), {"mlp", "cnn", "resnet", "mobilenet_v2"},
+                        [&](const std::string& w) { return by_name(w, families); });
+  table.require("depth");
+  table.require("width");
+  const auto depths = table.integers("depth", 1, 100000), widths = table.integers("width", 1, 1 << 20);
+  std::vector<network::WeightLaw> weight_laws;
+  for (const auto& word : table.has("weights") ? table.texts("weights") : std::vector<std::string>{"he_normal"}) {
+    weight_laws.push_back(choice(table, "weights", word, {"he_normal", "he_uniform", "xavier_normal", "orthogonal"},
+                                 [&](const std::string& w) { return by_name(w, laws); }));
+  }
+  const auto draws = table.integer("draws", 1, 1 << 20).value_or(1);
+  const bool is_mlp = point.family == network::Family::mlp;
+  if (is_mlp && table.has("resolution")) table.fail("resolution", "an mlp has no `resolution`; give `inputs`");
+  if (!is_mlp && table.has("inputs")) table.fail("inputs", "image families have no `inputs`; give `resolution`");
+  point.inputs = table.integer("inputs", 1, 1 << 24).value_or(point.inputs);
+  point.outputs = table.integer("outputs", 1, 1 << 20).value_or(point.outputs);
+  point.resolution = table.integer("resolution", 1, 1 << 12).value_or(point.resolution);
+  point.seed = context.study.seed;
+  for (const auto depth : depths) {
+    for (const auto width : widths) {
+      for (const auto law : weight_laws) {
+        for (Index draw = 0; draw < draws; ++draw) {
+          point.depth = depth, point.width = width, point.law = law, point.draw = draw;
+          StudyNetwork network = common;
+          network.label = network::name(point);
+          if (!labels.insert(network.label).second) {
+            throw InputError(fmt::format("the study names network '{}' twice", network.label), table.where());
+          }
+          network.source = std::string(to_string(point.family));
+          network.origin = point;
+          context.study.networks.push_back(std::move(network));
+        }
+      }
+    }
+  }
+}
+
+/// The tables of an array of tables ([[network]]), or an error when the key holds something else.
+std::vector<Table> array_of_tables(Table& root, std::string_view key) {
+  std::vector<Table> tables;
+  const auto* node = root.find(key);
+  if (node == nullptr) return tables;
+  const auto* list = node->as_array();
+  if (list == nullptr) root.fail(key, fmt::format("`{0}` must be an array of tables: write [[{0}]]", key));
+  for (const auto& element : *list) {
+    const auto* table = element.as_table();
+    if (table == nullptr) root.fail(key, fmt::format("`{0}` must be an array of tables: write [[{0}]]", key));
+    tables.emplace_back(*table, fmt::format("[[{}]]", key));
+  }
+  return tables;
+}
+
+void parse_networks(Context& context, Table& root) {
+  std::set<std::string> labels;
+  for (auto& table : array_of_tables(root, "network")) {
+    if (table.has("file") == table.has("family")) {
+      throw InputError("[[network]] needs one of the keys `file` and `family`", table.where());
+    }
+    if (table.has("file")) {
+      add_files(context, table, labels);
+    } else {
+      add_family(context, table, labels);
+    }
+    table.finish();
+  }
+  if (context.study.networks.empty()) throw InputError("the study has no [[network]]", root.where());
+}
+
+// ------------------------------------------------------------------------------------- samples, quantization, stages
+
+void parse_samples(Context& context, Table& root) {
+  std::set<std::string> names;
+  for (auto& table : array_of_tables(root, "samples")) {
+    observe::SampleSpec spec;
+    table.require("name");
+    spec.name = *table.text("name");
+    if (spec.name == "uniform") table.fail("name", "the name 'uniform' belongs to the uniform points of [observe]");
+    if (!names.insert(spec.name).second) table.fail("name", fmt::format("two sample sets are called '{}'", spec.name));
+    const toml::node& images = table.require("images");
+    spec.images = existing(context, *table.text("images"), images);
+    if (const auto labels = table.text("labels")) spec.labels = existing(context, *labels, table.require("labels"));
+    const std::string layout = table.text("layout").value_or("flat");
+    spec.layout = choice(table, "layout", layout, {"NHWC", "NCHW", "flat"}, observe::parse_layout);
+    spec.scale = table.number("scale").value_or(1.0);
+    if (spec.scale <= 0.0) table.fail("scale", "`scale` must be positive");
+    spec.mean = table.numbers("mean");
+    spec.std = table.numbers("std");
+    for (const double s : spec.std) {
+      if (s <= 0.0) table.fail("std", "`std` must be positive");
+    }
+    spec.label_offset = static_cast<int>(table.integer("label_offset", -1000000, 1000000).value_or(0));
+    table.finish();
+    context.study.samples.push_back(std::move(spec));
+  }
+}
+
+template <class Value>
+void require_distinct(const Table& table, std::string_view key, const std::vector<Value>& values) {
+  if (std::set<Value>(values.begin(), values.end()).size() != values.size()) {
+    table.fail(key, fmt::format("`{}` names a value twice", key));
+  }
+}
+
+void parse_step(Study& study, Table& table) {
+  const auto* node = table.find("step");
+  if (node == nullptr) return;
+  if (node->is_table()) {
+    Table fixed = *table.table("step");
+    fixed.require("fixed");
+    study.step_rule = quantize::StepRule::fixed;
+    study.fixed_step = *fixed.number("fixed");
+    if (study.fixed_step <= 0.0) fixed.fail("fixed", "`fixed` must be positive");
+    fixed.finish();
+    return;
+  }
+  study.step_rule = choice(table, "step", *table.text("step"), {"max", "mse"}, [](const std::string& w) {
+    return by_name(w, {quantize::StepRule::max, quantize::StepRule::mse});
+  });
+}
+
+void parse_quantization(Context& context, Table& root) {
+  Study& study = context.study;
+  auto found = root.table("quantization");
+  if (!found) throw InputError("the study has no [quantization]", root.where());
+  Table& table = *found;
+  table.require("bits");
+  const auto quantizers = table.has("quantizer") ? table.texts("quantizer") : std::vector<std::string>{"round"};
+  for (const auto& word : quantizers) {
+    study.quantizers.push_back(
+        choice(table, "quantizer", word, {"floor", "round", "truncate", "stochastic"}, quantize::parse_quantizer));
+  }
+  const auto granularities = table.has("granularity") ? table.texts("granularity") : std::vector<std::string>{"tensor"};
+  for (const auto& word : granularities) {
+    study.granularities.push_back(
+        choice(table, "granularity", word, {"tensor", "channel"}, quantize::parse_granularity));
+  }
+  for (const auto b : table.integers("bits", 2, 16)) study.bits.push_back(static_cast<int>(b));
+  for (const auto s : table.integers("seed", 0, any_integer)) study.seeds.push_back(static_cast<std::uint64_t>(s));
+  if (study.seeds.empty()) study.seeds.push_back(study.seed);
+  parse_step(study, table);
+  if (const auto grid = table.text("grid")) {
+    study.grid = choice(table, "grid", *grid, {"symmetric", "affine"}, quantize::parse_grid);
+  }
+  const bool biases = table.flag("biases").value_or(false);
+  const auto bias_bits = table.integer("bias_bits", 2, 32);
+  if (bias_bits && !biases) table.fail("bias_bits", "`bias_bits` needs `biases = true`");
+  study.bias_bits = biases ? static_cast<int>(bias_bits.value_or(16)) : 0;
+  require_distinct(table, "quantizer", study.quantizers);
+  require_distinct(table, "granularity", study.granularities);
+  require_distinct(table, "bits", study.bits);
+  require_distinct(table, "seed", study.seeds);
+  table.finish();
+}
+
+void parse_bounds(Context& context, Table& root) {
+  std::vector<std::string> known;
+  for (const auto& theory : bounds::theories()) known.emplace_back(theory.name);
+  std::vector<std::string> wanted = known;
+  if (auto table = root.table("bounds")) {
+    const auto named = table->texts("theory");
+    if (!named.empty() && named != std::vector<std::string>{"all"}) {
+      for (const auto& word : named) {
+        choice(*table, "theory", word, known, [&](const std::string& w) {
+          return std::ranges::find(known, w) == known.end() ? std::nullopt : std::optional(w);
+        });
+      }
+      require_distinct(*table, "theory", named);
+      std::erase_if(wanted, [&](const std::string& name) { return std::ranges::find(named, name) == named.end(); });
+    }
+    table->finish();
+  }
+  context.study.theories = std::move(wanted);
+}
+
+void parse_observe(Context& context, Table& root) {
+  Study& study = context.study;
+  std::vector<std::string> samples;
+  study.quantiles = {0.5, 0.9, 0.99, 0.999};
+  if (auto table = root.table("observe")) {
+    samples = table->texts("samples");
+    study.uniform_points = table->integer("uniform", 0, 1 << 30).value_or(0);
+    if (table->has("quantiles")) study.quantiles = table->numbers("quantiles");
+    for (std::size_t i = 0; i < study.quantiles.size(); ++i) {
+      const bool increasing = i == 0 || study.quantiles[i] > study.quantiles[i - 1];
+      if (study.quantiles[i] <= 0.0 || study.quantiles[i] > 1.0 || !increasing) {
+        table->fail("quantiles", "`quantiles` must increase within (0, 1]");
+      }
+    }
+    if (table->has("attack")) table->fail("attack", "`attack` is not available in this version; remove the key");
+    study.precision = choice(*table, "precision", table->text("precision").value_or("float"), {"float", "double"},
+                             [](const std::string& w) {
+                               return by_name(w, {observe::Precision::float32, observe::Precision::float64});
+                             });
+    table->finish();
+  }
+  const auto defined = [&](const std::string& name) {
+    return std::ranges::any_of(study.samples, [&](const auto& spec) { return spec.name == name; });
+  };
+  std::vector<std::string> names;
+  for (const auto& spec : study.samples) names.push_back(spec.name);
+  const auto require_defined = [&](const std::string& name, const std::string& where) {
+    if (defined(name)) return;
+    throw InputError(names.empty()
+                         ? fmt::format("samples '{}' are not defined; add a [[samples]] table with this name", name)
+                         : fmt::format("samples '{}' are not defined; defined are: {}", name, fmt::join(names, ", ")),
+                     where);
+  };
+  for (const auto& name : samples) require_defined(name, root.where());
+  for (auto& network : study.networks) {
+    if (network.samples.empty()) network.samples = samples;
+    for (const auto& name : network.samples) require_defined(name, network.where);
+    if (const auto* ball = std::get_if<BallDomain>(&network.domain)) require_defined(ball->samples, network.where);
+  }
+}
+
+void refuse_later_stages(Table& root) {
+  if (auto table = root.table("certify")) {
+    const auto* method = table->find("method");
+    const bool off = method != nullptr && method->is_array() && method->as_array()->empty();
+    if (!off) root.fail("certify", "[certify] is not available in this version; remove it or set method = []");
+  }
+  if (root.has("reconstruct")) root.fail("reconstruct", "[reconstruct] is not available in this version; remove it");
+}
+
+// ------------------------------------------------------------------------------------------------------ overrides
+
+std::vector<std::string> split(const std::string& key) {
+  std::vector<std::string> parts;
+  std::stringstream stream(key);
+  for (std::string part; std::getline(stream, part, '.');) parts.push_back(part);
+  return parts;
+}
+
+bool is_number(const std::string& part) {
+  return !part.empty() && part.size() < 10 && part.find_first_not_of("0123456789") == std::string::npos;
+}
+
+/// A TOML value, or a bare string where it is none; its source is the override.
+toml::table override_value(const Override& change, const std::string& where) {
+  try {
+    return toml::parse(std::string_view("value = " + change.value), std::string_view(where));
+  } catch (const toml::parse_error&) {
+    toml::table value = toml::parse(std::string_view("value = \"\""), std::string_view(where));
+    value.get("value")->as_string()->get() = change.value;
+    return value;
+  }
+}
+
+void apply_override(toml::table& root, const Override& change) {
+  const std::string where = "--set " + change.key;
+  toml::table value = override_value(change, where);
+  const std::vector<std::string> parts = split(change.key);
+  toml::node* at = &root;
+  for (std::size_t i = 0; i < parts.size();) {
+    if (auto* array = at->as_array()) {  // "network.1.file"; the number may be left out where there is one table
+      const std::size_t chosen = is_number(parts[i]) ? std::stoul(parts[i]) : (array->size() == 1 ? 0 : array->size());
+      if (chosen >= array->size()) {
+        throw InputError(fmt::format("the key needs a number from 0 to {} before `{}`", array->size() - 1, parts[i]),
+                         where);
+      }
+      at = array->get(chosen);
+      if (is_number(parts[i])) ++i;
+      continue;
+    }
+    auto* table = at->as_table();
+    if (table == nullptr) throw InputError(fmt::format("`{}` is not in a table", parts[i]), where);
+    if (i + 1 == parts.size()) {
+      table->insert_or_assign(parts[i], std::move(*value.get("value")));  // a copy would forget its source
+      return;
+    }
+    if (!table->contains(parts[i])) table->insert(parts[i], toml::table{});
+    at = table->get(parts[i]);
+    ++i;
+  }
+  throw InputError("the key names a table, not a value", where);
+}
+
+toml::table parse_file(const fs::path& path) {
+  if (!fs::is_regular_file(path)) throw InputError("no such study file", path.string());
+  try {
+    return toml::parse_file(path.string());
+  } catch (const toml::parse_error& error) {
+    throw InputError(std::string(error.description()), place(error.source()));
+  }
+}
+
+}  // namespace
+
+Override parse_override(const std::string& text) {
+  const auto equals = text.find('=');
+  if (equals == std::string::npos || equals == 0) {
+    throw InputError(fmt::format("--set needs key=value, not '{}'", text), "command line");
+  }
+  return {.key = text.substr(0, equals), .value = text.substr(equals + 1)};
+}
+
+Study read_study(const fs::path& path, std::span<const Override> overrides) {
+  toml::table file = parse_file(path);
+  for (const auto& change : overrides) apply_override(file, change);
+  Context context{.folder = path.parent_path(), .study = {}};
+  Study& study = context.study;
+  Table root(file, "the study");
+  auto head = root.table("study");
+  if (!head) throw InputError("the study has no [study] table with a name", path.string());
+  head->require("name");
+  study.name = *head->text("name");
+  if (study.name.empty() || study.name.find('/') != std::string::npos)
+    head->fail("name", "`name` must be a file name without '/'");
+  study.seed = static_cast<std::uint64_t>(head->integer("seed", 0, any_integer).value_or(1));
+  head->finish();
+  parse_samples(context, root);
+  parse_networks(context, root);
+  parse_quantization(context, root);
+  parse_bounds(context, root);
+  parse_observe(context, root);
+  refuse_later_stages(root);
+  root.finish();
+  std::ostringstream resolved;
+  resolved << file << '\n';
+  study.toml = resolved.str();
+  return study;
+}
+
+std::vector<quantize::Configuration> configurations(const Study& study) {
+  std::vector<quantize::Configuration> all;
+  for (const auto quantizer : study.quantizers) {
+    for (const auto granularity : study.granularities) {
+      for (const int bits : study.bits) {
+        for (const auto seed : study.seeds) {
+          all.push_back({.quantizer = quantizer,
+                         .granularity = granularity,
+                         .bits = bits,
+                         .seed = seed,
+                         .grid = study.grid,
+                         .step_rule = study.step_rule,
+                         .fixed_step = study.fixed_step,
+                         .bias_bits = study.bias_bits});
+        }
+      }
+    }
+  }
+  return all;
+}
+
+}  // namespace quantbound::sweep

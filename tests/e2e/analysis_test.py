@@ -1,0 +1,164 @@
+"""scripts/analysis on made-up result files: what is opened, what is picked, what the figures draw."""
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ANALYSIS = pathlib.Path(__file__).resolve().parents[2] / "scripts" / "analysis"
+sys.path[:0] = [str(ANALYSIS), str(pathlib.Path(__file__).parent)]
+
+import numpy as np  # noqa: E402
+import quantbound_analysis as qa  # noqa: E402
+import result_fixture as fixture  # noqa: E402
+from quantbound_analysis import figures, style  # noqa: E402
+
+
+class WithFiles(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.addCleanup(style.plt.close, "all")
+
+    def path(self, name):
+        return pathlib.Path(self.folder.name, name)
+
+    def result(self, **options):
+        return qa.open_result(fixture.write_result(self.path("result.h5"), **options))
+
+
+class OpenResult(WithFiles):
+    def test_attaches_what_describes_networks_and_layers(self):
+        ds = self.result()
+        self.assertEqual(int(ds.network_depth.sel(network="digits_mlp_9")), 9)
+        self.assertIn("layer_network", ds.coords)
+
+    def test_refuses_a_missing_file_and_a_file_that_is_no_result(self):
+        self.path("text.h5").write_text("no HDF5")
+        with self.assertRaisesRegex(qa.ResultError, "no such file"):
+            qa.open_result(self.path("nothing.h5"))
+        with self.assertRaisesRegex(qa.ResultError, "not a quantbound result"):
+            qa.open_result(self.path("text.h5"))
+
+
+class Select(WithFiles):
+    def test_takes_round_channel_and_most_bits_by_default(self):
+        _, chosen = qa.select(self.result(), qa.Selection(), ("quantizer", "granularity", "bits"))
+        self.assertEqual(chosen, {"quantizer": "round", "granularity": "channel", "bits": 8})
+
+    def test_an_unknown_label_names_those_there_are(self):
+        with self.assertRaisesRegex(qa.ResultError, "no quantizer 'gptq'.*floor, round"):
+            qa.select(self.result(), qa.Selection(quantizer="gptq"), ("quantizer",))
+
+    def test_the_deepest_network_is_the_default(self):
+        self.assertEqual(qa.choose_network(self.result()), "digits_mlp_11")
+
+
+class Spread(unittest.TestCase):
+    def test_keeps_what_is_far_apart_and_the_order_of_the_rest(self):
+        placed = style.spread(np.array([5.0, 1.0, 1.1, 1.05]), 0.5)
+        np.testing.assert_allclose(placed, [5.0, 0.55, 1.55, 1.05])
+
+    def test_no_two_names_are_closer_than_a_line(self):
+        positions = np.random.default_rng(1).uniform(size=40)
+        placed = np.sort(style.spread(positions, 0.05))
+        self.assertGreater(np.diff(placed).min(), 0.05 - 1e-12)
+
+
+def lines(ax):
+    """What was plotted in data coordinates, longest lines only (names have short leader lines)."""
+    return [line for line in ax.get_lines() if line.get_transform() == ax.transData]
+
+
+def texts(figure):
+    return [text.get_text() for ax in figure.axes for text in ax.texts]
+
+
+class GainDepth(WithFiles):
+    def test_statistics_are_median_and_range_of_each_depth(self):
+        gain, depth = np.array([1.0, 5.0, 3.0, 7.0, np.nan]), np.array([5, 5, 5, 9, 9])
+        depths, median, low, high = figures.depth_statistics(gain, depth)
+        np.testing.assert_array_equal([depths, median, low, high], [[5, 9], [3, 7], [1, 7], [5, 7]])
+
+    def test_draws_the_gain_of_every_theory_that_applies_and_names_it(self):
+        ds = self.result()
+        figure = qa.gain_depth(ds, qa.Selection("floor", "tensor", 4))
+        drawn = [line for line in lines(figure.axes[0]) if len(line.get_ydata()) == 4]
+        wanted = ds.gain.sel(quantizer="floor", granularity="tensor", bits=4, theory="houache_mean").squeeze()
+        self.assertEqual(len(drawn), 7)
+        self.assertTrue(any(np.array_equal(line.get_ydata(), wanted) for line in drawn))
+        self.assertIn("Houache et al., Thm 4.1", texts(figure))
+        self.assertNotIn("Houache et al., Thm 4.4", texts(figure))
+
+    def test_one_panel_per_family(self):
+        networks = fixture.DIGITS + fixture.family("mlp", [5, 20], [16, 64], 3)
+        figure = qa.gain_depth(self.result(networks=networks))
+        self.assertEqual([ax.get_title(loc="left").split(":")[0] for ax in figure.axes], ["file", "mlp"])
+
+    def test_published_formulas_are_another_variable(self):
+        figure = qa.gain_depth(self.result(), variable="gain_formula")
+        self.assertIn("Houache et al., Thm 4.4", texts(figure))
+
+    def test_says_so_when_nothing_applies(self):
+        with self.assertRaisesRegex(qa.ResultError, "no theory has a gain"):
+            qa.gain_depth(self.result(applicable="none"))
+
+
+class BoundsBits(WithFiles):
+    def test_observed_lies_below_the_shade_and_the_bounds_above(self):
+        figure = qa.bounds_bits(self.result(), "digits_mlp_7", qa.Selection("round", "tensor"))
+        ax = figure.axes[0]
+        by_width = sorted((line for line in lines(ax) if len(line.get_ydata()) == 7), key=lambda line: line.get_linewidth())
+        largest, shade = by_width[-1].get_ydata(), ax.collections[0].get_paths()[0].vertices[:, 1]
+        self.assertEqual(len(by_width), 8 + 2)
+        self.assertAlmostEqual(shade.min(), min(largest))
+        self.assertEqual(sum(np.all(line.get_ydata() > largest) for line in by_width), 8)
+        self.assertTrue({"Gonon et al.", "largest observed", "mean observed"} <= set(texts(figure)))
+        self.assertIn("assumptions not met: Houache et al., Thm 4.4", [text.get_text() for text in figure.texts])
+
+    def test_a_file_without_observations_gives_the_bounds_alone(self):
+        figure = qa.bounds_bits(self.result(observed="none"))
+        self.assertEqual(len(figure.axes[0].collections), 0)
+        self.assertNotIn("largest observed", texts(figure))
+
+    def test_says_so_when_no_bound_applies(self):
+        with self.assertRaisesRegex(qa.ResultError, "no bound of digits_mlp_11"):
+            qa.bounds_bits(self.result(applicable="none"))
+
+
+class Command(WithFiles):
+    def plot(self, *words):
+        return subprocess.run([sys.executable, ANALYSIS / "quantbound-plot", *map(str, words)], capture_output=True, text=True)
+
+    def test_writes_every_format_and_the_same_bytes_again(self):
+        result = fixture.write_result(self.path("result.h5"))
+        for extension, magic in (("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")):
+            written = []
+            for name in ("first", "second"):
+                output = self.path(f"{name}.{extension}")
+                run = self.plot(result, "bounds-bits", "-o", output)
+                self.assertEqual((run.returncode, run.stdout.strip(), run.stderr), (0, str(output), ""))
+                written.append(output.read_bytes())
+            self.assertTrue(written[0].startswith(magic))
+            self.assertEqual(*written)
+
+    def test_draws_one_network_and_five_hundred(self):
+        for networks in (fixture.DIGITS[:1], fixture.family("mlp", [5, 10, 20, 30, 40], [16, 32, 64, 128, 256], 20)):
+            result = fixture.write_result(self.path("result.h5"), networks=networks)
+            for figure in ("gain-depth", "bounds-bits"):
+                run = self.plot(result, figure, "-o", self.path("figure.png"))
+                self.assertEqual((run.returncode, run.stderr), (0, ""))
+
+    def test_mistakes_are_one_line_and_no_file(self):
+        result = fixture.write_result(self.path("result.h5"))
+        for words in ((result, "bounds-bits", "--network", "resnet"), (self.path("no.h5"), "gain-depth"),
+                      (result, "gain-depth", "--bits", "13")):
+            run = self.plot(*words, "-o", self.path("figure.png"))
+            self.assertEqual(run.returncode, 1)
+            self.assertRegex(run.stderr, r"\Aquantbound-plot: error: [^\n]+\n\Z")
+        self.assertEqual(self.plot(result, "gain-depth", "-o", self.path("figure.jpg")).returncode, 2)
+        self.assertFalse(self.path("figure.png").exists())
+
+
+if __name__ == "__main__":
+    unittest.main()

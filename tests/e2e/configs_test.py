@@ -1,0 +1,69 @@
+"""Every study in configs/ can be planned from a clean clone; the quickstart study runs, holds and can be drawn."""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+CONFIGS = REPOSITORY / "configs"
+sys.path.insert(0, str(REPOSITORY / "scripts" / "analysis"))
+
+import numpy as np  # noqa: E402
+import quantbound_analysis as qa  # noqa: E402
+
+NETWORKS = {"quickstart.toml": 5, "paper/depth.toml": 4 + 24, "paper/width_depth.toml": 210, "paper/gains.toml": 1 + 3 + 9,
+            "paper/real_networks.toml": 6}
+
+
+def quantbound(*words):
+    return subprocess.run([os.environ["QUANTBOUND_BIN"], *map(str, words)], capture_output=True, text=True)
+
+
+class Configs(unittest.TestCase):
+    def plan(self, study, *words):
+        run = quantbound("plan", CONFIGS / study, "--json", *words)
+        self.assertEqual((run.returncode, run.stderr), (0, ""))
+        return json.loads(run.stdout)
+
+    def test_every_study_has_the_networks_it_names(self):
+        found = sorted(path.relative_to(CONFIGS).as_posix() for top in (".", "paper") for path in (CONFIGS / top).glob("*.toml"))
+        self.assertEqual(found, sorted(NETWORKS))
+        for study, networks in NETWORKS.items():
+            if study == "paper/real_networks.toml" and not (CONFIGS / "paper" / "data").exists():
+                refused = quantbound("plan", CONFIGS / study)
+                self.assertEqual(refused.returncode, 2)
+                self.assertIn("mbv2_1.0_tv_float_folded.onnx", refused.stderr)
+                continue
+            self.assertEqual(self.plan(study)["networks"], networks, study)
+
+    def test_gains_takes_other_networks(self):
+        files = json.dumps([str(CONFIGS / "models" / f"digits_mlp_{depth}.onnx") for depth in (5, 7)])
+        self.assertEqual(self.plan("paper/gains.toml", "--set", f"network.0.file={files}")["networks"], 2 + 3 + 9)
+
+
+class Quickstart(unittest.TestCase):
+    def test_a_smaller_quickstart_from_study_to_pictures(self):
+        files = json.dumps([str(CONFIGS / "models" / f"digits_{name}.onnx") for name in ("mlp_5", "mlp_7", "cnn")])
+        with tempfile.TemporaryDirectory() as folder:
+            result = pathlib.Path(folder, "small.h5")
+            run = quantbound("sweep", CONFIGS / "quickstart.toml", "--output", result, "--set", f"network.0.file={files}",
+                             "--set", "quantization.bits=[3, 8]", "--set", "observe.uniform=256", "--threads", "1")
+            self.assertEqual(run.returncode, 0, run.stderr)
+            ds = qa.open_result(result)
+            for figure in (qa.gain_depth(ds), qa.bounds_bits(ds, "digits_cnn")):
+                picture = pathlib.Path(folder, "picture.png")
+                qa.save(figure, picture)
+                self.assertGreater(picture.stat().st_size, 10000)
+        # What scripts/train measured in double, counted again by the program.
+        right = (ds.accuracy_reference.sel(samples="digits") * 360).round().astype(int)
+        self.assertEqual(right.values.tolist(), [352, 355, 357])
+        self.assertTrue((ds.status == 1).all())
+        self.assertTrue((np.log10(ds.observed_max) <= ds.log10_bound.min("theory")).all())
+        self.assertTrue((ds.bound_applicable.sel(network="digits_cnn", theory="houache_conv") == 1).all())
+
+
+if __name__ == "__main__":
+    unittest.main()

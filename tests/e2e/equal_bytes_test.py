@@ -1,0 +1,93 @@
+"""Equal studies give equal bytes outside /provenance: any number of ranks, any number of threads, both schedules."""
+import itertools
+import subprocess
+import unittest
+
+import h5py
+import numpy as np
+
+import program
+from program import DIGITS, MODELS, UNIT_BOX, quantbound, toml
+
+SYMMETRIC_BOX = {"low": -1.0, "high": 1.0}
+STUDY = {
+    "study": {"name": "equal", "seed": 3},
+    "network": [
+        {"file": [MODELS / "digits_mlp_5.onnx", MODELS / "digits_mlp_9.onnx", MODELS / "digits_cnn.onnx"], "domain": UNIT_BOX,
+         "samples": ["digits"]},
+        {"file": MODELS / "digits_mlp_7.onnx", "domain": {"around": "digits", "radius": 0.05, "count": 7, "clip": [0.0, 1.0]},
+         "samples": ["digits"]},
+        {"family": "mlp", "depth": 6, "width": 96, "draws": 2, "weights": ["he_normal", "orthogonal"], "domain": SYMMETRIC_BOX},
+        {"family": "cnn", "depth": 4, "width": 8, "resolution": 12, "domain": SYMMETRIC_BOX}],
+    "samples": [DIGITS],
+    "quantization": {"quantizer": ["floor", "round", "stochastic"], "granularity": ["tensor", "channel"], "bits": [3, 5, 8],
+                     "seed": [1, 2]},
+    "observe": {"uniform": 1500, "precision": "float"},
+}
+
+
+class EqualBytes(program.WithFolder):
+    def sweep(self, name, *words, ranks=None, study=STUDY):
+        """A result file; the same path for every run, because the study is known by its text and not by its place."""
+        out = self.folder / f"{name}.h5"
+        run = quantbound("sweep", self.write("study.toml", toml(study)), "--output", out, *words, ranks=ranks)
+        self.assertEqual(run.code, 0, run.err)
+        return out
+
+    def assert_equal_for_all(self, study):
+        reference = self.sweep("reference", "--threads", 1, study=study)
+        for ranks, threads, schedule in itertools.product((1, 2, 3, 4), (1, 2), ("static", "dynamic")):
+            with self.subTest(ranks=ranks, threads=threads, schedule=schedule):
+                out = self.sweep("run", "--threads", threads, "--schedule", schedule, ranks=ranks, study=study)
+                with h5py.File(out) as file:  # the run was what it was meant to be
+                    provenance = file["provenance"]
+                    self.assertEqual((provenance.attrs["ranks"], set(provenance["threads"][()])), (ranks, {threads}))
+                    self.assertEqual(provenance.attrs["schedule"], schedule.encode())
+                self.assertEqual(program.differences(reference, out), [])
+                self.assertEqual(program.digest(reference), program.digest(out))
+                self.assertEqual(self.without_provenance(reference), self.without_provenance(out))
+
+    def without_provenance(self, path):
+        """The bytes of the file itself, once /provenance is cut out and what is left has closed ranks."""
+        cut, packed = self.folder / "cut.h5", self.folder / "packed.h5"
+        cut.write_bytes(path.read_bytes())
+        with h5py.File(cut, "r+") as file:
+            del file["provenance"]
+        subprocess.run(["h5repack", cut, packed], check=True, capture_output=True)
+        return packed.read_bytes()
+
+    def test_ranks_threads_and_schedules(self):
+        self.assert_equal_for_all(STUDY)
+
+    @unittest.skipUnless(program.LONG, "QUANTBOUND_LONG=1 is not set")
+    def test_ranks_threads_and_schedules_in_double(self):
+        self.assert_equal_for_all(STUDY | {"observe": {"uniform": 1500, "precision": "double"}})
+
+    def test_two_runs_with_the_same_settings_and_another_place(self):
+        first = self.sweep("first", "--threads", 1)
+        elsewhere = self.folder / "elsewhere"
+        elsewhere.mkdir()
+        study = elsewhere / "other_name.toml"
+        study.write_text(toml(STUDY))
+        run = quantbound("sweep", study, "--threads", 1, folder=elsewhere)
+        self.assertEqual(run.code, 0, run.err)
+        self.assertEqual(program.differences(first, elsewhere / "equal.h5"), [])
+
+    def test_the_comparison_sees_a_single_bit_an_attribute_and_an_order(self):
+        first = self.sweep("first", "--threads", 1)
+        def nudge(file):
+            values = file["r"][()]
+            values.flat[7] = np.nextafter(values.flat[7], np.inf)
+            file["r"][...] = values
+
+        for name, change in (("r", nudge), ("r@units", lambda file: file["r"].attrs.modify("units", "2")),
+                             ("extra", lambda file: file.create_dataset("extra", data=1.0))):
+            changed = self.folder / "changed.h5"
+            changed.write_bytes(first.read_bytes())
+            with h5py.File(changed, "r+") as file:
+                change(file)
+            self.assertIn(f"/{name}", program.differences(first, changed))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,118 @@
+"""A result file as DESIGN.md 6 describes it, made up in Python: for tests of scripts/analysis without the program.
+
+The numbers follow the closed formulas of the theories for networks of constant width, so that they have the order and
+the sizes of real ones; the deviations are small fractions of the tightest bound.
+"""
+import dataclasses
+
+import h5py
+import numpy as np
+
+THEORIES = ["gonon", "neyshabur", "berner", "houache_mean", "houache_conv", "houache_layerwise", "operator_norm",
+            "absolute_product", "path_metric"]
+QUANTIZERS, GRANULARITIES, SEEDS, SAMPLES = ["floor", "round"], ["tensor", "channel"], [1], ["uniform", "digits"]
+BITS = [2, 3, 4, 5, 6, 7, 8]
+QUANTILES = [0.5, 0.9, 0.99, 0.999]
+C = ("quantizer", "granularity", "bits", "seed")
+
+
+@dataclasses.dataclass
+class FakeNetwork:
+    name: str
+    family: str
+    depth: int
+    width: int
+    draw: int = 0
+    norm: float = 11.0  # of every layer
+
+
+DIGITS = [FakeNetwork(f"digits_mlp_{depth}", "file", depth, 48, norm=11.0 - 0.05 * depth) for depth in (5, 7, 9, 11)]
+
+
+def family(name, depths, widths, draws):
+    """A synthetic family whose layer norms grow with the square root of the width."""
+    random = np.random.default_rng(3)
+    return [FakeNetwork(f"{name}-depth{depth}-width{width}-{draw}", name, depth, width, draw,
+                        0.9 * np.sqrt(width) * random.uniform(0.9, 1.1))
+            for depth in depths for width in widths for draw in range(draws)]
+
+
+def step(network, quantizer, granularity, bits):
+    largest = 0.6 if granularity == "tensor" else 0.4
+    return largest / (2 ** (bits - 1) - 1) * (1.0 if quantizer == "floor" else 0.5)
+
+
+def log10_bounds(network, eta):
+    """One number per theory; houache_conv does not apply because of the biases."""
+    n, depth, norm = network.width, network.depth, network.norm + network.width * eta
+    typical = (0.85 - 0.15 * (network.draw % 7) / 7) * norm
+    gonon = np.log10(2 * n * depth**2 * eta) + (depth - 1) * np.log10(max(norm, 1.0))
+    mean = np.log10(n * depth * eta) + (depth - 1) * np.log10(typical)
+    chain = {"gonon": gonon, "berner": gonon + 0.1 * depth + 1.0, "houache_mean": mean,
+             "neyshabur": mean + 0.02 * depth, "houache_layerwise": mean - 0.3, "operator_norm": mean - 0.9,
+             "absolute_product": mean - 0.3 * depth - 0.5, "path_metric": mean - 0.31 * depth - 0.8, "houache_conv": np.nan}
+    return np.array([chain[theory] for theory in THEORIES])
+
+
+class Writer:
+    """Datasets with the dimension scales and attributes that both xarray engines need (CRAFT.md 3.1)."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def axis(self, name, labels):
+        values = np.array(labels, dtype=h5py.string_dtype()) if labels and isinstance(labels[0], str) else np.array(labels)
+        self.file.create_dataset(name, data=values, track_times=False).make_scale(name)
+        self.file[name].attrs["long_name"] = name
+
+    def variable(self, name, dimensions, values, soundness="proved"):
+        values = np.asarray(values)
+        if values.dtype.kind in "UO":
+            values = values.astype(h5py.string_dtype())
+        data = self.file.create_dataset(name, data=values, track_times=False)
+        for position, dimension in enumerate(dimensions):
+            assert data.shape[position] == self.file[dimension].shape[0], (name, dimension)
+            data.dims[position].attach_scale(self.file[dimension])
+        data.attrs.update({"long_name": name.replace("_", " "), "units": "1", "soundness": soundness, "equation": "made up"})
+        if values.dtype.kind == "f":
+            data.attrs["_FillValue"] = np.nan
+
+
+def write_result(path, networks=DIGITS, observed="observed", applicable="applicable"):
+    """`observed` or `applicable` as "none": a file without the stage, or one in which no theory's assumptions hold."""
+    shape = (len(networks), len(QUANTIZERS), len(GRANULARITIES), len(BITS), 1)
+    eta = np.array([[[[[step(n, q, g, b)] for b in BITS] for g in GRANULARITIES] for q in QUANTIZERS] for n in networks])
+    bounds = np.array([[log10_bounds(n, e) for e in eta[i].ravel()] for i, n in enumerate(networks)]).reshape(*shape, -1)
+    tightest = np.nanmin(bounds, axis=-1)
+    if applicable == "none":
+        bounds = np.full_like(bounds, np.nan)
+    depths = [n.depth for n in networks]
+    layers = [(n.name, position) for n in networks for position in range(n.depth)]
+    with h5py.File(path, "w", libver=("v108", "v110"), track_order=True) as file:
+        writer = Writer(file)
+        writer.axis("network", [n.name for n in networks])
+        for name, labels in (("quantizer", QUANTIZERS), ("granularity", GRANULARITIES), ("bits", BITS), ("seed", SEEDS),
+                             ("theory", THEORIES), ("samples", SAMPLES), ("quantile", QUANTILES)):
+            writer.axis(name, labels)
+        writer.axis("layer", list(range(len(layers))))
+        for name, values in (("source", [n.name for n in networks]), ("family", [n.family for n in networks]),
+                             ("sha256", ["0" * 64] * len(networks)), ("depth", depths), ("width", [n.width for n in networks]),
+                             ("parameters", [n.depth * n.width**2 for n in networks]), ("draw", [n.draw for n in networks])):
+            writer.variable(f"network_{name}", ("network",), values)
+        writer.variable("layer_network", ("layer",), [network for network, _ in layers])
+        writer.variable("layer_position", ("layer",), [position for _, position in layers])
+        writer.variable("status", ("network", *C), np.ones(shape, dtype=np.int8))
+        writer.variable("log10_bound", ("network", *C, "theory"), bounds)
+        writer.variable("bound_applicable", ("network", *C, "theory"), np.isfinite(bounds).astype(np.int8))
+        gain = bounds[..., :1] - bounds
+        writer.variable("gain", ("network", *C, "theory"), gain)
+        writer.variable("gain_formula", ("network", *C, "theory"), np.where(np.isnan(gain), 3.0, gain + 0.5), "estimate")
+        if observed == "observed":
+            exponent = tightest - 0.5 - 0.12 * np.array(depths).reshape(-1, 1, 1, 1, 1)
+            largest = 10.0 ** np.stack([exponent - 0.3, exponent], axis=-1)
+            writer.variable("observed_max", ("network", *C, "samples"), largest, "observed")
+            writer.variable("observed_mean", ("network", *C, "samples"), 0.2 * largest, "observed")
+        file.attrs.update({"Conventions": "CF-1.10", "schema_version": "1.0", "title": "made up for tests", "study_toml": "",
+                           "study_hash": "", "complete": np.int8(1)})
+        file.create_group("provenance").attrs["command_line"] = "made up"
+    return path

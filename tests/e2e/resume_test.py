@@ -1,0 +1,206 @@
+"""A sweep that is killed or stopped and resumed gives the bytes of one that was not, and repeats no finished task.
+
+    QUANTBOUND_LONG=1 QUANTBOUND_BIN=build/bin/quantbound /usr/bin/python3 tests/e2e/resume_test.py      20 kills, not 4
+"""
+import os
+import random
+import signal
+import time
+import unittest
+
+import h5py
+
+import program
+from program import DIGITS, MODELS, UNIT_BOX, Started, journal_keys, quantbound, toml
+
+STOPPED = 75
+KILLS = 20 if program.LONG else 4
+# Several seconds of many short tasks.
+STUDY = {
+    "study": {"name": "resumed", "seed": 5},
+    "network": [
+        {"file": [MODELS / "digits_mlp_5.onnx", MODELS / "digits_mlp_11.onnx", MODELS / "digits_cnn.onnx"], "domain": UNIT_BOX,
+         "samples": ["digits"]},
+        {"family": "mlp", "depth": [4, 8], "width": [64, 96], "draws": 8, "domain": {"low": -1.0, "high": 1.0}},
+        {"family": "cnn", "depth": 4, "width": 8, "resolution": 12, "domain": {"low": -1.0, "high": 1.0}}],
+    "samples": [DIGITS],
+    "quantization": {"quantizer": ["floor", "round", "stochastic"], "granularity": ["tensor", "channel"], "bits": [3, 5, 8]},
+    "observe": {"uniform": 2500},
+}
+
+
+class Resume(program.WithFolder):
+    @classmethod
+    def setUpClass(cls):
+        """The uninterrupted run that all others are compared with."""
+        holder = program.WithFolder()
+        holder.setUp()
+        cls.addClassCleanup(holder.doCleanups)
+        cls.study = holder.write("study.toml", toml(STUDY))
+        cls.whole = holder.folder / "whole.h5"
+        start = time.monotonic()
+        run = quantbound("sweep", cls.study, "--output", cls.whole, "--threads", 1)
+        cls.seconds = time.monotonic() - start
+        if run.code != 0:
+            raise AssertionError(run.err)
+        with h5py.File(cls.whole) as file:
+            cls.tasks = int(file["provenance"].attrs["tasks_run"])
+
+    def setUp(self):
+        super().setUp()
+        self.out = self.folder / "out.h5"
+        self.journal = self.folder / "out.h5.journal"
+
+    def words(self, *more):
+        return ("sweep", self.study, "--output", self.out, "--threads", 1, *more)
+
+    def assert_kept(self, earlier):
+        """What was finished is still there, nothing was done twice, and there is no result yet. Returns the keys."""
+        keys = journal_keys(self.journal)
+        self.assertEqual(len(keys), len(set(keys)), "a finished task was repeated")
+        self.assertLessEqual(set(earlier), set(keys))
+        self.assertEqual([path.name for path in self.folder.iterdir() if path != self.journal], [])
+        return keys
+
+    def assert_complete(self, finished_before):
+        """The result is that of the uninterrupted run, and this last run did just what was missing."""
+        self.assertEqual(sorted(path.name for path in self.folder.iterdir()), ["out.h5"])
+        self.assertEqual(program.differences(self.whole, self.out), [])
+        self.assertEqual(program.digest(self.whole), program.digest(self.out))
+        with h5py.File(self.out) as file:
+            self.assertEqual(int(file["provenance"].attrs["tasks_run"]), self.tasks - len(finished_before))
+
+    def finish(self, keys, ranks=None):
+        run = quantbound(*self.words("--resume"), ranks=ranks)
+        self.assertEqual(run.code, 0, run.err)
+        self.assert_complete(keys)
+        self.out.unlink()
+
+    def test_the_study_is_worth_interrupting(self):
+        self.assertGreaterEqual(self.tasks, 20)
+        self.assertGreater(self.seconds, 1.5)
+
+    def test_killed_at_random_moments(self):
+        seed = int(os.environ.get("QUANTBOUND_SEED", time.time_ns() % 1000000))
+        moments = random.Random(seed)
+        kills, mid_run, keys = 0, 0, []
+        with self.subTest(seed=seed):
+            while kills < KILLS:
+                ranks = moments.choice([None, 1, 2, 3, 4])
+                schedule = moments.choice(["static", "dynamic"])
+                run = Started(*self.words("--schedule", schedule, *(["--resume"] if self.journal.exists() else [])), ranks=ranks)
+                self.addCleanup(run.kill)
+                time.sleep(moments.uniform(0.1, self.seconds / min(ranks or 1, 2) + 0.5))
+                ended = run.process.poll() is not None
+                run.kill()
+                kills += 1
+                if self.out.exists():  # it was faster than the kill, or nearly
+                    if self.journal.exists():
+                        self.assertEqual(quantbound(*self.words("--resume")).code, 0)
+                    self.assert_complete(keys)
+                    self.out.unlink()
+                    keys = []
+                    continue
+                self.assertFalse(ended, "the run ended by itself and left no result")
+                keys = self.assert_kept(keys) if self.journal.exists() else []
+                mid_run += 0 < len(keys) < self.tasks
+            self.finish(keys, ranks=moments.choice([None, 2, 3]))
+            self.assertGreater(mid_run, 0, "no kill hit a run that had finished some tasks and not all")
+
+    def wait_for_records(self, run, count=1):
+        while len(journal_keys(self.journal)) < count:
+            self.assertIsNone(run.process.poll(), "ended before it had finished a task")
+            time.sleep(0.02)
+
+    def test_one_rank_killed(self):
+        run = Started(*self.words(), ranks=2)
+        self.addCleanup(run.kill)
+        self.wait_for_records(run, 2)
+        os.kill(run.ranks()[1], signal.SIGKILL)
+        self.assertNotEqual(run.wait().code, 0)
+        keys = self.assert_kept([])
+        self.assertGreaterEqual(len(keys), 2)
+        self.finish(keys, ranks=3)
+
+    def test_a_torn_record_is_computed_again(self):
+        run = Started(*self.words(), ranks=2)
+        self.addCleanup(run.kill)
+        self.wait_for_records(run, 4)
+        run.kill()
+        torn = max(self.journal.iterdir(), key=lambda path: path.stat().st_size)
+        torn.write_bytes(torn.read_bytes()[:-7])
+        self.finish(journal_keys(self.journal))
+
+    def stop(self, number, ranks, to_rank=False, mpirun=()):
+        """The signal, to the launcher or to one rank, once some task is finished. Returns how the run ended."""
+        run = Started(*self.words(), ranks=ranks, mpirun=mpirun)
+        self.addCleanup(run.kill)
+        self.wait_for_records(run)
+        os.kill(run.ranks()[-1] if to_rank else run.process.pid, number)
+        return run.wait()
+
+    def assert_stopped_in_order(self, ended):
+        said = [line for line in ended.err.splitlines() if "stopped early" in line]
+        self.assertEqual(len(said), 1, ended.err)
+        self.assertRegex(said[0], r"quantbound: .*progress is saved.*--resume")
+        self.assertEqual(ended.errors, [])
+        keys = self.assert_kept([])
+        self.assertLess(len(keys), self.tasks)
+        self.finish(keys, ranks=2)
+
+    def test_signals_to_a_single_process(self):
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+            with self.subTest(signal=number.name):
+                ended = self.stop(number, None)
+                self.assertEqual(ended.code, STOPPED, ended.err)
+                self.assert_stopped_in_order(ended)
+
+    def test_a_usr1_to_mpirun(self):
+        """mpirun hands it on, waits, and returns our exit code: the signal to ask a batch system for."""
+        ended = self.stop(signal.SIGUSR1, 2)
+        self.assertEqual(ended.code, STOPPED, ended.err)
+        self.assert_stopped_in_order(ended)
+
+    def test_a_term_to_mpirun(self):
+        """Open MPI waits odls_base_sigkill_timeout seconds (default 1), sends TERM, waits as long again, sends KILL, and
+        returns 1 whatever the ranks return. Progress is saved all the same."""
+        ended = self.stop(signal.SIGTERM, 2, mpirun=("--mca", "odls_base_sigkill_timeout", "3"))
+        self.assertEqual(ended.code, 1, ended.err)
+        self.assert_stopped_in_order(ended)
+
+    def test_a_signal_to_one_rank_stops_all(self):
+        ended = self.stop(signal.SIGUSR1, 3, to_rank=True)
+        self.assertEqual(ended.code, STOPPED, ended.err)
+        self.assert_stopped_in_order(ended)
+
+    def test_max_time(self):
+        for ranks, minutes in ((None, 0.5 * self.seconds / 60), (2, 0.3 * self.seconds / 60), (2, 1e-6)):
+            with self.subTest(ranks=ranks, minutes=minutes):
+                run = quantbound(*self.words("--max-time", minutes), ranks=ranks)
+                self.assertEqual((run.code, run.errors), (STOPPED, []), run.err)
+                self.assertRegex(run.err, r"quantbound: stopped early.*--resume")
+                self.finish(self.assert_kept([]))
+
+    def test_resume_without_anything_to_resume(self):
+        self.finish([])
+        self.assertEqual(quantbound(*self.words("--resume"), ranks=2).code, 0)
+        kept = self.out.read_bytes()
+        for ranks in (None, 2):
+            run = quantbound(*self.words("--resume"), ranks=ranks)
+            self.assertEqual((run.code, run.err), (0, ""))
+            self.assertRegex(run.out, r"\A.*out\.h5 is complete already\n\Z")
+            self.assertEqual(self.out.read_bytes(), kept)
+
+    def test_two_sweeps_with_one_output(self):
+        run = Started(*self.words())
+        self.addCleanup(run.kill)
+        self.wait_for_records(run)
+        second = quantbound(*self.words("--resume"))
+        self.assertEqual((second.code, len(second.errors)), (1, 1), second.err)
+        self.assertRegex(second.errors[0], "another process is writing this journal")
+        self.assertEqual(run.wait().code, 0)
+        self.assert_complete([])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,149 @@
+#include "quantbound/sweep/plan.hpp"
+
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <set>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "quantbound/core/error.hpp"
+
+namespace quantbound::sweep {
+namespace {
+
+using ::testing::HasSubstr;
+
+class PlanOf : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = std::filesystem::temp_directory_path() /
+              ("quantbound-plan-" + std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()));
+    std::filesystem::create_directories(folder_);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+  std::string write(const std::string& name, const std::string& bytes) {
+    std::ofstream(folder_ / name, std::ios::binary) << bytes;
+    return (folder_ / name).string();
+  }
+  Plan plan(const std::string& text, const std::vector<Override>& overrides = {}) {
+    return make_plan(read_study(write("study.toml", text), overrides));
+  }
+  std::string error_of(const std::string& text) {
+    try {
+      plan(text);
+    } catch (const core::InputError& error) {
+      return error.what();
+    }
+    return "no error";
+  }
+  std::filesystem::path folder_;
+};
+
+const std::string networks = R"([study]
+name = "plan"
+[[network]]
+family = "mlp"
+depth = [3, 12]
+width = [16, 700]
+domain = { low = -1.0, high = 1.0 }
+[[network]]
+family = "cnn"
+depth = 4
+width = 16
+resolution = 32
+domain = { low = 0.0, high = 1.0 }
+)";
+const std::string rest = R"([quantization]
+quantizer = ["floor", "round"]
+bits = [2, 3, 4, 5, 6, 7, 8]
+[observe]
+uniform = 20000
+)";
+
+TEST_F(PlanOf, UnitsTileLayersConfigurationsAndSamplesExactlyOnce) {
+  const Plan p = plan(networks + rest);
+
+  std::map<std::pair<Index, Stage>, std::multiset<Index>> covered;
+  for (const auto& task : p.tasks) {
+    for (const auto& unit : task.units) {
+      for (Index i = unit.first; i < unit.first + unit.count; ++i) covered[{task.network, unit.stage}].insert(i);
+    }
+  }
+  for (std::size_t n = 0; n < p.networks.size(); ++n) {
+    const auto network = static_cast<Index>(n);
+    const std::map<Stage, std::size_t> expected{
+        {Stage::norms, p.networks[n].layers.size()}, {Stage::weight_bounds, 14}, {Stage::observe, 20000}};
+    for (const auto& [stage, count] : expected) {
+      const auto& indices = covered[{network, stage}];
+      EXPECT_EQ(indices.size(), count) << p.networks[n].study.label << ' ' << to_string(stage);
+      EXPECT_EQ(std::set<Index>(indices.begin(), indices.end()).size(), count);
+      EXPECT_EQ(*indices.rbegin(), static_cast<Index>(count) - 1);
+    }
+  }
+}
+
+TEST_F(PlanOf, TasksBelongToOneNetworkAndComeInItsOrder) {
+  const Plan p = plan(networks + rest);
+  for (std::size_t t = 1; t < p.tasks.size(); ++t) EXPECT_GE(p.tasks[t].network, p.tasks[t - 1].network);
+  for (const auto& task : p.tasks) EXPECT_GT(task.cost, 0.0);
+  EXPECT_GT(p.tasks.size(), p.networks.size()) << "large networks are cut";
+}
+
+TEST_F(PlanOf, HashChangesWithTheStudyAndWithItsFilesOnly) {
+  const std::string samples = "[[samples]]\nname = \"s\"\nimages = \"s\"\n";
+  const std::string text = networks + samples + rest;
+  write("s", std::string("\0\0\x08\x02\0\0\0\x01\0\0\0\x02", 12) + "ab");
+  const std::string hash = plan(text).hash;
+
+  EXPECT_EQ(plan(text).hash, hash);
+  EXPECT_NE(plan(text, {{"study.seed", "2"}}).hash, hash);
+  write("s", std::string("\0\0\x08\x02\0\0\0\x01\0\0\0\x02", 12) + "ac");
+  EXPECT_NE(plan(text).hash, hash);
+}
+
+TEST_F(PlanOf, BallsAroundSamplesAreRegionsCutToTheValidRange) {
+  write("s", std::string("\0\0\x08\x02\0\0\0\x02\0\0\0\x02", 12) + std::string("\0\xff\x7f\x80", 4));
+  const Plan p = plan(R"([study]
+name = "balls"
+[[network]]
+family = "mlp"
+depth = 2
+width = 4
+inputs = 2
+domain = { around = "s", radius = 0.1, count = 2, clip = [0.0, 1.0] }
+[[samples]]
+name = "s"
+images = "s"
+scale = 255.0
+[quantization]
+bits = 8
+)");
+
+  ASSERT_EQ(p.networks[0].regions.size(), 2U);
+  EXPECT_EQ(p.networks[0].regions[0].low[0], 0.0);
+  EXPECT_NEAR(p.networks[0].regions[0].high[0], 0.1, 1e-12);
+  EXPECT_EQ(p.networks[0].domain.low[0], 0.0);
+  EXPECT_EQ(p.networks[0].domain.high[1], 1.0);
+  EXPECT_TRUE(p.samples.empty()) << "centres of balls are not observed unless asked for";
+}
+
+TEST_F(PlanOf, DomainsThatDoNotFitAreRefused) {
+  std::string text = networks + rest;
+  text.replace(text.find("low = -1.0, high = 1.0"), 22, "low = [0.0, 0.0], high = [1.0, 1.0]");
+  EXPECT_THAT(error_of(text), HasSubstr("has 2 numbers, its input 64"));
+
+  text = networks + rest;
+  text.replace(text.find("low = -1.0, high = 1.0"), 22, "low = 1.0, high = -1.0");
+  EXPECT_THAT(error_of(text), HasSubstr("the domain is empty"));
+}
+
+TEST_F(PlanOf, SamplesThatDoNotFitTheNetworkAreRefused) {
+  write("s", std::string("\0\0\x08\x02\0\0\0\x01\0\0\0\x02", 12) + "ab");
+  EXPECT_THAT(error_of(networks + "[[samples]]\nname = \"s\"\nimages = \"s\"\n" + rest + "samples = [\"s\"]\n"),
+              HasSubstr("does not resize"));
+}
+
+}  // namespace
+}  // namespace quantbound::sweep

@@ -1,0 +1,133 @@
+#include "quantbound/sweep/study.hpp"
+
+#include <filesystem>
+#include <fstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "quantbound/core/error.hpp"
+
+namespace quantbound::sweep {
+namespace {
+
+using ::testing::HasSubstr;
+
+/// A folder of its own for every test, with a study file and whatever the study names.
+class StudyFile : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = std::filesystem::temp_directory_path() /
+              ("quantbound-study-" + std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()));
+    std::filesystem::create_directories(folder_);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  std::filesystem::path write(const std::string& name, const std::string& text) {
+    std::ofstream(folder_ / name) << text;
+    return folder_ / name;
+  }
+  Study read(const std::string& text, const std::vector<Override>& overrides = {}) {
+    return read_study(write("study.toml", text), overrides);
+  }
+  std::string error_of(const std::string& text, const std::vector<Override>& overrides = {}) {
+    try {
+      read(text, overrides);
+    } catch (const core::InputError& error) {
+      return error.what();
+    }
+    return "no error";
+  }
+
+  std::filesystem::path folder_;
+};
+
+constexpr const char* minimal = R"([study]
+name = "small"
+seed = 3
+[[network]]
+family = "mlp"
+depth = [2, 3]
+width = 8
+draws = 2
+domain = { low = -1.0, high = 1.0 }
+[quantization]
+quantizer = ["floor", "round"]
+granularity = ["tensor", "channel"]
+bits = [2, 8]
+)";
+
+TEST_F(StudyFile, ExpandsTheCartesianProductsInOrder) {
+  const Study study = read(minimal);
+
+  ASSERT_EQ(study.networks.size(), 4U);
+  EXPECT_NE(study.networks[0].label, study.networks[1].label);
+  EXPECT_EQ(std::get<network::FamilyPoint>(study.networks[3].origin).depth, 3);
+  EXPECT_EQ(std::get<network::FamilyPoint>(study.networks[3].origin).draw, 1);
+  const auto all = configurations(study);
+  ASSERT_EQ(all.size(), 8U);
+  EXPECT_EQ(all[1].bits, 8);
+  EXPECT_EQ(all[2].granularity, quantize::Granularity::channel);
+  EXPECT_EQ(all[4].quantizer, quantize::Quantizer::round);
+  EXPECT_EQ(all[0].seed, 3U);
+}
+
+TEST_F(StudyFile, UnknownKeyNamesPlaceAndNearestKey) {
+  const std::string error = error_of(std::string(minimal) + "bit = 3\n");
+
+  EXPECT_THAT(error, HasSubstr("unknown key `bit` in [quantization]; did you mean `bits`?"));
+  EXPECT_THAT(error, HasSubstr("study.toml:14:1"));
+}
+
+TEST_F(StudyFile, WrongTypeEmptyListAndRangeAreErrorsWithTheirPlace) {
+  std::string text = minimal;
+  text.replace(text.find("bits = [2, 8]"), 13, "bits = \"all\"");
+  EXPECT_THAT(error_of(text),
+              HasSubstr("`bits` must be an integer, not a string (" + (folder_ / "study.toml").string() + ":13:8)"));
+
+  text = minimal;
+  text.replace(text.find("[2, 8]"), 6, "[]");
+  EXPECT_THAT(error_of(text), HasSubstr("`bits` is an empty list"));
+
+  text = minimal;
+  text.replace(text.find("[2, 8]"), 6, "[2, 17]");
+  EXPECT_THAT(error_of(text), HasSubstr("`bits` = 17 is outside 2 to 16"));
+}
+
+TEST_F(StudyFile, SyntaxErrorNamesLineAndColumn) {
+  EXPECT_THAT(error_of("[study]\nname = \n"), HasSubstr("study.toml:2:"));
+}
+
+TEST_F(StudyFile, MissingFileIsNamed) {
+  std::string text = minimal;
+  const std::string family = "family = \"mlp\"\ndepth = [2, 3]\nwidth = 8\ndraws = 2";
+  text.replace(text.find(family), family.size(), "file = \"nothing.onnx\"");
+  EXPECT_THAT(error_of(text), HasSubstr("nothing.onnx"));
+}
+
+TEST_F(StudyFile, ContradictionsAreErrors) {
+  EXPECT_THAT(error_of(std::string(minimal) + "bias_bits = 8\n"), HasSubstr("needs `biases = true`"));
+  EXPECT_THAT(error_of(std::string(minimal) + "[observe]\nsamples = [\"nowhere\"]\n"), HasSubstr("'nowhere'"));
+  EXPECT_THAT(error_of(std::string(minimal) + "[observe]\nquantiles = [0.9, 0.5]\n"), HasSubstr("must increase"));
+  EXPECT_THAT(error_of(std::string(minimal) + "[certify]\nmethod = [\"interval\"]\n"), HasSubstr("not available"));
+  EXPECT_THAT(error_of(std::string(minimal) + "[bounds]\ntheory = [\"gonom\"]\n"), HasSubstr("did you mean 'gonon'?"));
+  EXPECT_EQ(error_of(std::string(minimal) + "[certify]\nmethod = []\n"), "no error");
+}
+
+TEST_F(StudyFile, OverridesReplaceValuesAndAreCheckedToo) {
+  EXPECT_EQ(read(minimal, {{"study.seed", "9"}}).seed, 9U);
+  EXPECT_EQ(read(minimal, {{"network.depth", "4"}}).networks.size(), 2U);
+  EXPECT_EQ(read(minimal, {{"network.0.depth", "[4, 5, 6]"}}).networks.size(), 6U);
+  EXPECT_EQ(read(minimal, {{"study.name", "other"}}).name, "other");
+  EXPECT_THAT(error_of(minimal, {{"quantization.bots", "4"}}),
+              HasSubstr("did you mean `bits`? (--set quantization.bots)"));
+  EXPECT_THAT(error_of(minimal, {{"network.1.depth", "4"}}), HasSubstr("a number from 0 to 0"));
+  EXPECT_THROW(parse_override("no-equals-sign"), core::InputError);
+}
+
+TEST_F(StudyFile, ResolvedTextRecordsTheOverride) {
+  EXPECT_THAT(read(minimal, {{"study.seed", "77"}}).toml, HasSubstr("77"));
+}
+
+}  // namespace
+}  // namespace quantbound::sweep
