@@ -9,7 +9,7 @@ namespace quantbound::apps {
 
 namespace options = boost::program_options;
 
-/// DESIGN.md section 7.
+/// docs/design.md section 7.
 enum Exit : int { done = 0, failed = 1, usage = 2, some_failed = 3, stopped_early = 75 };
 
 /// Columns of the text of --help.

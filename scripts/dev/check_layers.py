@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Holds every #include and every print of include/ and src/ against the table of rooms (DESIGN.md 3).
+"""Holds every #include and every print of include/ and src/ against the table of rooms (docs/design.md 3).
 
     scripts/dev/check_layers.py [REPOSITORY]
 
@@ -84,9 +84,11 @@ def include_violation(path, bracket, name, repository):
         if room is not None and used not in below(room):
             return f"the room {room} may not include {used}"
     elif bracket == '"' and name != "version_generated.hpp":  # made by the build
-        if "/" not in name and (repository / path).with_name(name).is_file():
+        target = (repository / path).parent.joinpath(name).resolve()
+        room = repository.resolve() / pathlib.PurePosixPath(*pathlib.PurePosixPath(path).parts[:-1 if path.startswith("apps/") else 2])
+        if target.is_file() and target.is_relative_to(room):
             return None
-        return f'"{name}" is neither quantbound/<room>/... nor a file beside this one'
+        return f'"{name}" is neither quantbound/<room>/... nor a private file of this room'
     return None
 
 

@@ -73,9 +73,10 @@ Upper group_two_norm(const GroupNorms& norms, Index overlap) {
   return min(as_convolution, as_matrix * Upper(static_cast<double>(overlap)).sqrt());
 }
 
-detail::PairRows pair_rows(const LayerParameters& original, const LayerParameters& quantized, std::size_t rows) {
+detail::PairRows pair_rows(const LayerParameters& original, const LayerParameters& quantized, std::size_t rows,
+                           std::span<double> memory) {
   const std::size_t columns = original.weights.size() / rows;
-  detail::PairRows result(rows);
+  detail::PairRows result(rows, memory);
   std::vector<double> delta(columns);
   for (std::size_t row = 0; row < rows; ++row) {
     double weight_sum = 0.0, weight_max = 0.0, delta_sum = 0.0, delta_max = 0.0;
@@ -197,7 +198,8 @@ QuantizedLayerNorms measure_pair(const LayerParameters& original, const LayerNor
                                  const LayerParameters& quantized, const LayerShape& shape, Index layer) {
   check_sizes(original, shape);
   check_sizes(quantized, shape);
-  return detail::summarize(pair_rows(original, quantized, size(shape.rows)),
+  std::vector<double> memory(detail::PairRows::arrays * detail::padded_rows(size(shape.rows)));
+  return detail::summarize(pair_rows(original, quantized, size(shape.rows), memory),
                            detail::bias_rows(original.bias, quantized.bias, shape, layer), shape, original_norms,
                            layer);
 }
@@ -222,6 +224,7 @@ double measure_cost(const LayerShape& shape, std::size_t configurations) {
 
 std::vector<std::byte> to_bytes(const LayerReport& report) {
   std::vector<double> numbers;
+  numbers.reserve(norm_fields.size());
   for (const auto field : norm_fields) numbers.push_back(report.norms.*field);
   numbers.push_back(static_cast<double>(report.quantized.size()));
   for (const QuantizedLayerNorms& norms : report.quantized) {

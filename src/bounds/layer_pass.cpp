@@ -52,9 +52,12 @@ struct Pass {
   Clip clip = Clip::possible;
   Division division = Division::reciprocal;  ///< to try first
   bool all_ordinary = true;
-  std::vector<double> step, inverse_step;  ///< 1 where the grid is not ordinary
-  std::vector<double> low, high;           ///< with Clip::possible
+  std::span<double> step, inverse_step;  ///< 1 where the grid is not ordinary
+  std::vector<double> low, high;         ///< with Clip::possible
   PairRows rows;
+
+  /// Of padded length, in one piece of memory: those of `rows`, and the steps.
+  static constexpr std::size_t arrays = PairRows::arrays + 2;
 
   const RowGrid& grid(std::size_t row) const { return grids.size() == 1 ? grids.front() : grids[row]; }
 };
@@ -83,7 +86,7 @@ Division division_of(const Configuration& configuration) {
   return configuration.step_rule == quantize::StepRule::max &&
                  configuration.granularity == quantize::Granularity::channel &&
                  configuration.quantizer != quantize::Quantizer::round
-             ? Division::exact
+             ? Division::checked
              : Division::reciprocal;
 }
 
@@ -93,37 +96,44 @@ bool is_ordinary(const RowGrid& grid, double largest) {
   return (grid.step > 0x1p-900) & (grid.step < 0x1p900) & (largest < grid.step * 0x1p50);
 }
 
-Pass make_pass(const LayerParameters& parameters, std::span<const Range> ranges, const Configuration& configuration) {
-  const std::size_t rows = ranges.size(), padded = detail::padded_rows(rows);
-  Pass pass{.configuration = &configuration,
-            .grids = choose_grids(parameters, ranges, configuration),
-            .clip = clip_of(configuration),
-            .division = division_of(configuration),
-            .step = std::vector<double>(padded, 1.0),
-            .inverse_step = std::vector<double>(padded, 1.0),
-            .low = {},
-            .high = {},
-            .rows = PairRows(rows)};
+/// Steps of all rows, of those in the padding too.
+void scale_rows(Pass& pass, std::span<const Range> ranges) {
   if (pass.grids.size() == 1) {
     const RowGrid& grid = pass.grids.front();
     double largest = 0.0;
     for (const Range& range : ranges) largest = std::max(largest, detail::magnitude(range));
     pass.all_ordinary = is_ordinary(grid, largest);
     pass.rows.step_max = grid.step;
-    if (pass.all_ordinary) {
-      std::fill(pass.step.begin(), pass.step.end(), grid.step);
-      std::fill(pass.inverse_step.begin(), pass.inverse_step.end(), 1.0 / grid.step);
-    }
-  } else {
-    for (std::size_t row = 0; row < rows; ++row) {
-      const double step = pass.grids[row].step;
-      const bool ordinary = is_ordinary(pass.grids[row], detail::magnitude(ranges[row]));
-      pass.rows.step_max = std::max(pass.rows.step_max, step);
-      pass.all_ordinary &= ordinary;
-      pass.step[row] = ordinary ? step : 1.0;
-    }
-    for (std::size_t row = 0; row < rows; ++row) pass.inverse_step[row] = 1.0 / pass.step[row];
+    const double step = pass.all_ordinary ? grid.step : 1.0;
+    std::fill(pass.step.begin(), pass.step.end(), step);
+    std::fill(pass.inverse_step.begin(), pass.inverse_step.end(), 1.0 / step);
+    return;
   }
+  for (std::size_t row = 0; row < ranges.size(); ++row) {
+    const double step = pass.grids[row].step;
+    const bool ordinary = is_ordinary(pass.grids[row], detail::magnitude(ranges[row]));
+    pass.rows.step_max = std::max(pass.rows.step_max, step);
+    pass.all_ordinary &= ordinary;
+    pass.step[row] = ordinary ? step : 1.0;
+  }
+  for (std::size_t row = ranges.size(); row < pass.step.size(); ++row) pass.step[row] = pass.step[ranges.size() - 1];
+  for (std::size_t row = 0; row < pass.step.size(); ++row) pass.inverse_step[row] = 1.0 / pass.step[row];
+}
+
+/// @pre memory.size() == Pass::arrays * padded_rows(ranges.size())
+Pass make_pass(const LayerParameters& parameters, std::span<const Range> ranges, const Configuration& configuration,
+               std::span<double> memory) {
+  const std::size_t rows = ranges.size(), padded = detail::padded_rows(rows);
+  Pass pass{.configuration = &configuration,
+            .grids = choose_grids(parameters, ranges, configuration),
+            .clip = clip_of(configuration),
+            .division = division_of(configuration),
+            .step = memory.subspan(PairRows::arrays * padded, padded),
+            .inverse_step = memory.subspan((PairRows::arrays + 1) * padded, padded),
+            .low = {},
+            .high = {},
+            .rows = PairRows(rows, memory.first(PairRows::arrays * padded))};
+  scale_rows(pass, ranges);
   if (pass.clip == Clip::never) return pass;
   pass.low.resize(padded);
   pass.high.resize(padded);
@@ -143,15 +153,17 @@ class LayerPass {
         layer_(layer),
         ranges_(ranges),
         rows_(ranges.size()),
-        columns_(parameters.weights.size() / ranges.size()) {
+        columns_(parameters.weights.size() / ranges.size()),
+        memory_(std::make_unique_for_overwrite<double[]>(pass_size() * configurations.size())) {
     for (const Configuration& configuration : configurations) {
-      passes_.push_back(make_pass(parameters, ranges_, configuration));
+      const std::span<double> memory(memory_.get() + passes_.size() * pass_size(), pass_size());
+      passes_.push_back(make_pass(parameters, ranges_, configuration, memory));
       if (configuration.quantizer == quantize::Quantizer::stochastic) add_seed(configuration);
     }
   }
 
   /// Fills the rows of every pass. Blocks write to their own rows only, so threads cannot change a bit.
-  std::vector<Pass> run() {
+  void run() {
     const auto blocks = static_cast<std::ptrdiff_t>(detail::padded_rows(rows_) / block_rows);
 #pragma omp parallel if (blocks > 1 && parameters_.weights.size() * passes_.size() > 100000)
     {
@@ -163,10 +175,13 @@ class LayerPass {
         run_block(static_cast<std::size_t>(block) * block_rows, weights.get(), uniforms);
       }
     }
-    return std::move(passes_);
   }
 
+  std::span<const Pass> passes() const { return passes_; }
+
  private:
+  std::size_t pass_size() const { return Pass::arrays * detail::padded_rows(rows_); }
+
   /// What all configurations share of the sixteen rows from `first`.
   struct Block {
     std::size_t first = 0;
@@ -236,7 +251,7 @@ class LayerPass {
                          clips ? pass.high.data() + block.first : nullptr};
     RowSums sums;
     if (detail::sum_rows(task, grid, sums) == Certainty::doubtful) {
-      task.division = Division::exact;
+      task.division = Division::checked;
       detail::sum_rows(task, grid, sums);
     }
     const Lanes slack = finish(pass.rows, block, grid, sums);
@@ -275,7 +290,7 @@ class LayerPass {
       delta_max.row[lane] = (step * sums.error_max.row[lane] + slack_max) * outward;
       delta_two.row[lane] = (step * std::sqrt(sums.error_squares.row[lane] * inflate) + slack_sum) * outward;
     }
-    const auto put = [&](const Lanes& from, std::vector<double>& to) {
+    const auto put = [&](const Lanes& from, std::span<double> to) {
       std::copy_n(from.row, block_rows, to.data() + block.first);
     };
     put(weight_sum, rows.weight_sum);
@@ -318,6 +333,7 @@ class LayerPass {
   Index layer_;
   std::span<const Range> ranges_;
   std::size_t rows_, columns_;
+  std::unique_ptr<double[]> memory_;  ///< of the passes' arrays, left as it is: everything read was written before
   std::vector<Pass> passes_;
   std::vector<const Configuration*> seeds_;  ///< one configuration for every seed of stochastic rounding
 };
@@ -330,7 +346,9 @@ LayerReport measure_layer(const LayerParameters& parameters, const LayerShape& s
   LayerReport report{detail::original_norms(parameters, ranges, shape, layer), {}};
   report.quantized.reserve(configurations.size());
   const detail::BiasRows kept_bias = detail::bias_rows(parameters.bias, parameters.bias, shape, layer);
-  for (const Pass& pass : LayerPass(parameters, ranges, layer, configurations).run()) {
+  LayerPass layer_pass(parameters, ranges, layer, configurations);
+  layer_pass.run();
+  for (const Pass& pass : layer_pass.passes()) {
     std::optional<detail::BiasRows> quantized_bias;
     if (pass.configuration->bias_bits > 0) {
       quantized_bias = detail::bias_rows(

@@ -11,27 +11,30 @@
 
 namespace quantbound::bounds::detail {
 
-/// Of every row of W' and dW, upper bounds. The arrays are padded to whole blocks; what is past the last row is not
-/// read.
+/// Of every row of W' and dW, upper bounds, in memory that somebody else owns: many small allocations would cost as
+/// much as the sums. The arrays are padded to whole blocks; what is past the last row is not read.
 struct PairRows {
-  explicit PairRows(std::size_t count)
-      : rows(count),
-        weight_sum(padded_rows(count)),
-        weight_max(padded_rows(count)),
-        weight_two_norm(padded_rows(count)),
-        delta_sum(padded_rows(count)),
-        delta_max(padded_rows(count)),
-        delta_two_norm(padded_rows(count)) {}
+  static constexpr std::size_t arrays = 6;
 
-  std::span<const double> of(const std::vector<double>& array) const { return std::span(array).first(rows); }
+  /// @pre memory.size() == arrays * padded_rows(count)
+  PairRows(std::size_t count, std::span<double> memory)
+      : rows(count),
+        weight_sum(memory.subspan(0 * padded_rows(count), padded_rows(count))),
+        weight_max(memory.subspan(1 * padded_rows(count), padded_rows(count))),
+        weight_two_norm(memory.subspan(2 * padded_rows(count), padded_rows(count))),
+        delta_sum(memory.subspan(3 * padded_rows(count), padded_rows(count))),
+        delta_max(memory.subspan(4 * padded_rows(count), padded_rows(count))),
+        delta_two_norm(memory.subspan(5 * padded_rows(count), padded_rows(count))) {}
+
+  std::span<const double> of(std::span<const double> array) const { return array.first(rows); }
 
   std::size_t rows;
-  std::vector<double> weight_sum;       ///< sum |w'|
-  std::vector<double> weight_max;       ///< max |w'|, exact
-  std::vector<double> weight_two_norm;  ///< sqrt(max |w'| sum |w'|), which is at least the row's 2-norm (Hoelder)
-  std::vector<double> delta_sum;        ///< sum |dw|
-  std::vector<double> delta_max;
-  std::vector<double> delta_two_norm;
+  std::span<double> weight_sum;       ///< sum |w'|
+  std::span<double> weight_max;       ///< max |w'|, exact
+  std::span<double> weight_two_norm;  ///< sqrt(max |w'| sum |w'|), which is at least the row's 2-norm (Hoelder)
+  std::span<double> delta_sum;        ///< sum |dw|
+  std::span<double> delta_max;
+  std::span<double> delta_two_norm;
   double step_max = 0.0;
   bool sign_compatible = true;
 };

@@ -27,6 +27,7 @@ template <class Vector>
 #define QUANTBOUND_LARGER(a, b) ((a) > (b) ? (a) : (b))
 #define QUANTBOUND_SMALLER(a, b) ((a) < (b) ? (a) : (b))
 #define QUANTBOUND_FUSED(a, b, c) fused_by_hand(a, b, c)
+#define QUANTBOUND_ANY_LESS(a, b) ((a)[0] < (b)[0] || (a)[1] < (b)[1])
 #include "row_sums_loop.inl"
 #undef QUANTBOUND_LOOP
 #undef QUANTBOUND_TARGET
@@ -34,6 +35,7 @@ template <class Vector>
 #undef QUANTBOUND_LARGER
 #undef QUANTBOUND_SMALLER
 #undef QUANTBOUND_FUSED
+#undef QUANTBOUND_ANY_LESS
 
 #if defined(__x86_64__)
 
@@ -43,6 +45,7 @@ template <class Vector>
 #define QUANTBOUND_LARGER(a, b) _mm256_max_pd(a, b)
 #define QUANTBOUND_SMALLER(a, b) _mm256_min_pd(a, b)
 #define QUANTBOUND_FUSED(a, b, c) _mm256_fmadd_pd(a, b, c)
+#define QUANTBOUND_ANY_LESS(a, b) (_mm256_movemask_pd(_mm256_cmp_pd(a, b, _CMP_LT_OQ)) != 0)
 #include "row_sums_loop.inl"
 #undef QUANTBOUND_LOOP
 #undef QUANTBOUND_TARGET
@@ -50,6 +53,7 @@ template <class Vector>
 #undef QUANTBOUND_LARGER
 #undef QUANTBOUND_SMALLER
 #undef QUANTBOUND_FUSED
+#undef QUANTBOUND_ANY_LESS
 
 #define QUANTBOUND_LOOP avx512
 #define QUANTBOUND_TARGET [[gnu::target("avx512f,avx512dq,avx512vl,avx512bw,fma")]]
@@ -57,6 +61,7 @@ template <class Vector>
 #define QUANTBOUND_LARGER(a, b) _mm512_max_pd(a, b)
 #define QUANTBOUND_SMALLER(a, b) _mm512_min_pd(a, b)
 #define QUANTBOUND_FUSED(a, b, c) _mm512_fmadd_pd(a, b, c)
+#define QUANTBOUND_ANY_LESS(a, b) (_mm512_cmp_pd_mask(a, b, _CMP_LT_OQ) != 0)
 #include "row_sums_loop.inl"
 #undef QUANTBOUND_LOOP
 #undef QUANTBOUND_TARGET
@@ -64,6 +69,7 @@ template <class Vector>
 #undef QUANTBOUND_LARGER
 #undef QUANTBOUND_SMALLER
 #undef QUANTBOUND_FUSED
+#undef QUANTBOUND_ANY_LESS
 
 #endif
 

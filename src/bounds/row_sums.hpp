@@ -3,8 +3,9 @@
 /// columns in order, so their bits are the same for every vector length; there is one build of the loop per instruction
 /// set.
 ///
-/// The quotient decides k. Division::reciprocal multiplies by 1/step, which can be off by a unit in the last place; it
-/// says so when a quotient came within 1e-9 of where k changes, and the caller then divides (Division::exact).
+/// The quotient decides k. A product with 1/step can be off by a unit in the last place, which matters only within 1e-9
+/// of where k changes. Division::reciprocal reports such doubt at the end; Division::checked looks at every column and
+/// divides where there is doubt, which is slower but always certain.
 #pragma once
 
 #include <cstddef>
@@ -39,7 +40,7 @@ struct RowSums {
   Lanes level_max;      ///< max |k|, exact
 };
 
-enum class Division { reciprocal, exact };
+enum class Division { reciprocal, checked };
 /// Whether a rounded quotient can leave [low, high].
 enum class Clip { never, possible };
 /// Whether every k of a row is what exact division gives.

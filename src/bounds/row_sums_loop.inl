@@ -36,25 +36,18 @@ QUANTBOUND_INLINE Vector fused(const Vector& a, const Vector& b, const Vector& c
 /// Adding and subtracting it rounds to the nearest integer, ties to even, where |x| < 2^51.
 QUANTBOUND_INLINE Vector rounder() { return Vector{} + 0x1.8p52; }
 
-/// w / step for weights of either sign, or |w| / step.
-template <Division division>
-struct Quotient;
-
 /// w * y with y = 1/step rounded; products are never rounded before they are used.
-template <>
-struct Quotient<Division::reciprocal> {
+struct ByReciprocal {
   Vector w, y;
-  QUANTBOUND_INLINE Quotient(const Vector& weight, const Vector&, const Vector& inverse) : w(weight), y(inverse) {}
   QUANTBOUND_INLINE Vector nearest() const { return fused(w, y, rounder()) - rounder(); }
   /// May be one off next to an integer, where the quotient is doubtful anyway.
   QUANTBOUND_INLINE Vector floor() const { return (fused(w, y, Vector{} - 0.5) + rounder()) - rounder(); }
   QUANTBOUND_INLINE Vector minus(const Vector& k) const { return fused(w, y, -k); }
 };
 
-template <>
-struct Quotient<Division::exact> {
+/// w / step.
+struct ByDivision {
   Vector t;
-  QUANTBOUND_INLINE Quotient(const Vector& w, const Vector& step, const Vector&) : t(w / step) {}
   QUANTBOUND_INLINE Vector nearest() const { return (t + rounder()) - rounder(); }
   QUANTBOUND_INLINE Vector floor() const {
     const Vector k = nearest();
@@ -63,52 +56,108 @@ struct Quotient<Division::exact> {
   QUANTBOUND_INLINE Vector minus(const Vector& k) const { return t - k; }
 };
 
-/// Running sums of `lanes` rows.
+/// What one column needs of `width` rows.
+struct Column {
+  Vector weight, step, inverse;
+  const double* uniform;
+  const double* low;
+  const double* high;
+};
+
+QUANTBOUND_INLINE Column column_of(const BlockTask& task, const BlockGrid& grid, std::size_t column, std::size_t row,
+                                   const Vector& step, const Vector& inverse) {
+  const std::size_t offset = column * block_rows + row;
+  return {load(task.weights + offset), step, inverse, task.uniforms + offset, grid.low + row, grid.high + row};
+}
+
+/// The integers before a level limits them, and |quotient - k| (for stochastic rounding: of the integer below).
+struct Rounded {
+  Vector k, error;
+};
+
+template <quantize::Quantizer quantizer, class Quotient>
+QUANTBOUND_INLINE Rounded round_weights(const Quotient& t) {
+  if constexpr (quantizer == quantize::Quantizer::round) {
+    const Vector k = t.nearest();
+    return {k, absolute(t.minus(k))};
+  }
+  const Vector k = t.floor();
+  return {k, t.minus(k)};
+}
+
+/// The random step up and the limits of the grid.
+template <quantize::Quantizer quantizer, Clip clip, class Quotient>
+QUANTBOUND_INLINE Rounded finished(const Rounded& rounded, const Quotient& t, const Column& column) {
+  using quantize::Quantizer;
+  Vector k = rounded.k;
+  if constexpr (quantizer == Quantizer::stochastic) k += one_where(load(column.uniform) < rounded.error);
+  if constexpr (clip == Clip::never) return {k, rounded.error};
+  const Vector least = load(column.low), most = load(column.high);
+  // Truncation is odd: |k| was computed, and the lowest level limits it for negative weights.
+  k = quantizer == Quantizer::truncate ? smaller(k, column.weight < 0.0 ? -least : most)
+                                       : smaller(larger(k, least), most);
+  return {k, absolute(t.minus(k))};
+}
+
+/// Distance of a quotient from where k changes.
+template <quantize::Quantizer quantizer>
+QUANTBOUND_INLINE Vector distance_of(const Rounded& rounded, const Column& column) {
+  using quantize::Quantizer;
+  if constexpr (quantizer == Quantizer::round) return Vector{} + 0.5 - rounded.error;
+  const Vector distance = smaller(rounded.error, Vector{} + 1.0 - rounded.error);
+  if constexpr (quantizer == Quantizer::stochastic) {
+    return smaller(distance, absolute(load(column.uniform) - rounded.error));
+  }
+  return distance;
+}
+
+/// Running sums of `lanes` rows, and for reciprocals alone how near to where k changes a quotient came: from above or
+/// across (`distance`), from below (`farthest`, the largest |quotient - k|; without clipping error_max is the same).
 struct Sums {
   Vector error_sum[parts] = {}, error_squares[parts] = {}, error_max[parts] = {};
   Vector level_sum[parts] = {}, level_max[parts] = {};
-  Vector distance[parts];       ///< least distance of a quotient above (or across) where k changes
-  Vector farthest[parts] = {};  ///< largest |quotient - k| before clipping
+  Vector distance[parts];
+  Vector farthest[parts] = {};
 };
 
-template <quantize::Quantizer quantizer, Clip clip, Division division>
-QUANTBOUND_INLINE void add_column(Sums& sums, std::size_t p, const Vector& weight, const Vector& step,
-                                  const Vector& inverse, const double* uniform, const double* low, const double* high) {
-  using quantize::Quantizer;
-  static_assert(clip == Clip::possible || quantizer != Quantizer::stochastic);
-  const Quotient<division> t(quantizer == Quantizer::truncate ? absolute(weight) : weight, step, inverse);
-  Vector k = quantizer == Quantizer::round ? t.nearest() : t.floor();
-  Vector error = t.minus(k);
-  if constexpr (quantizer == Quantizer::round) error = absolute(error);
-  if constexpr (division == Division::reciprocal) {
-    if constexpr (quantizer != Quantizer::round) sums.distance[p] = smaller(error, sums.distance[p]);
-    if constexpr (clip == Clip::possible) sums.farthest[p] = larger(error, sums.farthest[p]);
-  }
-  if constexpr (quantizer == Quantizer::stochastic) {
-    const Vector u = load(uniform);
-    if constexpr (division == Division::reciprocal) {
-      sums.distance[p] = smaller(absolute(u - error), sums.distance[p]);
-    }
-    k += one_where(u < error);
-  }
-  if constexpr (clip == Clip::possible) {
-    const Vector least = load(low), most = load(high);
-    // Truncation is odd: |k| was computed, and the lowest level limits it for negative weights.
-    k = quantizer == Quantizer::truncate ? smaller(k, weight < 0.0 ? -least : most) : smaller(larger(k, least), most);
-    error = absolute(t.minus(k));
-  }
-  const Vector level = absolute(k);
-  sums.error_sum[p] += error;
-  sums.error_squares[p] = fused(error, error, sums.error_squares[p]);
-  sums.error_max[p] = larger(error, sums.error_max[p]);
+QUANTBOUND_INLINE void add(Sums& sums, std::size_t p, const Rounded& rounded) {
+  const Vector level = absolute(rounded.k);
+  sums.error_sum[p] += rounded.error;
+  sums.error_squares[p] = fused(rounded.error, rounded.error, sums.error_squares[p]);
+  sums.error_max[p] = larger(rounded.error, sums.error_max[p]);
   sums.level_sum[p] += level;
   sums.level_max[p] = larger(level, sums.level_max[p]);
+}
+
+constexpr double margin = 1e-9;
+
+template <quantize::Quantizer quantizer, Clip clip>
+QUANTBOUND_INLINE void note_doubt(Sums& sums, std::size_t p, const Rounded& rounded, const Column& column) {
+  using quantize::Quantizer;
+  if constexpr (quantizer != Quantizer::round) sums.distance[p] = smaller(rounded.error, sums.distance[p]);
+  if constexpr (clip == Clip::possible) sums.farthest[p] = larger(rounded.error, sums.farthest[p]);
+  if constexpr (quantizer == Quantizer::stochastic) {
+    sums.distance[p] = smaller(absolute(load(column.uniform) - rounded.error), sums.distance[p]);
+  }
+}
+
+template <quantize::Quantizer quantizer, Clip clip>
+QUANTBOUND_INLINE bool any_doubt(const Sums& sums) {
+  constexpr double far = (quantizer == quantize::Quantizer::round ? 0.5 : 1.0) - margin;
+  bool doubt = false;
+  for (std::size_t p = 0; p < parts; ++p) {
+    const Vector& error = clip == Clip::possible ? sums.farthest[p] : sums.error_max[p];
+    for (std::size_t i = 0; i < width; ++i) doubt |= !(error[i] < far && sums.distance[p][i] > margin);
+  }
+  return doubt;
 }
 
 /// `lanes` rows, from row `first` of the block.
 template <quantize::Quantizer quantizer, Clip clip, Division division>
 QUANTBOUND_TARGET Certainty sum_lanes(const BlockTask& task, const BlockGrid& grid, std::size_t first,
                                       RowSums& result) {
+  using quantize::Quantizer;
+  static_assert(clip == Clip::possible || quantizer != Quantizer::stochastic);
   Sums sums;
   Vector step[parts], inverse[parts];
   for (std::size_t p = 0; p < parts; ++p) {
@@ -116,18 +165,32 @@ QUANTBOUND_TARGET Certainty sum_lanes(const BlockTask& task, const BlockGrid& gr
     step[p] = load(grid.step + first + p * width);
     inverse[p] = load(grid.inverse_step + first + p * width);
   }
-  for (std::size_t column = 0; column < task.columns; ++column) {
-    const std::size_t offset = column * block_rows + first;
+  for (std::size_t i = 0; i < task.columns; ++i) {
+    Rounded rounded[parts];
+    Vector distance[parts], nearest = Vector{} + 1.0;
     for (std::size_t p = 0; p < parts; ++p) {
-      const std::size_t lane = p * width;
-      add_column<quantizer, clip, division>(sums, p, load(task.weights + offset + lane), step[p], inverse[p],
-                                            task.uniforms + offset + lane, grid.low + first + lane,
-                                            grid.high + first + lane);
+      const Column column = column_of(task, grid, i, first + p * width, step[p], inverse[p]);
+      const ByReciprocal t{quantizer == Quantizer::truncate ? absolute(column.weight) : column.weight, column.inverse};
+      const Rounded first_guess = round_weights<quantizer>(t);
+      if constexpr (division == Division::checked) {
+        distance[p] = distance_of<quantizer>(first_guess, column);
+        nearest = smaller(distance[p], nearest);
+      } else {
+        note_doubt<quantizer, clip>(sums, p, first_guess, column);
+      }
+      rounded[p] = finished<quantizer, clip>(first_guess, t, column);
     }
+    if (division == Division::checked && QUANTBOUND_ANY_LESS(nearest, Vector{} + margin)) {
+      for (std::size_t p = 0; p < parts; ++p) {
+        const Column column = column_of(task, grid, i, first + p * width, step[p], inverse[p]);
+        const ByDivision t{(quantizer == Quantizer::truncate ? absolute(column.weight) : column.weight) / column.step};
+        const Rounded exact = finished<quantizer, clip>(round_weights<quantizer>(t), t, column);
+        const Bits doubtful = distance[p] < margin;  // the other rows keep their bits, whatever the vector length
+        rounded[p] = {doubtful ? exact.k : rounded[p].k, doubtful ? exact.error : rounded[p].error};
+      }
+    }
+    for (std::size_t p = 0; p < parts; ++p) add(sums, p, rounded[p]);
   }
-  constexpr double margin = 1e-9;
-  constexpr double far = (quantizer == quantize::Quantizer::round ? 0.5 : 1.0) - margin;
-  bool certain = true;
   for (std::size_t p = 0; p < parts; ++p) {
     const std::size_t lane = first + p * width;
     store(sums.error_sum[p], result.error_sum.row + lane);
@@ -135,10 +198,9 @@ QUANTBOUND_TARGET Certainty sum_lanes(const BlockTask& task, const BlockGrid& gr
     store(sums.error_max[p], result.error_max.row + lane);
     store(sums.level_sum[p], result.level_sum.row + lane);
     store(sums.level_max[p], result.level_max.row + lane);
-    const Vector& error = clip == Clip::possible ? sums.farthest[p] : sums.error_max[p];
-    for (std::size_t i = 0; i < width; ++i) certain &= error[i] < far && sums.distance[p][i] > margin;
   }
-  return certain || division == Division::exact ? Certainty::certain : Certainty::doubtful;
+  return division == Division::reciprocal && any_doubt<quantizer, clip>(sums) ? Certainty::doubtful
+                                                                              : Certainty::certain;
 }
 
 template <quantize::Quantizer quantizer, Clip clip, Division division>
@@ -154,8 +216,8 @@ Certainty sum_block(const BlockTask& task, const BlockGrid& grid, RowSums& sums)
 
 template <quantize::Quantizer quantizer, Clip clip>
 Certainty dispatch(const BlockTask& task, const BlockGrid& grid, RowSums& sums) {
-  return task.division == Division::exact ? sum_block<quantizer, clip, Division::exact>(task, grid, sums)
-                                          : sum_block<quantizer, clip, Division::reciprocal>(task, grid, sums);
+  return task.division == Division::checked ? sum_block<quantizer, clip, Division::checked>(task, grid, sums)
+                                            : sum_block<quantizer, clip, Division::reciprocal>(task, grid, sums);
 }
 
 template <quantize::Quantizer quantizer>

@@ -184,6 +184,13 @@ class Evaluation {
   std::vector<std::optional<Index>> measured_;
 };
 
+/// As many samples as keep a value within 32 MiB, but enough to keep threads and kernels busy.
+Index samples_at_once(const Graph& graph) {
+  Index largest = 1;
+  for (const Node& node : graph.nodes) largest = std::max(largest, tensor::elements(node.shape));
+  return std::clamp<Index>((Index{1} << 22) / largest, 8, 1024);
+}
+
 }  // namespace
 
 std::vector<double> forward(const Graph& graph, std::span<const LayerParameters> layers,
@@ -193,7 +200,7 @@ std::vector<double> forward(const Graph& graph, std::span<const LayerParameters>
   if (visitor) return Evaluation(graph, layers, batch).run(samples, visitor);
 
   // Kernels give a sample the same bits in any batch, so cutting the batch bounds the memory and changes nothing else.
-  constexpr Index block = 64;
+  const Index block = samples_at_once(graph);
   std::vector<double> output;
   output.reserve(static_cast<std::size_t>(batch * tensor::elements(graph.output_shape())));
   for (Index first = 0; first < batch; first += block) {

@@ -1,5 +1,5 @@
 /// Shared by the files of this room: checks of a configuration, the grid that a range of weights gets, and the search
-/// for the range with the least L_2.4 error (THEORY.md 7.1).
+/// for the range with the least L_2.4 error (docs/theory.md 7.1).
 #pragma once
 
 #include <span>
@@ -21,9 +21,9 @@ RowGrid grid_with_step(const Range& range, double step, int bits, const Configur
 /// Of the ranges shrunk by 1, 0.99, ..., 0.21, the grid with the least sum of |w' - w|^2.4; the widest one of equals.
 RowGrid search_grid(std::span<const double> weights, int bits, const Configuration& configuration);
 
-/// Sum over the weights of |w' - w|^2.4, in units of step^2.4. Stochastic rounding counts as round to nearest: the step
-/// must not depend on the draw.
-double error_in_steps(std::span<const double> weights, const RowGrid& grid, Quantizer quantizer);
+/// Sum over the weights of |w' - w|^2.4, in units of step^2.4; anything above `limit` where it exceeds that. Stochastic
+/// rounding counts as round to nearest: the step must not depend on the draw.
+double error_in_steps(std::span<const double> weights, const RowGrid& grid, Quantizer quantizer, double limit);
 
 /// x^2.4 to about 1e-14 relative for x = 0 or x in [1e-100, 1e100], by operations whose bits do not depend on the
 /// machine.

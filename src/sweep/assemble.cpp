@@ -21,6 +21,7 @@ constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 template <class Range, class Projection>
 auto collect(const Range& range, const Projection& projection) {
   std::vector<std::remove_cvref_t<std::invoke_result_t<Projection, decltype(*std::begin(range))>>> values;
+  values.reserve(std::size(range));
   for (const auto& element : range) values.push_back(std::invoke(projection, element));
   return values;
 }

@@ -97,7 +97,7 @@ auto one_or_many(const toml::node& node, std::string_view key, const Convert& co
 }  // namespace
 
 std::string place(const toml::source_region& source) {
-  const std::string path = source.path ? *source.path : "study";
+  std::string path = source.path ? *source.path : "study";
   if (source.begin.line == 0 || path.starts_with("--set")) return path;
   return fmt::format("{}:{}:{}", path, source.begin.line, source.begin.column);
 }

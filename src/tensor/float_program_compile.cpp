@@ -8,6 +8,7 @@
 
 #include "arena.hpp"
 #include "float_program_parts.hpp"
+#include "pairwise.hpp"
 
 namespace quantbound::tensor::detail {
 
@@ -274,25 +275,40 @@ class Compiler {
 
   void emit(const PointOp& op, const Operation& o) {
     const Descriptor layout = first_layout(o.inputs[0]);
-    std::size_t source = in_layout(o.inputs[0], layout).buffer;
+    const std::size_t source = in_layout(o.inputs[0], layout).buffer;
     const std::size_t target = may_overwrite(source) ? source : output_buffer(layout);
-    for (const Eltwise& e : eltwise_chain(op.function)) {
+    add_pointwise(op.function, layout, source, target);
+    define(o.output, layout, target);
+  }
+
+  void add_pointwise(const PointFunction& function, const Descriptor& layout, std::size_t source, std::size_t target) {
+    for (const Eltwise& e : eltwise_chain(function)) {
       const dnnl::eltwise_forward::primitive_desc descriptor(
           {prop_kind::forward_inference, e.kind, layout, e.alpha, e.beta}, attributes(), p_.engine);
       add_primitive<dnnl::eltwise_forward>(descriptor,
                                            {{DNNL_ARG_SRC, source, layout}, {DNNL_ARG_DST, target, layout}});
       source = target;
     }
-    define(o.output, layout, target);
   }
 
-  void emit_binary(algorithm kind, const Version& a, const Version& b, const std::optional<PointFunction>& function) {
+  void emit_pair(PairOperation kind, const Version& a, const Version& b, const std::optional<PointFunction>& function) {
     const std::size_t target = may_overwrite(a.buffer) ? a.buffer : output_buffer(a.descriptor);
-    const dnnl::binary::primitive_desc descriptor({kind, a.descriptor, b.descriptor, a.descriptor},
-                                                  attributes(function, false), p_.engine);
-    add_primitive<dnnl::binary>(descriptor, {{DNNL_ARG_SRC_0, a.buffer, a.descriptor},
-                                             {DNNL_ARG_SRC_1, b.buffer, b.descriptor},
-                                             {DNNL_ARG_DST, target, a.descriptor}});
+    const std::vector<Argument> arguments{{DNNL_ARG_SRC_0, a.buffer, a.descriptor},
+                                          {DNNL_ARG_SRC_1, b.buffer, b.descriptor},
+                                          {DNNL_ARG_DST, target, a.descriptor}};
+    if (has_padding(a.descriptor)) {
+      add_step(arguments).kernel = [pair = Pairwise(kind, a.descriptor, b.descriptor),
+                                    a_size = sample_size(a.descriptor),
+                                    b_size = sample_size(b.descriptor)](std::span<float* const> data, Index samples) {
+        for (Index n = 0; n < samples; ++n) pair(data[0] + n * a_size, data[1] + n * b_size, data[2] + n * a_size);
+      };
+      if (function) add_pointwise(*function, a.descriptor, target, target);
+    } else {
+      const auto algorithm_of_kind = kind == PairOperation::sum ? algorithm::binary_add : algorithm::binary_mul;
+      const dnnl::binary::primitive_desc descriptor({algorithm_of_kind, a.descriptor, b.descriptor, a.descriptor},
+                                                    attributes(function, false), p_.engine);
+      add_primitive<dnnl::binary>(descriptor, arguments);
+    }
     define(operation().output, a.descriptor, target);
   }
 
@@ -301,7 +317,7 @@ class Compiler {
     const Descriptor layout = is_plain(first) ? second : first;
     Version a = in_layout(o.inputs[0], layout), b = in_layout(o.inputs[1], layout);
     if (!may_overwrite(a.buffer) && may_overwrite(b.buffer)) std::swap(a, b);
-    emit_binary(algorithm::binary_add, a, b, op.function);
+    emit_pair(PairOperation::sum, a, b, op.function);
   }
 
   void emit(const MultiplyOp&, const Operation& o) {
@@ -309,7 +325,7 @@ class Compiler {
     const Version a = in_layout(o.inputs[0], layout);
     const bool same = value(o.inputs[0]).shape == value(o.inputs[1]).shape;
     const Version b = in_layout(o.inputs[1], same ? layout : same_kind(layout, batch(), value(o.inputs[1]).shape));
-    emit_binary(algorithm::binary_mul, a, b, {});
+    emit_pair(PairOperation::product, a, b, {});
   }
 
   void emit(const PoolOp& op, const Operation& o) {

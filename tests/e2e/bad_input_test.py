@@ -1,5 +1,5 @@
 """Bad input, a full disk, a place that cannot be written: one line that begins with `quantbound: error:`, the exit code
-of DESIGN.md 7, and nothing half-written left. Alone and under mpirun.
+of docs/design.md 7, and nothing half-written left. Alone and under mpirun.
 """
 import os
 import pathlib

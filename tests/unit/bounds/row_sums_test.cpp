@@ -15,9 +15,8 @@ using quantize::Quantizer;
 
 /// One block of random rows; steps are those of eight bits.
 struct Block {
-  explicit Block(std::size_t columns)
-      : columns(columns), weights(columns * block_rows), uniforms(columns * block_rows) {
-    const core::RandomStream random(columns, "row-sums-test");
+  explicit Block(std::size_t count) : columns(count), weights(count * block_rows), uniforms(count * block_rows) {
+    const core::RandomStream random(count, "row-sums-test");
     for (std::size_t i = 0; i < weights.size(); ++i) {
       weights[i] = random.normal(i);
       uniforms[i] = random.uniform(1000000 + i);
@@ -53,7 +52,7 @@ TEST(RowSums, EveryInstructionSetGivesTheSameBits) {
   for (const std::size_t columns : {1u, 7u, 64u, 301u}) {
     const Block block(columns);
     for (const Mode& mode : modes) {
-      for (const Division division : {Division::reciprocal, Division::exact}) {
+      for (const Division division : {Division::reciprocal, Division::checked}) {
         RowSums first;
         const Certainty certainty =
             instruction_sets().front().sum_rows(block.task(mode.quantizer, mode.clip, division), block.grid(), first);
@@ -70,7 +69,7 @@ TEST(RowSums, EveryInstructionSetGivesTheSameBits) {
 TEST(RowSums, EqualTheDefinition) {
   const Block block(203);
   for (const Mode& mode : modes) {
-    for (const Division division : {Division::reciprocal, Division::exact}) {
+    for (const Division division : {Division::reciprocal, Division::checked}) {
       RowSums sums;
       ASSERT_EQ(sum_rows(block.task(mode.quantizer, mode.clip, division), block.grid(), sums), Certainty::certain);
       for (std::size_t lane = 0; lane < block_rows; ++lane) {
@@ -113,7 +112,7 @@ TEST(RowSums, QuotientsOnABoundaryAreDoubtful) {
       block.weights[17 * block_rows + 9] = quotient * block.step.row[0];
       EXPECT_EQ(set.sum_rows(block.task(quantizer, Clip::never, Division::reciprocal), block.grid(), sums),
                 Certainty::doubtful);
-      EXPECT_EQ(set.sum_rows(block.task(quantizer, Clip::never, Division::exact), block.grid(), sums),
+      EXPECT_EQ(set.sum_rows(block.task(quantizer, Clip::never, Division::checked), block.grid(), sums),
                 Certainty::certain);
     }
   }

@@ -88,6 +88,13 @@ TEST(FloatForward, AgreesWithTheDoubleForwardOnRandomGraphs) {
   }
 }
 
+TEST(FloatForward, AgreesWithTheDoubleForwardOnOneSampleOfOneChannel) {
+  // Broadcast products where every extent is 1: wrong on blocked layouts when oneDNN 2.6 multiplies in place.
+  for (const std::uint64_t seed : {1827U, 2853U})
+    for (const Capture capture : {Capture::output_only, Capture::layers})
+      expect_agreement(testing::random_network(seed), 1, capture, seed);
+}
+
 TEST(FloatForward, AgreesWithTheDoubleForwardWhereThePaceChangesWithinTheNetwork) {
   for (const Index batch : {1, 6, 8, 13})
     for (const Capture capture : {Capture::output_only, Capture::layers})

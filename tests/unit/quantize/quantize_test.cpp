@@ -9,6 +9,8 @@
 #include "quantbound/core/error.hpp"
 #include "quantbound/core/random.hpp"
 
+#include "../../../src/quantize/grids.hpp"
+
 namespace quantbound::quantize {
 namespace {
 
@@ -32,7 +34,7 @@ std::vector<double> random_weights(std::size_t count, std::uint64_t seed, double
   return weights;
 }
 
-/// THEORY.md 9.2's reference, checks/bounds_reference.py `quant`, word for word.
+/// docs/theory.md 9.2's reference, checks/bounds_reference.py `quant`, word for word.
 double reference(double weight, double eta, int bits, Quantizer quantizer) {
   const double high = std::pow(2.0, bits - 1) - 1.0;
   const double q = quantizer == Quantizer::floor ? std::floor(weight / eta) : std::nearbyint(weight / eta);
@@ -285,6 +287,12 @@ TEST(Quantize, MseSearchIsTheBestOfItsEightyCandidates) {
       EXPECT_EQ(error(chosen.step, chosen.zero_point, chosen.lowest, chosen.highest), best);
     }
   }
+}
+
+TEST(Quantize, PowerOfTwoPointFourIsThePowerFunction) {
+  EXPECT_EQ(detail::power_2_4(0.0), 0.0);
+  EXPECT_EQ(detail::power_2_4(1.0), 1.0);
+  for (double x = 1e-60; x < 1e60; x *= 1.37) EXPECT_NEAR(detail::power_2_4(x) / std::pow(x, 2.4), 1.0, 2e-14) << x;
 }
 
 TEST(Quantize, MseSearchPerChannelEqualsTheSearchOfEachRow) {
