@@ -90,7 +90,8 @@ class Resume(program.WithFolder):
                 schedule = moments.choice(["static", "dynamic"])
                 run = Started(*self.words("--schedule", schedule, *(["--resume"] if self.journal.exists() else [])), ranks=ranks)
                 self.addCleanup(run.kill)
-                time.sleep(moments.uniform(0.1, self.seconds / min(ranks or 1, 2) + 0.5))
+                left = self.seconds * (1 - len(keys) / self.tasks) / min(ranks or 1, 2)
+                time.sleep(moments.uniform(0.1, 0.4 + left))
                 ended = run.process.poll() is not None
                 run.kill()
                 kills += 1

@@ -121,7 +121,7 @@ TEST_F(StudyFile, OverridesReplaceValuesAndAreCheckedToo) {
   EXPECT_EQ(read(minimal, {{"study.name", "other"}}).name, "other");
   EXPECT_THAT(error_of(minimal, {{"quantization.bots", "4"}}),
               HasSubstr("did you mean `bits`? (--set quantization.bots)"));
-  EXPECT_THAT(error_of(minimal, {{"network.1.depth", "4"}}), HasSubstr("a number from 0 to 0"));
+  EXPECT_THAT(error_of(minimal, {{"network.1.depth", "4"}}), HasSubstr("the study has 1 of them"));
   EXPECT_THROW(parse_override("no-equals-sign"), core::InputError);
 }
 
