@@ -72,7 +72,7 @@ def main():
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--schedule", choices=["static", "dynamic"], default="static")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the study, as `quantbound sweep --set`")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as for `quantbound sweep`")
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
     if arguments.ranks[0] != 1:

@@ -59,7 +59,8 @@ class Study(BadInput):
         self.assert_sweep_refused(r"`quantisation`.*`quantization`", quantisation={"bits": 4})
 
     def test_a_wrong_type_is_named_with_what_was_wanted(self):
-        self.assert_sweep_refused(r"`bits` must be an integer, not a string \(.*study\.toml:\d+:\d+\)", quantization={"bits": "four"})
+        self.assert_sweep_refused(r"`bits` must be an integer, not a string \(.*study\.toml:\d+:\d+\)",
+                                  quantization={"bits": "four"})
         self.assert_sweep_refused(r"`file` must be a string", network=[{"file": 7, "domain": UNIT_BOX}])
         self.assert_sweep_refused(r"\[\[network\]\]", network={"file": "a.onnx"})
 
@@ -313,7 +314,8 @@ class CommandLine(BadInput):
                 (("sweep", study, "--threads", 1, "--threads", 2), "threads"), (("show", study, "--bits", "x"), "bits"),
                 ((*bound, "--vnnlib", "a.vnnlib"), "exclude each other"), (("bound", network), "a domain is needed"),
                 (("bound", network, "--box", 1, 0), "LOW <= HIGH"), (("bound", network, "--box", 1), "LOW HIGH"),
-                (("bound", network, "--radius", 1, "--box", 0, 1), "--radius"), (("bound", network, "--clip", 0, 1, "--box", 0, 1), "--clip"),
+                (("bound", network, "--radius", 1, "--box", 0, 1), "--radius"),
+                (("bound", network, "--clip", 0, 1, "--box", 0, 1), "--clip"),
                 ((*bound, "--bits", 1), "--bits must be"), ((*bound, "--quantizer", "rond"), "round"),
                 ((*bound, "--step", "big"), "--step"), ((*bound, "--step", -1), "--step"), ((*bound, "--uniform", -1), "--uniform"),
                 ((*bound, "--precision", "half"), "--precision"), ((*bound, "--threads", 0), "--threads"),

@@ -23,7 +23,7 @@ import numpy as np
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 MODELS = REPOSITORY / "configs" / "models"
 SHARED = REPOSITORY.parent / "shared"
-BINARY = os.environ.get("QUANTBOUND_BIN", str(REPOSITORY / "build" / "bin" / "quantbound"))
+BINARY = str(pathlib.Path(os.environ.get("QUANTBOUND_BIN", REPOSITORY / "build" / "bin" / "quantbound")).absolute())
 LONG = os.environ.get("QUANTBOUND_LONG") == "1"
 sys.path.insert(0, str(REPOSITORY / "scripts" / "train"))
 
@@ -262,7 +262,8 @@ class WithFolder(unittest.TestCase):
         """A tmpfs of our own; a change of its options by `remount`. Skips where mounting is not permitted."""
         place = pathlib.Path(tempfile.mkdtemp(prefix="quantbound_mount_"))
         try:
-            done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "quantbound_test", place], capture_output=True, text=True)
+            mount = ["mount", "-t", "tmpfs", "-o", options, "quantbound_test", place]
+            done = subprocess.run(mount, capture_output=True, text=True)
         except OSError as error:
             done = subprocess.CompletedProcess([], 1, "", str(error))
         if done.returncode != 0:

@@ -1,7 +1,6 @@
 """The quickstart's result file as analysis scripts need it: both xarray engines open it by label, every variable says
 what it is and what stands behind it, and the numbers are in the order that the theory demands.
 """
-import importlib.util
 import json
 import subprocess
 import sys
@@ -39,7 +38,8 @@ class Quickstart(program.WithFolder):
 
     @unittest.skipUnless((program.SHARED / "checks" / "result_schema.py").exists(), "there is no ../shared/checks")
     def test_it_is_as_designed(self):
-        check = subprocess.run([sys.executable, program.SHARED / "checks" / "result_schema.py", self.path], capture_output=True, text=True)
+        script = program.SHARED / "checks" / "result_schema.py"
+        check = subprocess.run([sys.executable, script, self.path], capture_output=True, text=True)
         self.assertEqual(check.returncode, 0, check.stdout + check.stderr)
 
     def test_both_engines_see_the_same_by_label(self):
@@ -99,7 +99,8 @@ class Quickstart(program.WithFolder):
     def test_other_groups_open_too(self):
         for engine in ("h5netcdf", "netcdf4"):
             provenance = xr.open_dataset(self.path, engine=engine, group="provenance").load()
-            self.assertLessEqual({"version", "commit", "command_line", "mpi_library", "ranks", "tasks_run", "start", "end"}, set(provenance.attrs))
+            wanted = {"version", "commit", "command_line", "mpi_library", "ranks", "tasks_run", "start", "end"}
+            self.assertLessEqual(wanted, set(provenance.attrs))
             self.assertEqual(provenance.wall_time.attrs["units"], "s")
             self.assertTrue((provenance.wall_time >= 0).all())
             self.assertEqual(provenance.sizes["rank"], 2)

@@ -54,8 +54,9 @@ class Answers(program.WithFolder):
             self.assertEqual(out, self.answer("help", verb))
             self.assertTrue(out.startswith(f"usage: quantbound {verb} "))
             self.assertLessEqual(max(map(len, out.splitlines())), 100)
-        for verb, options in (("sweep", "output resume max-time threads schedule set"), ("plan", "set json"), ("inspect", "json input-shape"),
-                              ("bound", "bits quantizer granularity step grid box vnnlib around radius clip samples seed threads json"),
+        shared = "bits quantizer granularity step grid seed input-shape json "
+        for verb, options in (("sweep", "output resume max-time threads schedule set"), ("plan", "set json"), ("inspect", shared),
+                              ("bound", shared + "box vnnlib around radius clip samples uniform precision threads"),
                               ("show", "json network bits")):
             out = self.answer(verb, "--help")
             for option in options.split():
@@ -110,7 +111,8 @@ class Answers(program.WithFolder):
         ball = ("--around", f"{DIGITS['images']}:3", "--radius", 0.5)
         wide, narrow = self.json("bound", NETWORK, *ball), self.json("bound", NETWORK, *ball, "--clip", 0, 1)
         self.assertGreater(wide["log10_bound"]["gonon"], narrow["log10_bound"]["gonon"])
-        vnnlib = self.write("box.vnnlib", "".join(f"(declare-const X_{i} Real)\n(assert (>= X_{i} 0.0))\n(assert (<= X_{i} 1.0))\n" for i in range(64)))
+        limits = "(declare-const X_{0} Real)\n(assert (>= X_{0} 0.0))\n(assert (<= X_{0} 1.0))\n"
+        vnnlib = self.write("box.vnnlib", "".join(limits.format(i) for i in range(64)))
         box = self.json("bound", NETWORK, "--box", 0, 1)
         self.assertEqual(self.json("bound", NETWORK, "--vnnlib", vnnlib)["log10_bound"], box["log10_bound"])
         unmeasured = self.json("bound", NETWORK, "--box", 0, 1, "--uniform", 0)
@@ -176,7 +178,7 @@ class Failing(program.WithFolder):
         for ranks in (None, 2):
             run = self.sweep(ranks)
             self.assertEqual((run.code, run.errors), (SOME_FAILED, []), run.err)
-            self.assertRegex(run.out, r"out\.h5 is written, but \d+ pieces? of work failed; quantbound show .*out\.h5 says which and why")
+            self.assertRegex(run.out, r"out\.h5 is written, but \d+ pieces? of work failed; quantbound show .*out\.h5 says which")
             results.append(program.describe(self.folder / "out.h5"))
         self.assertEqual(program.differences(*results), [])
         ds = xr.open_dataset(self.folder / "out.h5").load()
