@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 #include <google/protobuf/stubs/common.h>
+#include <malloc.h>
 
 #include "quantbound/core/error.hpp"
 #include "quantbound/core/version.hpp"
@@ -133,6 +134,9 @@ int guarded_main(int argc, char** argv) {
 }  // namespace quantbound::apps
 
 int main(int argc, char** argv) {
+  // Vectors of the size of a weight matrix come and go all the time: keep their pages instead of faulting them in anew.
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
   const int code = quantbound::apps::guarded_main(argc, argv);
   google::protobuf::ShutdownProtobufLibrary();
   return code;
