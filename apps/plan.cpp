@@ -75,8 +75,9 @@ void print_text(const sweep::Plan& plan, const Totals& sum) {
   }
   fmt::print("study {} ({})\n\n{}", plan.study.name, plan.hash, table.str());
   if (plan.networks.size() > shown) fmt::print("... and {} more\n", plan.networks.size() - shown);
-  fmt::print("\n{} networks x {} configurations = {} pairs, in {} tasks\n", plan.networks.size(),
-             plan.configurations.size(), plan.networks.size() * plan.configurations.size(), plan.tasks.size());
+  fmt::print("\n{} x {} = {}, in {}\n", counted(plan.networks.size(), "network"),
+             counted(plan.configurations.size(), "configuration"),
+             counted(plan.networks.size() * plan.configurations.size(), "pair"), counted(plan.tasks.size(), "task"));
   for (const auto& entry : plan.samples) fmt::print("samples {}: {}\n", entry.name, entry.count);
   for (const auto& [stage, seconds] : sum.seconds)
     fmt::print("{:<14} {:>9.1f} core seconds, estimated\n", stage, seconds);

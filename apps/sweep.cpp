@@ -29,6 +29,7 @@
 #include "failure.hpp"
 #include "network_options.hpp"
 #include "progress.hpp"
+#include "text_table.hpp"
 #include "verb.hpp"
 
 namespace quantbound::apps {
@@ -206,8 +207,8 @@ void tell_end(const fs::path& output, std::size_t failures) {
   if (failures == 0) {
     fmt::print("{0} is complete; see it with: quantbound show {0}\n", output.string());
   } else {
-    fmt::print("{} is written, but {} piece{} of work failed; group /failures says which and why\n", output.string(),
-               failures, failures == 1 ? "" : "s");
+    fmt::print("{0} is written, but {1} of work failed; quantbound show {0} says which and why\n", output.string(),
+               counted(failures, "piece"));
   }
 }
 

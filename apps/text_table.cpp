@@ -41,6 +41,10 @@ std::string TextTable::str() const {
 
 std::string short_number(double value) { return std::isnan(value) ? "-" : fmt::format("{:.4g}", value); }
 
+std::string counted(std::size_t count, std::string_view noun) {
+  return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+}
+
 std::string power_of_ten(double log10) {
   if (std::isnan(log10)) return "-";
   if (std::isinf(log10)) return log10 < 0 ? "0" : "inf";

@@ -403,19 +403,29 @@ toml::table override_value(const Override& change, const std::string& where) {
   }
 }
 
+/// Which table of an array of tables a part of a key means: "network.1.file"; the number may be left out where there is
+/// one.
+std::size_t chosen_table(const toml::array& array, const std::string& part, const std::string& where) {
+  if (!is_number(part)) {
+    if (array.size() == 1) return 0;
+    throw InputError(
+        fmt::format("there are {} such tables; write the number of one, from 0, before `{}`", array.size(), part),
+        where);
+  }
+  const std::size_t chosen = std::stoul(part);
+  if (chosen < array.size()) return chosen;
+  throw InputError(fmt::format("there is no number {}: the study has {} of them, counted from 0", part, array.size()),
+                   where);
+}
+
 void apply_override(toml::table& root, const Override& change) {
   const std::string where = "--set " + change.key;
   toml::table value = override_value(change, where);
   const std::vector<std::string> parts = split(change.key);
   toml::node* at = &root;
   for (std::size_t i = 0; i < parts.size();) {
-    if (auto* array = at->as_array()) {  // "network.1.file"; the number may be left out where there is one table
-      const std::size_t chosen = is_number(parts[i]) ? std::stoul(parts[i]) : (array->size() == 1 ? 0 : array->size());
-      if (chosen >= array->size()) {
-        throw InputError(fmt::format("the key needs a number from 0 to {} before `{}`", array->size() - 1, parts[i]),
-                         where);
-      }
-      at = array->get(chosen);
+    if (auto* array = at->as_array()) {
+      at = array->get(chosen_table(*array, parts[i], where));
       if (is_number(parts[i])) ++i;
       continue;
     }

@@ -103,6 +103,10 @@ class Study(BadInput):
         self.assert_sweep_refused(r"`bist`.*`bits`", "--set", "quantization.bist=4")
         self.assert_sweep_refused(r"`bits` must be an integer.*--set quantization\.bits", "--set", "quantization.bits=many")
 
+        self.assert_sweep_refused(r"no number 3: the study has 1 of them.*--set network\.3\.file", "--set", "network.3.file=a.onnx")
+        two = [{"file": MODELS / f"digits_mlp_{depth}.onnx", "domain": UNIT_BOX} for depth in (5, 7)]
+        self.assert_sweep_refused(r"2 such tables; write the number", "--set", "network.domain.low=0.5", network=two)
+
     def test_samples_that_do_not_fit_say_both_shapes(self):
         images = self.folder / "images.npy"
         np.save(images, np.zeros((3, 9, 9), np.uint8))

@@ -83,7 +83,7 @@ class Resume(program.WithFolder):
     def test_killed_at_random_moments(self):
         seed = int(os.environ.get("QUANTBOUND_SEED", time.time_ns() % 1000000))
         moments = random.Random(seed)
-        kills, mid_run, keys = 0, 0, []
+        kills, mid_run, late, keys = 0, 0, 0, []
         with self.subTest(seed=seed):
             while kills < KILLS:
                 ranks = moments.choice([None, 1, 2, 3, 4])
@@ -99,12 +99,13 @@ class Resume(program.WithFolder):
                         self.assertEqual(quantbound(*self.words("--resume")).code, 0)
                     self.assert_complete(keys)
                     self.out.unlink()
-                    keys = []
+                    late, keys = late + 1, []
                     continue
                 self.assertFalse(ended, "the run ended by itself and left no result")
                 keys = self.assert_kept(keys) if self.journal.exists() else []
                 mid_run += 0 < len(keys) < self.tasks
             self.finish(keys, ranks=moments.choice([None, 2, 3]))
+            print(f"{kills} kills (seed {seed}): {mid_run} left some tasks finished and not all, {late} came too late")
             self.assertGreater(mid_run, 0, "no kill hit a run that had finished some tasks and not all")
 
     def wait_for_records(self, run, count=1):

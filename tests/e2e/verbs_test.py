@@ -176,7 +176,7 @@ class Failing(program.WithFolder):
         for ranks in (None, 2):
             run = self.sweep(ranks)
             self.assertEqual((run.code, run.errors), (SOME_FAILED, []), run.err)
-            self.assertRegex(run.out, r"out\.h5 is written, but .* failed; group /failures says which and why")
+            self.assertRegex(run.out, r"out\.h5 is written, but \d+ pieces? of work failed; quantbound show .*out\.h5 says which and why")
             results.append(program.describe(self.folder / "out.h5"))
         self.assertEqual(program.differences(*results), [])
         ds = xr.open_dataset(self.folder / "out.h5").load()
