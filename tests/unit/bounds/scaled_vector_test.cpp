@@ -1,8 +1,8 @@
 #include "quantbound/bounds/scaled_vector.hpp"
 
-#include <gtest/gtest.h>
-
 #include <cmath>
+
+#include <gtest/gtest.h>
 
 namespace quantbound::bounds {
 namespace {
