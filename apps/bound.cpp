@@ -22,15 +22,18 @@ namespace quantbound::apps {
 namespace {
 
 options::options_description bound_options() {
-  options::options_description all("\nOptions");
+  options::options_description all("\nOptions", help_width);
   add_configuration_options(all);
   add_domain_options(all);
   add_input_options(all);
   auto add = all.add_options();
-  add("samples", options::value<std::string>(), "FILE.npy: measure the deviation on these inputs too");
-  add("uniform", options::value<network::Index>()->default_value(1024), "uniform points of the domain to measure on");
-  add("precision", options::value<std::string>()->default_value("float"), "float or double, of the measurement");
-  add("threads", options::value<int>(), "OpenMP threads");
+  add("samples", options::value<std::string>()->value_name("FILE"),
+      ".npy: measure the deviation on those of these inputs that lie in the domain, too");
+  add("uniform", options::value<network::Index>()->default_value(1024)->value_name("N"),
+      "uniform points of the domain to measure on");
+  add("precision", options::value<std::string>()->default_value("float")->value_name("P"),
+      "float or double, of the measurement");
+  add("threads", options::value<int>()->value_name("N"), "OpenMP threads");
   add("json", options::bool_switch(), "one JSON object on stdout");
   add("help,h", "this text");
   return all;
@@ -42,7 +45,8 @@ struct Answer {
   bounds::PaperNorms norms;
   std::vector<bounds::TheoryResult> results;  ///< in the order of bounds::theories()
   double observed_max = std::numeric_limits<double>::quiet_NaN();
-  network::Index observed_samples = 0;
+  network::Index uniform_points = 0;
+  network::Index samples = 0, samples_inside = 0;  ///< of the file, and those of them in the domain
 };
 
 /// Largest deviation over uniform points of the domain and over the given samples that lie in it.
@@ -56,10 +60,10 @@ void measure(Answer& answer, const Call& call, const network::Box& domain,
     const auto block =
         observe::observe(graph, answer.network.layers, std::span(&configuration, 1), inputs, {}, precision);
     for (const double deviation : block.deviation) answer.observed_max = std::fmax(answer.observed_max, deviation);
-    answer.observed_samples += block.samples;
   };
   const auto points = call.values["uniform"].as<network::Index>();
   if (points < 0) throw core::InputError("--uniform must not be negative", "command line");
+  answer.uniform_points = points;
   const auto piece = observe::block_size(graph);
   for (network::Index first = 0; first < points; first += piece) {
     add(observe::uniform_points(domain, configuration.seed, 0, first, std::min(piece, points - first)));
@@ -67,12 +71,15 @@ void measure(Answer& answer, const Call& call, const network::Box& domain,
   if (call.values.count("samples") == 0) return;
   const observe::SampleSet set({.name = "samples", .images = call.values["samples"].as<std::string>()});
   set.require_fits(graph.input_shape(), answer.network.name);
+  answer.samples = set.count();
   for (network::Index row = 0; row < set.count(); ++row) {
     const auto input = set.block(graph.input_shape(), row, 1);
     bool inside = true;
     for (std::size_t i = 0; i < input.size(); ++i)
       inside = inside && input[i] >= domain.low[i] && input[i] <= domain.high[i];
-    if (inside) add(input);
+    if (!inside) continue;
+    add(input);
+    ++answer.samples_inside;
   }
 }
 
@@ -137,10 +144,10 @@ void print_text(const Answer& a, const quantize::Configuration& configuration) {
                result.bound ? std::string(theory.equation) : "not applicable: " + result.reason});
   }
   fmt::print("{}", table.str());
-  if (a.observed_samples > 0) {
-    fmt::print("\nlargest deviation on {} samples of the domain: {}\n", a.observed_samples,
-               short_number(a.observed_max));
-  }
+  fmt::print("\nlargest deviation measured: {}, on {} uniform points of the domain", short_number(a.observed_max),
+             a.uniform_points);
+  if (a.samples > 0) fmt::print(" and {} of {} samples, those inside it", a.samples_inside, a.samples);
+  fmt::print("\n");
 }
 
 int run_bound(const Call& call) {

@@ -17,7 +17,7 @@ namespace quantbound::apps {
 namespace {
 
 options::options_description inspect_options() {
-  options::options_description all("\nOptions");
+  options::options_description all("\nOptions", help_width);
   add_configuration_options(all);
   add_input_options(all);
   auto add = all.add_options();

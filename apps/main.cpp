@@ -1,6 +1,7 @@
 // quantbound: how far a quantized network can stray from the original. One verb per stage; see `quantbound --help`.
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <iostream>
 #include <span>
 #include <string>
@@ -80,7 +81,9 @@ options::variables_map parse(const Verb& verb, std::span<char*> words) {
 }
 
 void print_verb_help(std::ostream& out, const Verb& verb) {
-  out << fmt::format("usage: quantbound {} {} [options]\n\n{}.\n", verb.name, verb.arguments, verb.summary)
+  std::string summary(verb.summary);
+  summary.front() = static_cast<char>(std::toupper(static_cast<unsigned char>(summary.front())));
+  out << fmt::format("usage: quantbound {} {} [options]\n\n{}.\n", verb.name, verb.arguments, summary)
       << verb.options();
 }
 

@@ -73,27 +73,30 @@ Box scalar_box(const options::variables_map& values, std::size_t inputs) {
 }  // namespace
 
 void add_input_options(options::options_description& all) {
-  all.add_options()("input-shape", options::value<std::vector<network::Index>>()->multitoken(),
+  all.add_options()("input-shape", options::value<std::vector<network::Index>>()->multitoken()->value_name("N..."),
                     "input shape of one sample, for files that leave it open, e.g. 3 48 192");
 }
 
 void add_configuration_options(options::options_description& all) {
   auto add = all.add_options();
-  add("bits", options::value<int>()->default_value(8), "bits of a weight, 2 to 16");
-  add("quantizer", options::value<std::string>()->default_value("round"), "floor, round, truncate or stochastic");
-  add("granularity", options::value<std::string>()->default_value("tensor"), "tensor or channel");
-  add("step", options::value<std::string>()->default_value("max"), "max, mse, or the step itself");
-  add("grid", options::value<std::string>()->default_value("symmetric"), "symmetric or affine");
-  add("seed", options::value<std::uint64_t>()->default_value(1), "seed of everything random");
+  add("bits", options::value<int>()->default_value(8)->value_name("B"), "bits of a weight, 2 to 16");
+  add("quantizer", options::value<std::string>()->default_value("round")->value_name("Q"),
+      "floor, round, truncate or stochastic");
+  add("granularity", options::value<std::string>()->default_value("tensor")->value_name("G"), "tensor or channel");
+  add("step", options::value<std::string>()->default_value("max")->value_name("S"), "max, mse, or the step itself");
+  add("grid", options::value<std::string>()->default_value("symmetric")->value_name("K"), "symmetric or affine");
+  add("seed", options::value<std::uint64_t>()->default_value(1)->value_name("N"), "seed of everything random");
 }
 
 void add_domain_options(options::options_description& all) {
   auto add = all.add_options();
-  add("box", options::value<std::vector<double>>()->multitoken(), "LOW HIGH: every input lies between them");
-  add("vnnlib", options::value<std::string>(), "the input box of a vnnlib property");
-  add("around", options::value<std::string>(), "FILE.npy:ROW: a ball around this sample");
-  add("radius", options::value<double>(), "radius of the ball, inf-norm");
-  add("clip", options::value<std::vector<double>>()->multitoken(), "LOW HIGH: valid range the ball is cut to");
+  add("box", options::value<std::vector<double>>()->multitoken()->value_name("LOW HIGH"),
+      "every input lies between them");
+  add("vnnlib", options::value<std::string>()->value_name("FILE"), "the input box of a vnnlib property");
+  add("around", options::value<std::string>()->value_name("FILE:ROW"), "a ball around this sample of a .npy file");
+  add("radius", options::value<double>()->value_name("R"), "radius of the ball, inf-norm");
+  add("clip", options::value<std::vector<double>>()->multitoken()->value_name("LOW HIGH"),
+      "valid range the ball is cut to");
 }
 
 std::optional<int> read_threads(const options::variables_map& values) {

@@ -1,4 +1,4 @@
-/// The options that the verbs for one network share (DESIGN.md section 7): which configuration, which domain.
+/// The options that the verbs for one network share (docs/design.md section 7): which configuration, which domain.
 #pragma once
 
 #include <optional>

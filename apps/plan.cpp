@@ -14,9 +14,9 @@ namespace quantbound::apps {
 namespace {
 
 options::options_description plan_options() {
-  options::options_description all("\nOptions");
+  options::options_description all("\nOptions", help_width);
   auto add = all.add_options();
-  add("set", options::value<std::vector<std::string>>()->composing(),
+  add("set", options::value<std::vector<std::string>>()->composing()->value_name("KEY=VALUE"),
       "change one key of the study, e.g. --set quantization.bits=[4,8]");
   add("json", options::bool_switch(), "one JSON object on stdout");
   add("help,h", "this text");

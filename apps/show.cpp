@@ -20,12 +20,12 @@ namespace {
 using core::InputError;
 
 options::options_description show_options() {
-  options::options_description all("\nOptions");
+  options::options_description all("\nOptions", help_width);
   auto add = all.add_options();
-  add("network", options::value<std::string>(), "only this network");
-  add("quantizer", options::value<std::string>(), "only this quantizer");
-  add("granularity", options::value<std::string>(), "only this granularity");
-  add("bits", options::value<int>(), "only this number of bits");
+  add("network", options::value<std::string>()->value_name("NAME"), "only this network");
+  add("quantizer", options::value<std::string>()->value_name("Q"), "only this quantizer");
+  add("granularity", options::value<std::string>()->value_name("G"), "only this granularity");
+  add("bits", options::value<int>()->value_name("B"), "only this number of bits");
   add("json", options::bool_switch(), "one JSON object on stdout");
   add("help,h", "this text");
   return all;
@@ -55,6 +55,16 @@ class Result {
     return *numbers;
   }
   bool has(const char* name) const { return data_.root.find_variable(name) != nullptr; }
+  /// A text variable of group /failures: one entry per piece of work that failed.
+  std::vector<std::string> failures(const char* name) const {
+    const auto* group = data_.find_group("failures");
+    const auto* variable = group == nullptr ? nullptr : group->find_variable(name);
+    const auto* texts = variable == nullptr ? nullptr : std::get_if<std::vector<std::string>>(&variable->data);
+    if (texts == nullptr)
+      throw InputError(fmt::format("no variable `failures/{}` in the file; it is no result of quantbound", name),
+                       path_);
+    return *texts;
+  }
 
  private:
   template <class T>
@@ -169,6 +179,20 @@ std::set<std::int64_t> few_bits(const std::vector<Row>& rows) {
   return {sorted.front(), sorted[sorted.size() / 2], sorted.back()};
 }
 
+/// What failed in the networks shown, one line each, and how many there are more.
+void print_failures(const Result& result, const std::vector<Row>& rows) {
+  constexpr std::size_t shown = 10;
+  const auto networks = result.failures("failure_network"), stages = result.failures("failure_stage"),
+             messages = result.failures("failure_message");
+  std::size_t count = 0;
+  for (std::size_t f = 0; f < networks.size(); ++f) {
+    if (std::ranges::find(rows, networks[f], &Row::network) == rows.end()) continue;
+    if (++count <= shown)
+      fmt::print("{}failed: {}, {}: {}\n", count == 1 ? "\n" : "", networks[f], stages[f], messages[f]);
+  }
+  if (count > shown) fmt::print("... and {} more in group /failures\n", count - shown);
+}
+
 void print_text(const Result& result, const std::vector<Row>& rows, const std::string& path) {
   const auto shown_bits = few_bits(rows);
   TextTable table({"network", "L", "quantizer", "granularity", "bits", "r_max", "r_mean", "r_conv", "gonon",
@@ -189,6 +213,7 @@ void print_text(const Result& result, const std::vector<Row>& rows, const std::s
              table.str());
   if (hidden > 0)
     fmt::print("\n{} more rows with other bits; choose with --bits, --network, --quantizer, --granularity\n", hidden);
+  print_failures(result, rows);
   fmt::print("\nBounds hold over the domain for every input (10^x); observed is the largest deviation measured.\n");
 }
 

@@ -38,15 +38,17 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::system_clock;
 
 options::options_description sweep_options() {
-  options::options_description all("\nOptions");
+  options::options_description all("\nOptions", help_width);
   auto add = all.add_options();
-  add("output,o", options::value<std::string>(), "result file (default: NAME.h5, NAME from the study)");
+  add("output,o", options::value<std::string>()->value_name("FILE"),
+      "result file (default: NAME.h5, NAME from the study)");
   add("resume", options::bool_switch(), "continue an interrupted sweep of the same study");
-  add("max-time", options::value<double>(), "stop after this many minutes, with exit code 75 and all progress kept");
-  add("threads", options::value<int>(),
+  add("max-time", options::value<double>()->value_name("MINUTES"),
+      "stop after this many minutes, with exit code 75 and all progress kept");
+  add("threads", options::value<int>()->value_name("N"),
       "OpenMP threads of each rank (default: OMP_NUM_THREADS, else what its processors allow)");
-  add("schedule", options::value<std::string>(), "static or dynamic (default: static up to 4 ranks)");
-  add("set", options::value<std::vector<std::string>>()->composing(),
+  add("schedule", options::value<std::string>()->value_name("S"), "static or dynamic (default: static up to 4 ranks)");
+  add("set", options::value<std::vector<std::string>>()->composing()->value_name("KEY=VALUE"),
       "change one key of the study, e.g. --set quantization.bits=[4,8]");
   add("help,h", "this text");
   return all;

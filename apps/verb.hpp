@@ -9,8 +9,11 @@ namespace quantbound::apps {
 
 namespace options = boost::program_options;
 
-/// DESIGN.md section 7.
+/// docs/design.md section 7.
 enum Exit : int { done = 0, failed = 1, usage = 2, some_failed = 3, stopped_early = 75 };
+
+/// Columns of the text of --help.
+inline constexpr unsigned help_width = 100;
 
 /// What a verb gets to run with. argc and argv are for MPI_Init and for the record.
 struct Call {

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Holds every #include and every print of include/ and src/ against the table of rooms (DESIGN.md 3).
+"""Holds every #include and every print of include/ and src/ against the table of rooms (docs/design.md 3).
 
     scripts/dev/check_layers.py [REPOSITORY]
 

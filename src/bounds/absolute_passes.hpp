@@ -1,8 +1,8 @@
-/// Elementwise bounds by passes with absolute weights, B5 and B6 of THEORY.md 9.1: along the graph a vector z bounds
-/// sizes and vectors e bound errors,
+/// Elementwise bounds by passes with absolute weights, B5 and B6 of docs/theory.md 9.1: along the graph a vector z
+/// bounds sizes and vectors e bound errors,
 ///   z_l = C_l z_{l-1} + c_l,    e_l = A_l e_{l-1} + B_l z_{l-1} + d_l      with nonnegative A, B, C, c, d.
-/// Every sum is inflated by its rounding error (THEORY.md 9.5.2), so what comes out is proved. Vectors carry a power of
-/// two (scaled_vector.hpp); a zero error stays exactly zero while B and d are zero.
+/// Every sum is inflated by its rounding error (docs/theory.md 9.5.2), so what comes out is proved. Vectors carry a
+/// power of two (scaled_vector.hpp); a zero error stays exactly zero while B and d are zero.
 #pragma once
 
 #include <functional>
@@ -27,7 +27,7 @@ struct LayerMagnitudes {
 /// How a maximum over a window is bounded.
 enum class Pooling {
   largest,  ///< |max a - max b| <= max |a - b|
-  sum,      ///< every window selects one path: sums over paths add up (THEORY.md 2.2)
+  sum,      ///< every window selects one path: sums over paths add up (docs/theory.md 2.2)
 };
 
 /// The errors at the output. `magnitudes` is asked once per layer, in order.

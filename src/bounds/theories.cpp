@@ -13,18 +13,21 @@ namespace {
 
 /// The list: a new theory is one line here and one file in theories/.
 constexpr std::array all_theories{
-    Theory{"berner", "THEORY.md 3 and 1.3, after Berner et al. 2020, Theorem 2.6",
-           "Berner, Grohs, Jentzen 2020, Theorem 2.6 (as recalled in THEORY.md 3)", &berner, 0},
-    Theory{"gonon", "THEORY.md 2.1, after arXiv 2205.11874, Theorem III.1",
-           "arXiv 2205.11874, Theorem III.1 (as THEORY.md 2.1 proves it)", &gonon, 0},
-    Theory{"neyshabur", "THEORY.md 3, after arXiv 1707.09564, Lemma 2", "arXiv 1707.09564, Lemma 2", &neyshabur, 0},
-    Theory{"houache_mean", "THEORY.md 1.3, Claim A", "arXiv 2502.01156, Theorem 4.1", &houache_mean, 0},
-    Theory{"houache_conv", "THEORY.md 1.4", "arXiv 2502.01156, Theorem 4.4", &houache_conv, 0},
-    Theory{"houache_layerwise", "THEORY.md 9.1, B3", "arXiv 2502.01156, Theorem 4.1 before the maximum over layers",
-           &houache_layerwise, 0},
-    Theory{"operator_norm", "THEORY.md 9.1, B4", "", &operator_norm, 0},
-    Theory{"absolute_product", "THEORY.md 9.1, B5", "", &absolute_product, 3},
-    Theory{"path_metric", "THEORY.md 2.2 and 9.1, B6, after arXiv 2405.15006", "", &path_metric, 5},
+    Theory{"berner", "after Berner et al. 2020, Thm 2.6; proof: docs/theory.md 3",
+           "Berner, Grohs, Jentzen 2020, Thm 2.6 (as recalled in docs/theory.md 3)", &berner, 0},
+    Theory{"gonon", "after arXiv 2205.11874, Thm III.1; proof: docs/theory.md 2.1",
+           "arXiv 2205.11874, Thm III.1 (with the constant of docs/theory.md 2.1)", &gonon, 0},
+    Theory{"neyshabur", "after arXiv 1707.09564, Lemma 2; proof: docs/theory.md 3", "arXiv 1707.09564, Lemma 2",
+           &neyshabur, 0},
+    Theory{"houache_mean", "arXiv 2502.01156, Thm 4.1; proof: docs/theory.md 1.3", "arXiv 2502.01156, Thm 4.1",
+           &houache_mean, 0},
+    Theory{"houache_conv", "arXiv 2502.01156, Thm 4.4; proof: docs/theory.md 1.4", "arXiv 2502.01156, Thm 4.4",
+           &houache_conv, 0},
+    Theory{"houache_layerwise", "arXiv 2502.01156, Thm 4.1 per layer; proof: docs/theory.md 1.3",
+           "arXiv 2502.01156, Thm 4.1 before the maximum over layers", &houache_layerwise, 0},
+    Theory{"operator_norm", "telescoping; proof: docs/theory.md 9.1, B4", "", &operator_norm, 0},
+    Theory{"absolute_product", "absolute weights; proof: docs/theory.md 9.1, B5", "", &absolute_product, 3},
+    Theory{"path_metric", "after arXiv 2405.15006; proof: docs/theory.md 2.2", "", &path_metric, 5},
 };
 
 }  // namespace

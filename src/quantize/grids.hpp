@@ -1,5 +1,5 @@
 /// Shared by the files of this room: checks of a configuration, the grid that a range of weights gets, and the search
-/// for the range with the least L_2.4 error (THEORY.md 7.1).
+/// for the range with the least L_2.4 error (docs/theory.md 7.1).
 #pragma once
 
 #include <span>

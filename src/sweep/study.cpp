@@ -465,8 +465,8 @@ Study read_study(const fs::path& path, std::span<const Override> overrides) {
     head->fail("name", "`name` must be a file name without '/'");
   study.seed = static_cast<std::uint64_t>(head->integer("seed", 0, any_integer).value_or(1));
   head->finish();
-  parse_samples(context, root);
   parse_networks(context, root);
+  parse_samples(context, root);
   parse_quantization(context, root);
   parse_bounds(context, root);
   parse_observe(context, root);

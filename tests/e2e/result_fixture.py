@@ -1,4 +1,4 @@
-"""A result file as DESIGN.md 6 describes it, made up in Python: for tests of scripts/analysis without the program.
+"""A result file as docs/design.md 6 describes it, made up in Python: for tests of scripts/analysis without the program.
 
 The numbers follow the closed formulas of the theories for networks of constant width, so that they have the order and
 the sizes of real ones; the deviations are small fractions of the tightest bound.
@@ -55,7 +55,7 @@ def log10_bounds(network, eta):
 
 
 class Writer:
-    """Datasets with the dimension scales and attributes that both xarray engines need (CRAFT.md 3.1)."""
+    """Datasets with the dimension scales and attributes that both xarray engines need."""
 
     def __init__(self, file):
         self.file = file

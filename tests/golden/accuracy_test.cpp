@@ -1,6 +1,7 @@
 // Accuracies of real networks on real images, counted in float and compared with counts that others made: those of
-// MANIFEST.md (MNIST, the 100 lossless CIFAR images), and those of onnxruntime-node 1.30 on the very same images (the
-// 2000 JPEG CIFAR images and the 100 ImageNet images, for which MANIFEST.md has percentages of other selections).
+// the MANIFEST.md of the shared data (MNIST, the 100 lossless CIFAR images), and those of onnxruntime-node 1.30 on the
+// very same images (the 2000 JPEG CIFAR images and the 100 ImageNet images, for which MANIFEST.md has percentages of
+// other selections).
 #include <filesystem>
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// Numbers from papers and from THEORY.md, with their derivation.
+// Numbers from papers and from docs/theory.md, with their derivation.
 #include <filesystem>
 
 #include <gtest/gtest.h>
@@ -15,7 +15,7 @@ const std::filesystem::path models = std::filesystem::path(QUANTBOUND_SHARED_DAT
 
 TEST(TableGain, ReproducesTheTableOfThePaper) {
   // arXiv 2502.01156, table of MobileNetV2, ResNet18 and ResNet50; N is the largest layer at 224 x 224 (96 * 112^2 and
-  // 64 * 112^2), the new width 9 * 960 + 1 and 9 * 512 + 1 (THEORY.md 1.5).
+  // 64 * 112^2), the new width 9 * 960 + 1 and 9 * 512 + 1 (docs/theory.md 1.5).
   const bounds::TableRow mobilenet_v2{.depth = 53, .old_width = 1.2e6, .old_r = 101, .new_width = 8641, .r_conv = 9};
   const bounds::TableRow resnet18{.depth = 18, .old_width = 8e5, .old_r = 84, .new_width = 4609, .r_conv = 44};
   const bounds::TableRow resnet50{.depth = 50, .old_width = 8e5, .old_r = 108, .new_width = 4609, .r_conv = 37};

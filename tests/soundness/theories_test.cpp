@@ -1,4 +1,4 @@
-// The chain of THEORY.md 9.1 on random networks of every kind that the theories treat, and no bound below what f_q
+// The chain of docs/theory.md 9.1 on random networks of every kind that the theories treat, and no bound below what f_q
 // does.
 #include <array>
 #include <cmath>

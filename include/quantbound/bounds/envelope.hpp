@@ -1,5 +1,5 @@
 /// The upper envelope over s >= 0 of the lines slope_i * s + offset_i, one line per row of a layer: what a layer makes
-/// of a value of size s when row i has absolute row sum slope_i and absolute bias offset_i (THEORY.md 9.1, B4). It
+/// of a value of size s when row i has absolute row sum slope_i and absolute bias offset_i (docs/theory.md 9.1, B4). It
 /// keeps the few lines that matter; one is dropped only when two others provably cover it, so the envelope is never too
 /// low.
 #pragma once

@@ -1,9 +1,9 @@
 /// What the norm-product theories need to know of one weight layer: norms of W, and for every configuration norms of W'
 /// and of dW = W' - W. One pass over the weights serves all configurations. Every number that bounds is a proved upper
-/// bound of the exact quantity (THEORY.md 9.5: sums and dW are inflated by their rounding errors).
+/// bound of the exact quantity (docs/theory.md 9.5: sums and dW are inflated by their rounding errors).
 ///
 /// Norms are those of the linear map that the layer is: for a convolution with zero padding ||.||_inf is the largest
-/// absolute sum of a filter (THEORY.md 1.4). 2-norms use that a grouped convolution is block diagonal and that a
+/// absolute sum of a filter (docs/theory.md 1.4). 2-norms use that a grouped convolution is block diagonal and that a
 /// position lies in at most `overlap` windows.
 #pragma once
 

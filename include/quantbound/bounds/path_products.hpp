@@ -1,5 +1,6 @@
-/// Products of layer norms along the paths of a graph. They carry the chain proofs of THEORY.md 1.3 over to residual
-/// connections, concatenations and pooling (THEORY.md 1.4); on a chain they are the products of the theorems.
+/// Products of layer norms along the paths of a graph. They carry the chain proofs of docs/theory.md 1.3 over to
+/// residual connections, concatenations and pooling (docs/theory.md 1.4); on a chain they are the products of the
+/// theorems.
 ///
 /// With a gain r_l per weight layer, the tail T_v bounds how much an inf-norm error at node v can grow on the way to
 /// the output, and the head H_v bounds the value of f_q at v: |y'_v| <= max(D, 1) H_v with Constants::added, <= D H_v

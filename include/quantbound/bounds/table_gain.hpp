@@ -1,5 +1,5 @@
 /// The gain column of the table in arXiv 2502.01156: how many orders of magnitude the constant of its Theorem 4.4 lies
-/// below Gonon's, from the table's own columns (THEORY.md 1.5).
+/// below Gonon's, from the table's own columns (docs/theory.md 1.5).
 #pragma once
 
 namespace quantbound::bounds {

@@ -1,7 +1,7 @@
 /// The theories: closed-form upper bounds of sup |f - f_q| in the inf-norm over a domain. Each is a name, its sources,
-/// and a pure function. Two things are kept apart: the bound, proved for the graph at hand (THEORY.md 1.3, 1.4, 9.1),
-/// and the published formula taken literally over the sequence of weight layers, as the papers' tables do, which proves
-/// nothing where its assumptions fail.
+/// and a pure function. Two things are kept apart: the bound, proved for the graph at hand
+/// (docs/theory.md 1.3, 1.4, 9.1), and the published formula taken literally over the sequence of weight layers, as the
+/// papers' tables do, which proves nothing where its assumptions fail.
 ///
 /// A theory is one file in src/bounds/theories/ and one line in the list of theories.cpp.
 #pragma once

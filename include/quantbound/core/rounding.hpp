@@ -1,7 +1,7 @@
-/// Outward rounding without switching the rounding mode (THEORY.md 9.5.2): a sum of n nonnegative products computed in
-/// any order, with or without FMA, has relative error at most gamma_n = n u / (1 - n u), u = 2^-53, plus n times the
-/// smallest denormal. Inflating the computed value by that much gives a proved upper bound; deflating gives a lower
-/// one. Needs gradual underflow (no FTZ/DAZ), round to nearest, and n <= 2^26.
+/// Outward rounding without switching the rounding mode (docs/theory.md 9.5.2): a sum of n nonnegative products
+/// computed in any order, with or without FMA, has relative error at most gamma_n = n u / (1 - n u), u = 2^-53, plus n
+/// times the smallest denormal. Inflating the computed value by that much gives a proved upper bound; deflating gives a
+/// lower one. Needs gradual underflow (no FTZ/DAZ), round to nearest, and n <= 2^26.
 #pragma once
 
 #include <cmath>

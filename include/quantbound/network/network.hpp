@@ -1,5 +1,5 @@
 /// A network: its graph and the weights of its layers, plus where it came from. Weights are doubles: files in float32
-/// or float16 convert exactly, and f means the real-arithmetic function of these numbers (DESIGN.md 9).
+/// or float16 convert exactly, and f means the real-arithmetic function of these numbers (docs/design.md 9).
 #pragma once
 
 #include <optional>

@@ -2,8 +2,8 @@
 /// must not depend on the schedule: a task is a pure function of its index, so these functions only decide where and
 /// when. Static: longest processing time first, decided by everyone alike, no messages for work. Dynamic: rank 0 only
 /// hands out indices, the most expensive first, cheap ones in guided chunks (a counter on a computing rank starves:
-/// CRAFT.md 2.2). Waiting ranks sleep between looks at their messages. A stop of any rank reaches all of them after
-/// their running task.
+/// it answers only when that rank enters MPI). Waiting ranks sleep between looks at their messages. A stop of any rank
+/// reaches all of them after their running task.
 ///
 /// | function                  | who calls it |
 /// | static_assignment         | independent |

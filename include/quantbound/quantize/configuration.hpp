@@ -16,8 +16,8 @@ enum class Granularity { tensor, channel };
 /// symmetric: levels k*eta, |k| <= 2^(b-1)-1 (floor may use -2^(b-1)); affine: (q - z)*eta, 0 <= q <= 2^b - 1, with
 /// exact zero.
 enum class Grid { symmetric, affine };
-/// Where the step comes from: the largest weight, the search of THEORY.md 7.1 (L_2.4 error over 80 shrunken ranges), or
-/// given.
+/// Where the step comes from: the largest weight, the search of docs/theory.md 7.1 (L_2.4 error over 80 shrunken
+/// ranges), or given.
 enum class StepRule { max, mse, fixed };
 
 std::string_view to_string(Quantizer);

@@ -1,7 +1,8 @@
-/// The result file: any sweep::Dataset as one netCDF-4 file that xarray opens by label with both engines (conventions
-/// and how they were found: CRAFT.md section 3). Equal datasets give equal bytes. The file is made in memory and
-/// written under the name PATH.partial, synced and renamed: readers never see half a file, and a full disk breaks
-/// nothing. What it does not know: the schema (DESIGN.md section 6), which whoever fills the dataset knows.
+/// The result file: any sweep::Dataset as one netCDF-4 file that xarray opens by label with both engines (found by
+/// trying: variable-length labels, scales on every axis, no object times). Equal datasets give equal bytes. The file is
+/// made in memory and written under the name PATH.partial, synced and renamed: readers never see half a file, and a
+/// full disk breaks nothing. What it does not know: the schema (docs/design.md section 6), which whoever fills the
+/// dataset knows.
 ///
 /// All functions are independent: one rank calls write_result, the others do not take part.
 #pragma once

@@ -1,7 +1,7 @@
-/// The ordered reduction: records in task order to the dataset of DESIGN.md section 6. Everything is combined in index
-/// order on one rank, so that equal studies give equal bytes whoever computed what: layer reports are folded through
-/// the theories once a network's last record is in, deviations of sample blocks are concatenated, then sorted for
-/// quantiles.
+/// The ordered reduction: records in task order to the dataset of docs/design.md section 6. Everything is combined in
+/// index order on one rank, so that equal studies give equal bytes whoever computed what: layer reports are folded
+/// through the theories once a network's last record is in, deviations of sample blocks are concatenated, then sorted
+/// for quantiles.
 #pragma once
 
 #include <map>

@@ -1,6 +1,6 @@
 /// A labelled dataset in memory: axes with labels, variables over them, attributes, groups; the data model of netCDF
-/// and xarray as plain values. Whoever fills one (the sweep, the provenance) knows the schema of DESIGN.md section 6;
-/// store/result_file.hpp writes any of them and knows no schema. Everything keeps its order, and that order is the
+/// and xarray as plain values. Whoever fills one (the sweep, the provenance) knows the schema of docs/design.md section
+/// 6; store/result_file.hpp writes any of them and knows no schema. Everything keeps its order, and that order is the
 /// order in the file. Data are row-major: the last dimension varies fastest.
 #pragma once
 

@@ -1,4 +1,4 @@
-/// The variables of a result file (DESIGN.md section 6) as one table: name, dimensions, meaning, unit, what stands
+/// The variables of a result file (docs/design.md section 6) as one table: name, dimensions, meaning, unit, what stands
 /// behind the number, and the equation. Whoever fills a dataset takes the attributes from here.
 #pragma once
 

@@ -1,6 +1,7 @@
 /// The plan: a study expanded into networks, configurations and tasks with their estimated costs. It depends on the
 /// study and its files alone, never on ranks or threads, so a sweep may be resumed on any machine. A task is a list of
-/// units of one network: norms of some layers, bounds that read the weights for some configurations, observation of some samples.
+/// units of one network: norms of some layers, bounds that read the weights for some configurations, observation of
+/// some samples.
 #pragma once
 
 #include <cstdint>

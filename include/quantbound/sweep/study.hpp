@@ -1,6 +1,6 @@
-/// The study file (DESIGN.md 5): TOML to a checked, resolved description of what to compute. Unknown keys, wrong types,
-/// empty lists, contradictions and missing files are core::InputError with file, line, column and the nearest known
-/// key; nothing is computed before the whole file has been checked.
+/// The study file (docs/design.md 5): TOML to a checked, resolved description of what to compute. Unknown keys, wrong
+/// types, empty lists, contradictions and missing files are core::InputError with file, line, column and the nearest
+/// known key; nothing is computed before the whole file has been checked.
 #pragma once
 
 #include <filesystem>

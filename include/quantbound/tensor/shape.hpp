@@ -39,7 +39,7 @@ struct Convolution {
 
   Index out_height() const { return window.out_height(height); }
   Index out_width() const { return window.out_width(width); }
-  /// Weights of one output channel: kernel area times channels_in / groups (p^2 c / g, THEORY.md 1.4).
+  /// Weights of one output channel: kernel area times channels_in / groups (p^2 c / g, docs/theory.md 1.4).
   Index fan_in() const { return window.kernel_height * window.kernel_width * (channels_in / groups); }
   Index weight_count() const { return channels_out * fan_in(); }
   /// Multiply-adds for one sample.

@@ -1,4 +1,4 @@
-// Absolute matrix products (AMP), B5 of THEORY.md 9.1: with |y'| <= z and |y' - y| <= e elementwise,
+// Absolute matrix products (AMP), B5 of docs/theory.md 9.1: with |y'| <= z and |y' - y| <= e elementwise,
 //   z_l = |W'_l| z_{l-1} + |b'_l|,   e_l = |W_l| e_{l-1} + |dW_l| z_{l-1} + |db_l|,   z_0 = sup |x|,
 // and |f - f_q| <= e_L for every output. Never above operator_norm, gonon and houache. Any activation: z through
 // |sigma(t)| <= |sigma(0)| + k |t| and the largest value of sigma, e through its Lipschitz constant.

@@ -1,9 +1,10 @@
-// Berner, Grohs, Jentzen (SIAM J. Math. Data Sci. 2(3), 2020), Theorem 2.6, in the form proved in THEORY.md 3: with all
-// parameters of f and f_q at most R and N at least every fan-in, the rows of [W, b] sum to at most (N + 1) R, so that
+// Berner, Grohs, Jentzen (SIAM J. Math. Data Sci. 2(3), 2020), Theorem 2.6, in the form proved in docs/theory.md 3:
+// with all parameters of f and f_q at most R and N at least every fan-in, the rows of [W, b] sum to at most (N + 1) R,
+// so that
 //   sup |f - f_q| <= max(D, 1) L (N + 1) ((N + 1) R)^(L-1) eta       where (N + 1) R >= 1.
 // On a graph the power becomes kappa = max_l T_l max(H_l, 1) with the gain max(1, (N + 1) R) at every layer: this is
-// Claim A of THEORY.md 1.3 with one gain for all.
-// The published constant max(1, D) L^2 (N + 1)^L R^(L-1) is recalled, not re-read (THEORY.md 3).
+// Claim A of docs/theory.md 1.3 with one gain for all.
+// The published constant max(1, D) L^2 (N + 1)^L R^(L-1) is recalled, not re-read (docs/theory.md 3).
 #include <algorithm>
 #include <cmath>
 

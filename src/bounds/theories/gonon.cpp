@@ -1,4 +1,4 @@
-// Gonon, Brisebarre, Gribonval, Riccietti (arXiv 2205.11874), in the form of THEORY.md 2.1:
+// Gonon, Brisebarre, Gribonval, Riccietti (arXiv 2205.11874), in the form of docs/theory.md 2.1:
 //   sup |f - f_q| <= (D + 1) N L^2 r^(L-1) eta,   r = max(1, ||W_l||, ||W'_l||, |b_l|, |b'_l|).
 //
 // On a graph r^(L-1) becomes kappa = max_l T_l max(H_l, 1) with the gain r at every layer. Proof: a value of f_q is at

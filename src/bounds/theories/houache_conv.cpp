@@ -1,4 +1,4 @@
-// Houache, Aujol, Traonmilin, arXiv 2502.01156, Theorem 4.4, for networks without biases; proof in THEORY.md 1.4:
+// Houache, Aujol, Traonmilin, arXiv 2502.01156, Theorem 4.4, for networks without biases; proof in docs/theory.md 1.4:
 //   sup |f - f_q| <= D (sum_l p_l^2 c_{l-1}) r_conv^(L-1) eta,  r_conv^(L-1) = max_l prod_{k != l} r_k^conv,
 //   r_k^conv >= ||W_k||_inf, ||W'_k||_inf, which for a convolution is the largest absolute sum of a filter.
 // The bound takes the products along the paths of the graph (residual: sum, concatenation: larger) and p^2 c / g; the

@@ -1,4 +1,5 @@
-// The step before Theorem 4.1 of arXiv 2502.01156 takes its maximum over layers (THEORY.md 1.3, Claim A, second line):
+// The step before Theorem 4.1 of arXiv 2502.01156 takes its maximum over layers (docs/theory.md 1.3, Claim A, second
+// line):
 //   sup |f - f_q| <= max(D, 1) sum_l n_l max(|dW_l|, |db_l|) P_l.
 // Never above houache_mean. The formula is the same sum over the sequence of layers with N_{l-1} elements each.
 #include <algorithm>

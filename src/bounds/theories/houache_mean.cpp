@@ -1,4 +1,4 @@
-// Houache, Aujol, Traonmilin, arXiv 2502.01156, Theorem 4.1; proof in THEORY.md 1.3 (Claim A):
+// Houache, Aujol, Traonmilin, arXiv 2502.01156, Theorem 4.1; proof in docs/theory.md 1.3 (Claim A):
 //   sup |f - f_q| <= max(D, 1) (sum_l N_{l-1}) r_mean^(L-1) eta,
 //   r_mean^(L-1) = max_l P_l,  P_l = max_{i <= l-1} prod_{j >= i, j != l} r_j,  r_l >= ||[W_l, b_l]||, ||[W'_l,
 //   b'_l]||.

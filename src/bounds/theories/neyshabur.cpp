@@ -1,5 +1,5 @@
 // Neyshabur, Bhojanapalli, Srebro (arXiv 1707.09564), Lemma 2, without its condition on the perturbation and with
-// biases (THEORY.md 3): in the 2-norm, one scalar for the size of f_q and one for the error from node to node,
+// biases (docs/theory.md 3): in the 2-norm, one scalar for the size of f_q and one for the error from node to node,
 //   s_l = ||W'_l|| s_{l-1} + ||b'_l||,   e_l = ||W_l|| e_{l-1} + ||dW_l|| s_{l-1} + ||db_l||,   s_0 = sqrt(N_0) D,
 // unrolled without biases: B sum_l prod_{k>l} ||W_k|| ||dW_l|| prod_{k<l} ||W'_k||. The inf-norm of the output is at
 // most its 2-norm. Pooling multiplies by the 2-norm of the pooling map, a concatenation adds squares. The formula is

@@ -1,5 +1,5 @@
-// Operator-norm telescoping, B4 of THEORY.md 9.1: one scalar for the size of f_q and one for the error, from node to
-// node,
+// Operator-norm telescoping, B4 of docs/theory.md 9.1: one scalar for the size of f_q and one for the error, from node
+// to node,
 //   s_l = max_i (sum_j |W'_ij| s_{l-1} + |b'_i|),   e_l = ||W_l||_inf e_{l-1} + max_i (sum_j |dW_ij| s_{l-1} + |db_i|).
 // The maxima over rows are the envelopes of layer_norms.hpp. Activations: e <- k e, and s <- |sigma(0)| + k s but at
 // most the largest value sigma takes; additions add, concatenations take the larger. No formula was published for it.

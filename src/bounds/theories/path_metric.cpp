@@ -1,9 +1,10 @@
-// The path metric (arXiv 2405.15006) in the per-output form of THEORY.md 2.2, B6 of 9.1: for sign-compatible weights
-// and positively homogeneous activations, with F(U) the network of absolute weights, sums for maxima, at sup |x|,
+// The path metric (arXiv 2405.15006) in the per-output form of docs/theory.md 2.2, B6 of 9.1: for sign-compatible
+// weights and positively homogeneous activations, with F(U) the network of absolute weights, sums for maxima, at sup
+// |x|,
 //   |f - f_q| <= F(W, b) + F(W', b') - 2 F(m, m_b),   m = min(|W|, |W'|),  m_b = min(|b|, |b'|).
 //
-// THEORY.md 9.5.2 rounds the three passes up, up and down and notes that their difference loses everything when weights
-// move little. We never subtract: F(W) - F(m) telescopes like AMP for the pair (W, m),
+// docs/theory.md 9.5.2 rounds the three passes up, up and down and notes that their difference loses everything when
+// weights move little. We never subtract: F(W) - F(m) telescopes like AMP for the pair (W, m),
 //   e_l = |W_l| e_{l-1} + (|W_l| - m_l) z_{l-1} + (|b_l| - mb_l),   z_l = m_l z_{l-1} + mb_l,
 // and likewise F(W') - F(m), with the same z. All terms are nonnegative, so the bound keeps full relative precision, is
 // exactly zero for equal weights, and where |W'| <= |W| the second error vanishes: the two-pass form F(W) - F(W').

@@ -34,7 +34,7 @@ std::vector<double> random_weights(std::size_t count, std::uint64_t seed, double
   return weights;
 }
 
-/// THEORY.md 9.2's reference, checks/bounds_reference.py `quant`, word for word.
+/// docs/theory.md 9.2's reference, checks/bounds_reference.py `quant`, word for word.
 double reference(double weight, double eta, int bits, Quantizer quantizer) {
   const double high = std::pow(2.0, bits - 1) - 1.0;
   const double q = quantizer == Quantizer::floor ? std::floor(weight / eta) : std::nearbyint(weight / eta);

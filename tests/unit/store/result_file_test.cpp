@@ -34,7 +34,7 @@ using Flags = std::vector<std::int8_t>;
 constexpr double nan_value = std::numeric_limits<double>::quiet_NaN();
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
-/// One of everything the schema of DESIGN.md needs, and the corner cases: empty axes, scalars, long attributes, no
+/// One of everything the schema of docs/design.md needs, and the corner cases: empty axes, scalars, long attributes, no
 /// text.
 Dataset small_dataset() {
   Dataset dataset;
