@@ -112,7 +112,21 @@ int dispatch(int argc, char** argv) {
   return verb.run({.values = values, .argc = argc, .argv = argv});
 }
 
+/// The build may ask for more than this processor has (QUANTBOUND_ARCH): say so instead of dying of an illegal
+/// instruction.
+bool processor_suffices() {
+#ifdef __AVX2__
+  return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0;
+#else
+  return true;
+#endif
+}
+
 int guarded_main(int argc, char** argv) {
+  if (!processor_suffices()) {
+    report("this build needs a processor with AVX2 and FMA; configure with -DQUANTBOUND_ARCH= and build again", true);
+    return failed;
+  }
   try {
     return dispatch(argc, argv);
   } catch (...) {
