@@ -123,11 +123,11 @@ bool processor_suffices() {
 }
 
 int guarded_main(int argc, char** argv) {
-  if (!processor_suffices()) {
-    report("this build needs a processor with AVX2 and FMA; configure with -DQUANTBOUND_ARCH= and build again", true);
-    return failed;
-  }
   try {
+    if (!processor_suffices()) {
+      throw core::Error(
+          "this build needs a processor with AVX2 and FMA; configure with -DQUANTBOUND_ARCH=, build again", "");
+    }
     return dispatch(argc, argv);
   } catch (...) {
     const Failure failure = current_failure();

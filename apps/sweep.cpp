@@ -229,6 +229,7 @@ Exit compute(parallel::Session& session, const Work& work, const std::string& sc
   if (const Exit code = on_every_rank(session, open); code != done) return code;
   sweep::TaskRunner runner(plan);
   std::vector<double> costs;
+  costs.reserve(missing.size());
   for (const auto task : missing) costs.push_back(plan.tasks[task].cost);
   std::exception_ptr failure;
   const auto execute = [&](std::size_t i) {
