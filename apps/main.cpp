@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 #include <google/protobuf/stubs/common.h>
+#include <malloc.h>
 
 #include "quantbound/core/error.hpp"
 #include "quantbound/core/version.hpp"
@@ -111,8 +112,22 @@ int dispatch(int argc, char** argv) {
   return verb.run({.values = values, .argc = argc, .argv = argv});
 }
 
+/// The build may ask for more than this processor has (QUANTBOUND_ARCH): say so instead of dying of an illegal
+/// instruction.
+bool processor_suffices() {
+#ifdef __AVX2__
+  return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0;
+#else
+  return true;
+#endif
+}
+
 int guarded_main(int argc, char** argv) {
   try {
+    if (!processor_suffices()) {
+      throw core::Error(
+          "this build needs a processor with AVX2 and FMA; configure with -DQUANTBOUND_ARCH=, build again", "");
+    }
     return dispatch(argc, argv);
   } catch (...) {
     const Failure failure = current_failure();
@@ -133,6 +148,9 @@ int guarded_main(int argc, char** argv) {
 }  // namespace quantbound::apps
 
 int main(int argc, char** argv) {
+  // Vectors of the size of a weight matrix come and go all the time: keep their pages instead of faulting them in anew.
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
   const int code = quantbound::apps::guarded_main(argc, argv);
   google::protobuf::ShutdownProtobufLibrary();
   return code;

@@ -222,12 +222,14 @@ struct Work {
 /// Runs what is missing. A rank that cannot keep its records stops all of them in order, so that the others keep
 /// theirs.
 Exit compute(parallel::Session& session, const Work& work, const std::string& schedule, parallel::StopToken& stop) {
-  const auto& [plan, output, missing] = work;
+  const sweep::Plan& plan = work.plan;  // no structured binding: clang 14 cannot capture one
+  const std::vector<std::size_t>& missing = work.missing;
   std::optional<store::JournalWriter> journal;
-  const auto open = [&] { journal.emplace(store::journal_directory(output), session.rank(), plan.hash); };
+  const auto open = [&] { journal.emplace(store::journal_directory(work.output), session.rank(), plan.hash); };
   if (const Exit code = on_every_rank(session, open); code != done) return code;
   sweep::TaskRunner runner(plan);
   std::vector<double> costs;
+  costs.reserve(missing.size());
   for (const auto task : missing) costs.push_back(plan.tasks[task].cost);
   std::exception_ptr failure;
   const auto execute = [&](std::size_t i) {

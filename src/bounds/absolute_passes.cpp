@@ -9,9 +9,10 @@
 #include "quantbound/core/assert.hpp"
 #include "quantbound/core/rounding.hpp"
 #include "quantbound/tensor/convolution.hpp"
-#include "quantbound/tensor/matrix.hpp"
 #include "quantbound/tensor/pooling.hpp"
 #include "quantbound/tensor/rearrange.hpp"
+
+#include "lane_sums.hpp"
 
 namespace quantbound::bounds::detail {
 
@@ -32,13 +33,6 @@ bool all_zero(const std::vector<double>& values) {
 Image image_of(const network::Shape& shape) {
   QUANTBOUND_ASSERT(shape.size() == 3, tensor::to_string(shape));
   return {shape[0], shape[1], shape[2]};
-}
-
-/// Smallest positive value; infinity where there is none.
-double smallest_positive(const std::vector<double>& values) {
-  double smallest = std::numeric_limits<double>::infinity();
-  for (const double value : values) smallest = value > 0.0 && value < smallest ? value : smallest;
-  return smallest;
 }
 
 /// Whether a computed zero may stand for a positive number. Where it cannot, zero stays zero: dead paths have no error.
@@ -152,13 +146,17 @@ class Passes {
 
   State apply(const network::Convolution& op, const Node& node) const {
     return apply_layer(node, op.layer, op.geometry.fan_in(), [&](const auto& weights, const auto& values) {
-      return tensor::absolute_convolve(op.geometry, weights, values, 1);
+      return tensor::convolve(op.geometry, weights, {}, values, 1);
     });
   }
 
   State apply(const network::Dense& op, const Node& node) const {
     return apply_layer(node, op.layer, op.inputs, [&](const auto& weights, const auto& values) {
-      return tensor::absolute_dense(op.outputs, weights, values, 1);
+      std::vector<double> result(at(op.outputs));
+      for (std::size_t row = 0; row < result.size(); ++row) {
+        result[row] = dot_in_lanes(weights.data() + row * values.size(), values.data(), values.size());
+      }
+      return result;
     });
   }
 
@@ -168,11 +166,20 @@ class Passes {
     const State& input = of_input(node);
     // What multiplies zeros, or is zero, is left out: it would leave denormal traces in a sum that is exactly zero.
     const auto add_product = [&](Accumulation& sum, const std::vector<double>& weights, const ScaledVector& vector) {
-      if (vector.is_zero() || all_zero(weights)) return;
-      const ScaledVector scaled = in_moderate_range(weights);
-      const double smallest = smallest_positive(scaled.values) * smallest_positive(vector.values);
+      const Extremes extremes = extremes_in_lanes(weights);
+      if (vector.is_zero() || extremes.largest == 0.0) return;
+      const double smallest_value = extremes_in_lanes(vector.values).smallest_positive;
+      const auto underflow = [&](double smallest_weight) {
+        return smallest_weight * smallest_value < 0x1p-1000 ? Underflow::possible : Underflow::impossible;
+      };
+      // Weights are left as they are unless products with numbers near 1 could overflow or lose precision.
+      if (extremes.largest > 0x1p-300 && extremes.largest < 0x1p300) {
+        sum.add({product(weights, vector.values), vector.exponent}, at(terms), underflow(extremes.smallest_positive));
+        return;
+      }
+      const ScaledVector scaled = normalized({weights, 0});
       sum.add({product(scaled.values, vector.values), scaled.exponent + vector.exponent}, at(terms),
-              smallest < 0x1p-1000 ? Underflow::possible : Underflow::impossible);
+              underflow(extremes_in_lanes(scaled.values).smallest_positive));
     };
     const auto add_bias = [&](Accumulation& sum, const std::vector<double>& bias) {
       if (!all_zero(bias)) sum.add(repeated(bias, elements(node)), 1, Underflow::impossible);
@@ -190,13 +197,6 @@ class Passes {
       result.errors.push_back(error.total());
     }
     return result;
-  }
-
-  /// Weights are left as they are unless products with numbers near 1 could overflow or lose precision.
-  static ScaledVector in_moderate_range(const std::vector<double>& weights) {
-    const double largest = *std::max_element(weights.begin(), weights.end());
-    ScaledVector vector{weights, 0};
-    return largest > 0x1p-300 && largest < 0x1p300 ? vector : normalized(std::move(vector));
   }
 
   static ScaledVector repeated(const std::vector<double>& bias, std::size_t size) {
@@ -253,7 +253,7 @@ class Passes {
   /// What pooling made of `input`: sums of up to `terms` values, possibly divided.
   static ScaledVector inflated(const ScaledVector& input, std::vector<double> values, Index terms) {
     const Underflow underflow =
-        smallest_positive(input.values) < 0x1p-900 ? Underflow::possible : Underflow::impossible;
+        extremes_in_lanes(input.values).smallest_positive < 0x1p-900 ? Underflow::possible : Underflow::impossible;
     for (double& value : values) value = inflate(value, at(terms) + 2, underflow);
     return {std::move(values), input.exponent};
   }

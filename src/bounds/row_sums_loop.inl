@@ -64,10 +64,17 @@ struct Column {
   const double* high;
 };
 
+template <quantize::Quantizer quantizer, Clip clip>
 QUANTBOUND_INLINE Column column_of(const BlockTask& task, const BlockGrid& grid, std::size_t column, std::size_t row,
                                    const Vector& step, const Vector& inverse) {
   const std::size_t offset = column * block_rows + row;
-  return {load(task.weights + offset), step, inverse, task.uniforms + offset, grid.low + row, grid.high + row};
+  Column result{load(task.weights + offset), step, inverse, nullptr, nullptr, nullptr};
+  if constexpr (quantizer == quantize::Quantizer::stochastic) result.uniform = task.uniforms + offset;
+  if constexpr (clip == Clip::possible) {
+    result.low = grid.low + row;
+    result.high = grid.high + row;
+  }
+  return result;
 }
 
 /// The integers before a level limits them, and |quotient - k| (for stochastic rounding: of the integer below).
@@ -169,7 +176,7 @@ QUANTBOUND_TARGET Certainty sum_lanes(const BlockTask& task, const BlockGrid& gr
     Rounded rounded[parts];
     Vector distance[parts], nearest = Vector{} + 1.0;
     for (std::size_t p = 0; p < parts; ++p) {
-      const Column column = column_of(task, grid, i, first + p * width, step[p], inverse[p]);
+      const Column column = column_of<quantizer, clip>(task, grid, i, first + p * width, step[p], inverse[p]);
       const ByReciprocal t{quantizer == Quantizer::truncate ? absolute(column.weight) : column.weight, column.inverse};
       const Rounded first_guess = round_weights<quantizer>(t);
       if constexpr (division == Division::checked) {
@@ -182,7 +189,7 @@ QUANTBOUND_TARGET Certainty sum_lanes(const BlockTask& task, const BlockGrid& gr
     }
     if (division == Division::checked && QUANTBOUND_ANY_LESS(nearest, Vector{} + margin)) {
       for (std::size_t p = 0; p < parts; ++p) {
-        const Column column = column_of(task, grid, i, first + p * width, step[p], inverse[p]);
+        const Column column = column_of<quantizer, clip>(task, grid, i, first + p * width, step[p], inverse[p]);
         const ByDivision t{(quantizer == Quantizer::truncate ? absolute(column.weight) : column.weight) / column.step};
         const Rounded exact = finished<quantizer, clip>(round_weights<quantizer>(t), t, column);
         const Bits doubtful = distance[p] < margin;  // the other rows keep their bits, whatever the vector length

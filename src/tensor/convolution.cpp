@@ -190,11 +190,4 @@ std::vector<double> convolve_reference(const Convolution& geometry, std::span<co
   return output;
 }
 
-std::vector<double> absolute_convolve(const Convolution& geometry, std::span<const double> weights,
-                                      std::span<const double> input, Index batch) {
-  std::vector<double> magnitudes(weights.size());
-  std::transform(weights.begin(), weights.end(), magnitudes.begin(), [](double w) { return std::abs(w); });
-  return convolve(geometry, magnitudes, {}, input, batch);
-}
-
 }  // namespace quantbound::tensor

@@ -63,11 +63,4 @@ std::vector<double> dense_reference(Index outputs, std::span<const double> weigh
   return output;
 }
 
-std::vector<double> absolute_dense(Index outputs, std::span<const double> weights, std::span<const double> input,
-                                   Index batch) {
-  std::vector<double> magnitudes(weights.size());
-  std::transform(weights.begin(), weights.end(), magnitudes.begin(), [](double w) { return std::abs(w); });
-  return dense(outputs, magnitudes, {}, input, batch);
-}
-
 }  // namespace quantbound::tensor

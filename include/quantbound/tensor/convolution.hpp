@@ -22,9 +22,4 @@ std::vector<double> convolve(const Convolution& geometry, std::span<const double
 std::vector<double> convolve_reference(const Convolution& geometry, std::span<const double> weights,
                                        std::span<const double> bias, std::span<const double> input, Index batch);
 
-/// The convolution with |weights|, without bias: with a nonnegative input every sum has nonnegative terms, at most
-/// geometry.fan_in() of them (core::sum_up turns it into a proved bound).
-std::vector<double> absolute_convolve(const Convolution& geometry, std::span<const double> weights,
-                                      std::span<const double> input, Index batch);
-
 }  // namespace quantbound::tensor

@@ -18,9 +18,4 @@ std::vector<double> dense(Index outputs, std::span<const double> weights, std::s
 std::vector<double> dense_reference(Index outputs, std::span<const double> weights, std::span<const double> bias,
                                     std::span<const double> input, Index batch);
 
-/// The product with |weights|, without bias: with a nonnegative input every sum has nonnegative terms, as many as there
-/// are inputs (core::sum_up turns it into a proved bound).
-std::vector<double> absolute_dense(Index outputs, std::span<const double> weights, std::span<const double> input,
-                                   Index batch);
-
 }  // namespace quantbound::tensor

@@ -145,8 +145,8 @@ class EuclideanRecursion {
   SizeAndError apply(const network::GlobalAveragePool&, const Node& node) const {
     const network::Shape& image = input_shape(node);
     const network::Index pixels = tensor::elements(image) / image[0];
-    return times(Upper(core::divide_up(1.0, static_cast<double>(pixels))).sqrt(),
-                 node);  // every row is 1 / pixels, rows are disjoint
+    // Every row is 1 / pixels, and rows are disjoint.
+    return times(Upper(core::divide_up(1.0, static_cast<double>(pixels))).sqrt(), node);
   }
 
   SizeAndError apply(const network::Pad& op, const Node& node) const {

@@ -32,6 +32,7 @@ std::vector<double> weight_norms(const NormInput& input) {
 
 std::vector<core::Upper> to_upper(const std::vector<double>& values) {
   std::vector<core::Upper> result;
+  result.reserve(values.size());
   for (const double value : values) result.emplace_back(value);
   return result;
 }

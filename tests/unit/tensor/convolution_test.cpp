@@ -98,23 +98,5 @@ TEST(Convolution, BitsOfASampleDependNeitherOnItsBatchNorOnThreads) {
   }
 }
 
-TEST(Convolution, AbsoluteConvolutionDominatesEveryInputOfThatMagnitude) {
-  Draw draw(4);
-  for (int trial = 0; trial < 50; ++trial) {
-    const Convolution g = testing::random_convolution(draw);
-    const auto weights = draw.normals(g.weight_count());
-    const auto input = draw.normals(g.channels_in * g.height * g.width);
-    std::vector<double> magnitudes = input, absolute_weights = weights;
-    for (double& value : magnitudes) value = std::abs(value);
-    for (double& value : absolute_weights) value = std::abs(value);
-
-    const auto bound = absolute_convolve(g, weights, magnitudes, 1);
-    const auto value = convolve(g, weights, {}, input, 1);
-
-    EXPECT_EQ(bound, convolve(g, absolute_weights, {}, magnitudes, 1));
-    for (std::size_t i = 0; i < value.size(); ++i) ASSERT_LE(std::abs(value[i]), bound[i] * (1 + 1e-13));
-  }
-}
-
 }  // namespace
 }  // namespace quantbound::tensor

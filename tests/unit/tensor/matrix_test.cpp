@@ -56,19 +56,5 @@ TEST(Dense, BitsOfASampleDependNeitherOnItsPlaceInTheBatchNorOnThreads) {
   }
 }
 
-TEST(Dense, AbsoluteProductDominatesEveryInputOfThatMagnitude) {
-  Draw draw(13);
-  const Index outputs = 30, inputs = 50;
-  const auto weights = draw.normals(outputs * inputs), input = draw.normals(inputs);
-  std::vector<double> magnitudes = input, absolute_weights = weights;
-  for (double& value : magnitudes) value = std::abs(value);
-  for (double& value : absolute_weights) value = std::abs(value);
-
-  const auto bound = absolute_dense(outputs, weights, magnitudes, 1), value = dense(outputs, weights, {}, input, 1);
-
-  EXPECT_EQ(bound, dense(outputs, absolute_weights, {}, magnitudes, 1));
-  for (std::size_t i = 0; i < value.size(); ++i) EXPECT_LE(std::abs(value[i]), bound[i]);
-}
-
 }  // namespace
 }  // namespace quantbound::tensor
