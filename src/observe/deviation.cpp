@@ -4,12 +4,15 @@
 #include <array>
 #include <cmath>
 #include <exception>
+#include <limits>
 #include <memory>
 #include <mutex>
 
+#include <fmt/format.h>
 #include <omp.h>
 
 #include "quantbound/core/assert.hpp"
+#include "quantbound/core/error.hpp"
 #include "quantbound/network/float_forward.hpp"
 #include "quantbound/network/forward.hpp"
 #include "quantbound/quantize/quantize.hpp"
@@ -41,6 +44,7 @@ struct Evaluation {
 class Float32Engine {
  public:
   using Real = float;
+  static constexpr std::string_view arithmetic = "float";
   Float32Engine(const Graph& graph, std::span<const LayerParameters> layers, Index batch)
       : engine_(graph, layers, batch, network::Capture::layers), layer_count_(static_cast<Index>(layers.size())) {}
   void set_parameters(std::span<const LayerParameters> layers) { engine_.set_parameters(layers); }
@@ -74,6 +78,7 @@ class Float32Engine {
 class Float64Engine {
  public:
   using Real = double;
+  static constexpr std::string_view arithmetic = "double";
   Float64Engine(const Graph& graph, std::span<const LayerParameters> layers, Index batch)
       : graph_(&graph), layers_(layers), batch_(batch) {}
   void set_parameters(std::span<const LayerParameters> layers) { layers_ = layers; }
@@ -100,11 +105,34 @@ class Float64Engine {
   std::vector<double> output_;
 };
 
+/// Largest |a - b|, in lanes that vectorize; NaN where a difference is not finite: two overflowed values may be equal
+/// or not.
 template <class Real>
 double max_difference(std::span<const Real> a, std::span<const Real> b) {
-  Real largest = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::abs(a[i] - b[i]));
-  return static_cast<double>(largest);
+  constexpr std::size_t lanes = 16;
+  std::array<Real, lanes> largest{};
+  std::array<Real, lanes> not_finite{};  // 0 or 1
+  const auto take = [&](std::size_t lane, Real difference) {
+    largest[lane] = largest[lane] < difference ? difference : largest[lane];
+    not_finite[lane] = difference <= std::numeric_limits<Real>::max() ? not_finite[lane] : Real{1};
+  };
+  const std::size_t whole = a.size() / lanes * lanes;
+  for (std::size_t i = 0; i < whole; i += lanes) {
+    for (std::size_t lane = 0; lane < lanes; ++lane) take(lane, std::abs(a[i + lane] - b[i + lane]));
+  }
+  for (std::size_t i = whole; i < a.size(); ++i) take(i - whole, std::abs(a[i] - b[i]));
+  if (*std::ranges::max_element(not_finite) > Real{0}) return std::numeric_limits<double>::quiet_NaN();
+  return static_cast<double>(*std::ranges::max_element(largest));
+}
+
+/// A measured deviation is a number or the measurement has failed.
+double require_finite(double deviation, std::string_view arithmetic) {
+  if (std::isfinite(deviation)) return deviation;
+  throw core::NumericalError(
+      fmt::format("values of the network overflow {} arithmetic; measure with precision = \"double\", "
+                  "or drop the samples of this network",
+                  arithmetic),
+      "observe");
 }
 
 template <class Real>
@@ -224,12 +252,12 @@ class Block {
     part.layer_max.resize(layer_count_);
     const auto output = engine.compare(batch_inputs(m), [&](Index l, std::span<const Real> values) {
       const auto layer = static_cast<std::size_t>(l);
-      part.layer_max[layer] = max_difference<Real>(values, reference.layers[layer]);
+      part.layer_max[layer] = require_finite(max_difference<Real>(values, reference.layers[layer]), Engine::arithmetic);
     });
     for (Index i = 0; i < batch_count(m); ++i) {
       const auto quantized = sample<Real>(output, i), expected = sample<Real>(reference.output, i);
       const Index top = arg_max(quantized);
-      part.deviation.push_back(max_difference(quantized, expected));
+      part.deviation.push_back(require_finite(max_difference(quantized, expected), Engine::arithmetic));
       part.agree += top == arg_max(expected) ? 1 : 0;
       part.correct += is_correct(m, i, top);
     }

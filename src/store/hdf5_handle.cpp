@@ -17,7 +17,10 @@ QuietErrors::QuietErrors() {
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
 }
 
-QuietErrors::~QuietErrors() { H5Eset_auto2(H5E_DEFAULT, function_, data_); }
+QuietErrors::~QuietErrors() {
+  // After a failure HDF5 may hold objects that it cannot close, and would say so when the program ends.
+  if (std::uncaught_exceptions() == exceptions_) H5Eset_auto2(H5E_DEFAULT, function_, data_);
+}
 
 void throw_hdf5_error(const std::string& what) {
   std::string cause;

@@ -2,6 +2,7 @@
 /// instead of on stderr. Nothing here knows what is stored.
 #pragma once
 
+#include <exception>
 #include <string>
 #include <utility>
 
@@ -9,7 +10,8 @@
 
 namespace quantbound::store::detail {
 
-/// While one of these lives HDF5 prints nothing by itself; throw_hdf5_error reads its error stack instead.
+/// While one of these lives, and after an exception has left its scope, HDF5 prints nothing by itself; throw_hdf5_error
+/// reads its error stack instead.
 class QuietErrors {
  public:
   QuietErrors();
@@ -20,6 +22,7 @@ class QuietErrors {
  private:
   H5E_auto2_t function_ = nullptr;
   void* data_ = nullptr;
+  int exceptions_ = std::uncaught_exceptions();
 };
 
 /// HDF5 refused: `what()` says what was tried and the innermost cause HDF5 gives.

@@ -341,7 +341,7 @@ class CommandLine(BadInput):
         self.assertEqual(quantbound("sweep", study, "--output", out).code, 0)
         whole = out.read_bytes()
         garbage = {"text.h5": b"no HDF5 at all\n", "empty.h5": b"", "half.h5": whole[:len(whole) // 2],
-                   "head.h5": whole[:100], "random.h5": np.random.default_rng(2).bytes(5000)}
+                   "head.h5": whole[:100], "zeros.h5": whole[:600] + bytes(len(whole) - 600), "random.h5": np.random.default_rng(2).bytes(5000)}
         for path in [foreign, *(self.write(name, content) for name, content in garbage.items()), MODELS / "digits_mlp_5.onnx",
                      self.folder]:
             with self.subTest(path=path.name):

@@ -186,6 +186,7 @@ class Failing(program.WithFolder):
         self.assertEqual(ds.status.squeeze().values.tolist(), [[flags[state]] * 2 for state in ("done", "failed", "done")])
         huge, others = ds.sel(network="huge"), ds.drop_sel(network="huge")
         self.assertTrue(huge.log10_bound.isnull().all())
+        self.assertTrue(huge.observed_max.isnull().all())
         self.assertTrue(others.log10_bound.sel(theory="gonon").notnull().all())
         self.assertTrue((np.log10(others.observed_max) < others.log10_bound.min("theory")).all())
         with h5py.File(self.folder / "out.h5") as file:
@@ -193,7 +194,7 @@ class Failing(program.WithFolder):
             self.assertEqual(set(failures["failure_network"].asstr()), {"huge"})
             self.assertIn("norms", set(failures["failure_stage"].asstr()))
             for message in failures["failure_message"].asstr():
-                self.assertRegex(message, "beyond|finite")
+                self.assertRegex(message, "beyond|finite|overflow")
 
     def test_show_says_that_something_failed(self):
         self.assertEqual(self.sweep().code, SOME_FAILED)

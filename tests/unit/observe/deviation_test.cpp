@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <omp.h>
 
+#include "quantbound/core/error.hpp"
 #include "quantbound/network/families.hpp"
 #include "quantbound/network/forward.hpp"
 #include "quantbound/observe/samples.hpp"
@@ -125,6 +126,18 @@ TEST(Observe, AConfigurationThatChangesNothingDeviatesByNothing) {
   EXPECT_EQ(std::ranges::max(block.deviation), 0.0);
   EXPECT_EQ(std::ranges::max(block.layer_max), 0.0);
   EXPECT_EQ(block.agree[0], 300);
+}
+
+TEST(Observe, OverflowIsAFailureAndNeverANumber) {
+  auto network = small(Family::mlp);
+  for (double& w : network.layers[0].weights) w *= 1e25;
+  for (double& w : network.layers[1].weights) w *= 1e25;
+  const auto inputs = points(network, 8);
+
+  EXPECT_THROW(observe(network.graph, network.layers, configurations, inputs, {}, Precision::float32),
+               core::NumericalError);
+  EXPECT_TRUE(std::isfinite(
+      observe(network.graph, network.layers, configurations, inputs, {}, Precision::float64).deviation[0]));
 }
 
 TEST(Observe, NoSamplesGiveNothing) {
