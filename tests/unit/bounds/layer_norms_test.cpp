@@ -12,6 +12,8 @@
 #include "quantbound/core/random.hpp"
 #include "quantbound/quantize/quantize.hpp"
 
+#include "../../support/unrolled.hpp"
+
 namespace quantbound::bounds {
 namespace {
 
@@ -265,34 +267,6 @@ double spectral_norm(std::span<const double> matrix, std::size_t rows, std::size
   return norm;
 }
 
-/// The matrix of a zero-padded convolution.
-std::vector<double> unrolled(const tensor::Convolution& g, std::span<const double> weights) {
-  const Index inputs = g.channels_in * g.height * g.width, per_group = g.channels_in / g.groups;
-  std::vector<double> matrix(static_cast<std::size_t>(g.channels_out * g.out_height() * g.out_width() * inputs), 0.0);
-  std::size_t row = 0;
-  for (Index o = 0; o < g.channels_out; ++o) {
-    for (Index y = 0; y < g.out_height(); ++y) {
-      for (Index x = 0; x < g.out_width(); ++x, ++row) {
-        for (Index c = 0; c < per_group; ++c) {
-          for (Index a = 0; a < g.window.kernel_height; ++a) {
-            for (Index b = 0; b < g.window.kernel_width; ++b) {
-              const Index iy = y * g.window.stride_height + a * g.window.dilation_height - g.window.pad_top;
-              const Index ix = x * g.window.stride_width + b * g.window.dilation_width - g.window.pad_left;
-              if (iy < 0 || iy >= g.height || ix < 0 || ix >= g.width) continue;
-              const Index channel = o / (g.channels_out / g.groups) * per_group + c;
-              const Index column = (channel * g.height + iy) * g.width + ix;
-              const Index weight = ((o * per_group + c) * g.window.kernel_height + a) * g.window.kernel_width + b;
-              matrix[row * static_cast<std::size_t>(inputs) + static_cast<std::size_t>(column)] +=
-                  weights[static_cast<std::size_t>(weight)];
-            }
-          }
-        }
-      }
-    }
-  }
-  return matrix;
-}
-
 TEST(LayerNorms, ConvolutionNormsAreThoseOfTheUnrolledMatrix) {
   const std::vector<tensor::Convolution> geometries{{3, 6, 6, 4, 1, {3, 3, 1, 1, 1, 1, 1, 1, 1, 1}},
                                                     {4, 7, 5, 6, 2, {3, 2, 2, 1, 1, 0, 1, 1, 1, 1}},
@@ -321,8 +295,8 @@ TEST(LayerNorms, ConvolutionNormsAreThoseOfTheUnrolledMatrix) {
     const auto two_norm = [&](const std::vector<double>& matrix) {
       return spectral_norm(matrix, matrix.size() / inputs, inputs);
     };
-    const auto W = unrolled(geometry, layer.weights), V = unrolled(geometry, quantized.weights),
-               dW = unrolled(geometry, delta.weights);
+    const auto W = testing::unrolled(geometry, layer.weights), V = testing::unrolled(geometry, quantized.weights),
+               dW = testing::unrolled(geometry, delta.weights);
     const QuantizedLayerNorms& norms = report.quantized.front();
 
     EXPECT_NEAR(report.norms.weight_norm, row_norm(W), 1e-12);
