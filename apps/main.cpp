@@ -109,6 +109,7 @@ int dispatch(int argc, char** argv) {
     return done;
   }
   const auto values = parse(verb, rest);
+  if (verb.ranks == Ranks::first && !speaks) return done;
   return verb.run({.values = values, .argc = argc, .argv = argv});
 }
 

@@ -310,6 +310,7 @@ const Verb sweep_verb{.name = "sweep",
                       .arguments = "STUDY",
                       .summary = "evaluate a whole study (TOML), under mpirun or alone, into one HDF5 file",
                       .options = sweep_options,
-                      .run = run_sweep};
+                      .run = run_sweep,
+                      .ranks = Ranks::all};
 
 }  // namespace quantbound::apps

@@ -22,12 +22,16 @@ struct Call {
   char**& argv;
 };
 
+/// Who works when a launcher starts several processes: all together, or the first alone.
+enum class Ranks { all, first };
+
 struct Verb {
   std::string_view name;
   std::string_view arguments;  ///< "STUDY", "NETWORK"
   std::string_view summary;
   options::options_description (*options)();
   int (*run)(const Call& call);
+  Ranks ranks = Ranks::first;
 };
 
 extern const Verb sweep_verb, plan_verb, inspect_verb, bound_verb, show_verb;

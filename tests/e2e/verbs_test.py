@@ -46,6 +46,10 @@ class Answers(program.WithFolder):
                     self.assertEqual(len(re.findall(r"(?m)^(?:usage: )?quantbound (?:VERB \[|\d)", out)), 1)
         self.assertRegex(self.answer("--version"), r"\Aquantbound \d+\.\d+\.\d+")
 
+    def test_a_verb_that_needs_one_process_answers_once(self):
+        words = ("inspect", NETWORK, "--json")
+        self.assertEqual(self.answer(*words, ranks=2), self.answer(*words))
+
     def test_every_verb_has_a_help_that_names_its_options(self):
         overview = self.answer("--help")
         for verb in VERBS:
