@@ -9,6 +9,7 @@
 #include "quantbound/tensor/matrix.hpp"
 #include "quantbound/tensor/pooling.hpp"
 #include "quantbound/tensor/rearrange.hpp"
+#include "quantbound/tensor/worth_threads.hpp"
 
 #include "image.hpp"
 
@@ -21,7 +22,7 @@ using Values = std::vector<double>;
 /// One rearrangement per sample.
 void rearrange_batch(const tensor::Rearrangement& r, Index batch, const Values& in, Index in_elements, Values& out,
                      Index out_elements) {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (tensor::worth_threads(std::ssize(out)))
   for (Index n = 0; n < batch; ++n) tensor::rearrange(r, in.data() + n * in_elements, out.data() + n * out_elements);
 }
 
@@ -77,7 +78,7 @@ class Evaluation {
 
   template <class Function>
   static void for_each_element(Values& values, Function function) {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (tensor::worth_threads(std::ssize(values)))
     for (std::ptrdiff_t i = 0; i < std::ssize(values); ++i) values.data()[i] = function(i, values.data()[i]);
   }
 

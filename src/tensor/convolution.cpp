@@ -6,6 +6,7 @@
 #include <omp.h>
 
 #include "quantbound/core/assert.hpp"
+#include "quantbound/tensor/worth_threads.hpp"
 
 #include "product.hpp"
 #include "window_range.hpp"
@@ -99,7 +100,7 @@ std::vector<double> convolve_depthwise(const Convolution& g, std::span<const dou
   const Index in_plane = g.height * g.width, out_plane = g.out_height() * g.out_width();
   const Index multiplier = g.channels_out / g.groups, taps = g.fan_in();
   std::vector<double> output(static_cast<std::size_t>(batch * g.channels_out * out_plane));
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (worth_threads(batch * g.multiply_adds()))
   for (Index item = 0; item < batch * g.channels_out; ++item) {
     const Index sample = item / g.channels_out, channel = item % g.channels_out;
     const double* plane = input.data() + (sample * g.channels_in + channel / multiplier) * in_plane;
@@ -151,7 +152,7 @@ std::vector<double> convolve(const Convolution& geometry, std::span<const double
   const Index scratch_size = is_pointwise(g) ? 0 : g.fan_in() * rows * g.out_width();
   std::vector<double> output(static_cast<std::size_t>(batch * out_elements));
   std::vector<double> scratch(static_cast<std::size_t>(scratch_size * omp_get_max_threads()));
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (worth_threads(batch * g.multiply_adds()))
   for (Index item = 0; item < batch * blocks; ++item) {
     const Index sample = item / blocks, first = item % blocks * rows;
     convolve_rows(g, weights, bias, input.data() + sample * in_elements,

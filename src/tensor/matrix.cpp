@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "quantbound/core/assert.hpp"
+#include "quantbound/tensor/worth_threads.hpp"
 
 #include "product.hpp"
 
@@ -29,7 +30,7 @@ std::vector<double> dense(Index outputs, std::span<const double> weights, std::s
                           std::span<const double> input, Index batch) {
   const Index inputs = inputs_of(outputs, weights, bias, input, batch);
   std::vector<double> output(static_cast<std::size_t>(batch * outputs), 0.0);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (worth_threads(batch * std::ssize(weights)))
   for (Index first = 0; first < batch; first += block_samples) {
     const Index count = std::min(block_samples, batch - first);
     double* y = output.data() + first * outputs;

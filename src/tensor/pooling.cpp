@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "quantbound/core/assert.hpp"
+#include "quantbound/tensor/worth_threads.hpp"
 
 #include "window_range.hpp"
 
@@ -21,7 +22,7 @@ std::vector<double> pool(const Window& w, const Image& image, std::span<const do
   QUANTBOUND_ASSERT(std::ssize(input) == batch * image.elements(), input.size(), batch, image.elements());
   const Index out_height = w.out_height(image.height), out_width = w.out_width(image.width);
   std::vector<double> output(static_cast<std::size_t>(batch * image.channels * out_height * out_width), initial);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (worth_threads(batch * image.elements()))
   for (Index item = 0; item < batch * image.channels; ++item) {
     const double* plane = input.data() + item * image.pixels();
     double* out = output.data() + item * out_height * out_width;
@@ -97,7 +98,7 @@ std::vector<double> average_pool(const Window& window, const Image& image, Divis
   std::vector<Index> counts = inside_counts(window, image);
   if (divisor == Divisor::window) std::fill(counts.begin(), counts.end(), window.kernel_height * window.kernel_width);
   for (const Index count : counts) QUANTBOUND_ASSERT(count > 0, count);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (worth_threads(std::ssize(output)))
   for (Index item = 0; item < batch * image.channels; ++item) {
     double* plane = output.data() + item * std::ssize(counts);
     for (std::size_t place = 0; place < counts.size(); ++place) plane[place] /= static_cast<double>(counts[place]);
