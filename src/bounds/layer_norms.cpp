@@ -218,10 +218,6 @@ LayerReport measure_layer_reference(const LayerParameters& parameters, const Lay
   return report;
 }
 
-double measure_cost(const LayerShape& shape, std::size_t configurations) {
-  return static_cast<double>(shape.rows * shape.columns) * static_cast<double>(configurations);
-}
-
 std::vector<std::byte> to_bytes(const LayerReport& report) {
   std::vector<double> numbers;
   numbers.reserve(norm_fields.size());

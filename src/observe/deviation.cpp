@@ -23,16 +23,6 @@ namespace {
 
 using tensor::elements;
 
-/// Elements of the measured outputs of all weight layers, for one sample.
-Index captured_elements(const Graph& graph) {
-  Index sum = 0;
-  const auto layers = static_cast<Index>(graph.weight_layers().size());
-  for (Index l = 0; l < layers; ++l) {
-    sum += elements(graph.nodes[static_cast<std::size_t>(graph.measured_output(l))].shape);
-  }
-  return sum;
-}
-
 /// What one micro-batch gives: outputs, and the measured output of every layer.
 template <class Real>
 struct Evaluation {
@@ -314,6 +304,15 @@ BlockObservation observe_with(const Graph& graph, std::span<const LayerParameter
 }  // namespace
 
 std::string_view to_string(Precision precision) { return precision == Precision::float32 ? "float" : "double"; }
+
+Index captured_elements(const Graph& graph) {
+  Index sum = 0;
+  const auto layers = static_cast<Index>(graph.weight_layers().size());
+  for (Index l = 0; l < layers; ++l) {
+    sum += elements(graph.nodes[static_cast<std::size_t>(graph.measured_output(l))].shape);
+  }
+  return sum;
+}
 
 Index micro_batch(const Graph& graph) {
   // Outputs of about 4 MiB stay in a second-level cache; a matrix product wants at least a few dozen rows, and more

@@ -88,13 +88,6 @@ double power_2_4(double x) {
 
 namespace {
 
-template <Quantizer quantizer>
-double rounded(double quotient) {
-  if constexpr (quantizer == Quantizer::floor) return std::floor(quotient);
-  if constexpr (quantizer == Quantizer::truncate) return std::trunc(quotient);
-  return std::nearbyint(quotient);
-}
-
 /// Stops when the sum exceeds `limit`. The order of summation is fixed, whatever the vector length of the machine.
 template <Quantizer quantizer>
 double error_in_steps(std::span<const double> weights, const RowGrid& grid, double limit) {

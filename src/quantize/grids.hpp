@@ -2,11 +2,20 @@
 /// for the range with the least L_2.4 error (docs/theory.md 7.1).
 #pragma once
 
+#include <cmath>
 #include <span>
 
 #include "quantbound/quantize/quantize.hpp"
 
 namespace quantbound::quantize::detail {
+
+/// Quotient -> integer for the rules that need no random number; stochastic counts as round to nearest.
+template <Quantizer quantizer>
+inline double rounded(double quotient) {
+  if constexpr (quantizer == Quantizer::floor) return std::floor(quotient);
+  if constexpr (quantizer == Quantizer::truncate) return std::trunc(quotient);
+  return std::nearbyint(quotient);
+}
 
 /// Smallest and largest of the weights and zero, which is a level of every grid.
 Range range_of(std::span<const double> weights);

@@ -15,14 +15,6 @@ namespace quantbound::quantize {
 
 namespace {
 
-/// Quotient -> integer for the rules that need no random number.
-template <Quantizer quantizer>
-double rounded(double quotient) {
-  if constexpr (quantizer == Quantizer::floor) return std::floor(quotient);
-  if constexpr (quantizer == Quantizer::truncate) return std::trunc(quotient);
-  return std::nearbyint(quotient);
-}
-
 double rounded_stochastically(double quotient, double uniform) {
   const double below = std::floor(quotient);
   return uniform < quotient - below ? below + 1.0 : below;
@@ -37,7 +29,7 @@ double level(double integer, const RowGrid& grid) {
 template <Quantizer quantizer>
 void quantize_row(std::span<const double> weights, const RowGrid& grid, std::span<double> result) {
   for (std::size_t i = 0; i < weights.size(); ++i) {
-    result[i] = level(rounded<quantizer>(weights[i] / grid.step), grid);
+    result[i] = level(detail::rounded<quantizer>(weights[i] / grid.step), grid);
   }
 }
 
@@ -79,11 +71,11 @@ double quantize_value(double weight, const RowGrid& grid, Quantizer quantizer, d
   const double quotient = weight / grid.step;
   switch (quantizer) {
     case Quantizer::floor:
-      return level(rounded<Quantizer::floor>(quotient), grid);
+      return level(detail::rounded<Quantizer::floor>(quotient), grid);
     case Quantizer::round:
-      return level(rounded<Quantizer::round>(quotient), grid);
+      return level(detail::rounded<Quantizer::round>(quotient), grid);
     case Quantizer::truncate:
-      return level(rounded<Quantizer::truncate>(quotient), grid);
+      return level(detail::rounded<Quantizer::truncate>(quotient), grid);
     case Quantizer::stochastic:
       break;
   }

@@ -182,12 +182,6 @@ PlannedNetwork plan_network(const StudyNetwork& study, const std::vector<SampleA
 
 // ------------------------------------------------------------------------------------------------------------ work
 
-Index captured_values(const network::Graph& graph) {
-  Index sum = 0;
-  for (const auto id : graph.weight_layers()) sum += elements(graph.nodes[static_cast<std::size_t>(id)].shape);
-  return sum;
-}
-
 /// Cuts [0, total) into pieces of `piece` and adds a unit for each.
 template <class Cost>
 void add_units(std::vector<Unit>& units, Stage stage, Index total, Index piece, Index samples, const Cost& cost) {
@@ -236,7 +230,7 @@ std::vector<Unit> cut(const Plan& plan, const PlannedNetwork& network) {
                                                                              : seconds::double_per_multiply_add;
   const double per_sample =
       (configurations + 1.0) *
-      (macs * per_mac + static_cast<double>(captured_values(network.graph)) * seconds::per_layer_value);
+      (macs * per_mac + static_cast<double>(observe::captured_elements(network.graph)) * seconds::per_layer_value);
   const double fixed = configurations * weights * seconds::quantize_per_weight;
   for (std::size_t s = 0; s < plan.samples.size(); ++s) {
     if (!observes(plan, network, static_cast<Index>(s))) continue;

@@ -116,6 +116,7 @@ Record record_from_bytes(std::span<const std::byte> bytes) {
     }
     record.units.push_back(std::move(unit));
   }
+  if (!in.at_end()) throw core::Error("a stored record is longer than it says", "");
   return record;
 }
 

@@ -93,9 +93,6 @@ LayerNorms measure_original(const network::LayerParameters& parameters, const La
 QuantizedLayerNorms measure_pair(const network::LayerParameters& original, const LayerNorms& original_norms,
                                  const network::LayerParameters& quantized, const LayerShape& shape, Index layer);
 
-/// Multiply-adds that measure_layer takes, for cost models: weights times configurations.
-double measure_cost(const LayerShape& shape, std::size_t configurations);
-
 /// Native doubles: the ten of LayerNorms, then per configuration the thirteen of QuantizedLayerNorms and both envelopes
 /// as a count and (slope, offset) pairs.
 std::vector<std::byte> to_bytes(const LayerReport& report);

@@ -29,14 +29,13 @@ inline double sum_down(double computed, std::size_t terms) {
   return lowered > 0.0 ? lowered : 0.0;
 }
 
-/// a + b, a - b, a * b and a / b rounded up; exact results stay exact for the sum and the product.
+/// a + b, a * b, a / b and the root of a rounded up; exact results stay exact for the sum and the product.
 inline double add_up(double a, double b) {
   const double sum = a + b;
   const double b_part = sum - a;
   const double error = (a - (sum - b_part)) + (b - b_part);  // TwoSum (Knuth): exact unless the sum overflows
   return error > 0.0 ? next_up(sum) : sum;
 }
-inline double subtract_up(double a, double b) { return add_up(a, -b); }
 inline double multiply_up(double a, double b) {
   const double product = a * b;
   if (a == 0.0 || b == 0.0) return product;

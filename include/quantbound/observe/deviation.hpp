@@ -31,6 +31,8 @@ struct BlockObservation {
   Index correct_reference = 0;    ///< samples where f ranks the label first
 };
 
+/// Elements of the measured outputs of all weight layers, for one sample: what is compared besides the output.
+Index captured_elements(const Graph& graph);
 /// Samples that are evaluated together by one engine: chosen from the graph alone, so that bits never depend on
 /// threads.
 Index micro_batch(const Graph& graph);

@@ -1,0 +1,56 @@
+#include "quantbound/sweep/record.hpp"
+
+#include <gtest/gtest.h>
+
+#include "quantbound/core/error.hpp"
+
+namespace quantbound::sweep {
+namespace {
+
+/// A record with a unit of every kind.
+Record sample() {
+  bounds::LayerReport layer;
+  layer.norms.weight_norm = 3.5;
+  layer.quantized.resize(2);
+  layer.quantized[1].delta_max = 0.25;
+  bounds::TheoryResult applies{core::Upper(1e30).power(40), "", core::Estimate{12.5}, {}},
+      fails{std::nullopt, "biases", std::nullopt, {}};
+  observe::BlockObservation block{
+      .samples = 2, .deviation = {1.0, 2.0}, .layer_max = {0.5}, .correct = {1}, .agree = {2}, .correct_reference = 2};
+  Record record;
+  record.units.push_back({1.5, Failure{"out of memory"}});
+  record.units.push_back({2.5, NormsResult{{layer}}});
+  record.units.push_back({3.5, WeightBoundsResult{{{{"one", applies}, {"other", fails}}}}});
+  record.units.push_back({4.5, ObserveResult{block, {}}});
+  return record;
+}
+
+TEST(Record, ComesBackFromItsBytesAsItWas) {
+  const Record record = record_from_bytes(to_bytes(sample()));
+
+  ASSERT_EQ(record.units.size(), 4U);
+  EXPECT_EQ(record.units[3].seconds, 4.5);
+  EXPECT_EQ(std::get<Failure>(record.units[0].result).message, "out of memory");
+  EXPECT_EQ(std::get<NormsResult>(record.units[1].result).layers,
+            std::get<NormsResult>(sample().units[1].result).layers);
+  const auto& bounds = std::get<WeightBoundsResult>(record.units[2].result).configurations.at(0);
+  EXPECT_EQ(bounds.at(0).result.bound, core::Upper(1e30).power(40)) << "beyond the range of doubles";
+  EXPECT_EQ(bounds.at(0).result.formula->log10, 12.5);
+  EXPECT_FALSE(bounds.at(1).result.applicable());
+  EXPECT_EQ(bounds.at(1).result.reason, "biases");
+  const auto& observed = std::get<ObserveResult>(record.units[3].result);
+  EXPECT_EQ(observed.inside.deviation, (std::vector<double>{1.0, 2.0}));
+  EXPECT_EQ(observed.inside.correct_reference, 2);
+  EXPECT_EQ(observed.outside.samples, 0);
+}
+
+TEST(Record, OfAnotherLengthIsRefused) {
+  auto bytes = to_bytes(sample());
+  bytes.push_back(std::byte{0});
+  EXPECT_THROW(record_from_bytes(bytes), core::Error);
+  bytes.resize(bytes.size() - 2);
+  EXPECT_THROW(record_from_bytes(bytes), core::Error);
+}
+
+}  // namespace
+}  // namespace quantbound::sweep
