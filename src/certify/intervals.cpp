@@ -119,6 +119,12 @@ inline core::Interval ends(double mid, double rad, double bias, double relative)
   return {bounded ? low : -infinity, bounded ? high : infinity};
 }
 
+/// Ends of the sum of two such numbers and the change of a bias.
+inline core::Interval ends_of_sum(double mid_a, double rad_a, double mid_b, double rad_b, double bias_change) {
+  const double mid = mid_a + mid_b;
+  return ends(mid, nudge_up(nudge_up(rad_a + rad_b) + std::abs(mid) * 0x1p-53), bias_change, 0x1p-52);
+}
+
 }  // namespace
 
 LinearMap::LinearMap(network::Operator op) : op_(std::move(op)) {
@@ -219,19 +225,15 @@ Box layer_image(const LinearMap& map, const LayerParameters& layer, const Box& y
 
 namespace {
 
-/// The columns that a changed layer meets. With c the midpoints and e = c' - c - c_d,
-///   W d + dW y'  lies within |W| r_d + |dW| r'          of  W c_d + dW c',
-///   W' d + dW y  lies within |W'| r_d + |dW| (r + |e|)  of the same point,
-/// so both identities share their midpoint. Radii come with the rounding errors of the midpoints.
+/// The columns that a changed layer meets; radii come with the rounding errors of the midpoints.
 struct PairColumns {
-  std::span<double> mids;  ///< c, c_d, c'
-  std::span<double> rads;  ///< r, r_d, r', and r + |e| if both identities are wanted
+  std::span<double> mids, rads;  ///< of y, d, y'
   bool far_from_underflow = true;
 
-  static constexpr Index y = 0, d = 1, yq = 2, y_shifted = 3;
+  static constexpr Index y = 0, d = 1, yq = 2;
 
-  PairColumns(const PairBox& in, Index fan_in, bool both, Workspace& work)
-      : mids(room(work.mids, 3, std::ssize(in.f.low))), rads(room(work.rads, both ? 4 : 3, std::ssize(in.f.low))) {
+  PairColumns(const PairBox& in, Index fan_in, Workspace& work)
+      : mids(room(work.mids, 3, std::ssize(in.f.low))), rads(room(work.rads, 3, std::ssize(in.f.low))) {
     const Index size = std::ssize(in.f.low);
     const double off = midpoint_error(fan_in);
     double *mid = mids.data(), *rad = rads.data();
@@ -251,27 +253,12 @@ struct PairColumns {
             is_far(rad[y * size + i]) && is_far(rad[d * size + i]) && is_far(rad[yq * size + i]);
     }
     far_from_underflow = far;
-    if (both) shift(size, off);
   }
 
   std::span<const double> mid(Index first, Index count = 1) const { return part(mids, first, count); }
   std::span<const double> rad(Index first, Index count = 1) const { return part(rads, first, count); }
 
  private:
-  /// r + |e|, and the errors of both midpoints, which the first identity has in its radii.
-  void shift(Index size, double off) {
-    const double* mid = mids.data();
-    double* rad = rads.data();
-#pragma omp parallel for schedule(static) if (worth_threads(size))
-    for (Index i = 0; i < size; ++i) {
-      const core::Interval e =
-          core::point(mid[yq * size + i]) - core::point(mid[y * size + i]) - core::point(mid[d * size + i]);
-      const double errors = error_of(mid[yq * size + i], off) + error_of(mid[d * size + i], off);
-      rad[y_shifted * size + i] = nudge_up(nudge_up(rad[y * size + i] + nudge_up(errors)) + std::max(-e.low, e.high));
-    }
-    for (Index i = 0; i < size; ++i) far_from_underflow = far_from_underflow && is_far(rad[y_shifted * size + i]);
-  }
-
   std::span<const double> part(std::span<const double> of, Index first, Index count) const {
     const std::size_t size = mids.size() / 3;
     return of.subspan(at(first) * size, at(count) * size);
@@ -283,11 +270,12 @@ struct PairColumns {
 PairBox pair_image(const LinearMap& map, const LayerParameters& f, const LayerParameters& fq,
                    const LayerParameters& change, const PairBox& in, Workspace& work, Index most_for_both) {
   const bool both = map.multiply_adds() <= most_for_both;
-  const PairColumns columns(in, map.fan_in(), both, work);
+  const PairColumns columns(in, map.fan_in(), work);
   const bool far = columns.far_from_underflow;
   const Index size = map.outputs(), rows = std::ssize(f.bias), places = size / rows;
   const std::span<double> by_f = room(work.by_f, 2, size), by_yq = room(work.by_yq, 2, size),
                           rad_f = room(work.rad_f, 2, size), rad_yq = room(work.rad_yq, 2, size),
+                          by_second = room(work.by_second, both ? 2 : 0, size),
                           rad_second = room(work.rad_second, both ? 2 : 0, size);
   map.multiply(f.weights, columns.mid(PairColumns::y, 2), by_f);
   Magnitudes(map, f.weights).multiply(columns.rad(PairColumns::y, 2), far, rad_f);
@@ -304,8 +292,10 @@ PairBox pair_image(const LinearMap& map, const LayerParameters& f, const LayerPa
     absolute_fq.multiply(radius_yq, far, rad_yq.first(at(size)));
     absolute_change.multiply(radius_yq, far, rad_yq.last(at(size)));
     if (both) {
+      map.multiply(fq.weights, columns.mid(PairColumns::d), by_second.first(at(size)));
+      map.multiply(change.weights, columns.mid(PairColumns::y), by_second.last(at(size)));
       absolute_fq.multiply(columns.rad(PairColumns::d), far, rad_second.first(at(size)));
-      absolute_change.multiply(columns.rad(PairColumns::y_shifted), far, rad_second.last(at(size)));
+      absolute_change.multiply(columns.rad(PairColumns::y), far, rad_second.last(at(size)));
     }
   }
   PairBox out{zero_box(at(size)), zero_box(at(size)), zero_box(at(size))};
@@ -316,12 +306,13 @@ PairBox pair_image(const LinearMap& map, const LayerParameters& f, const LayerPa
     for (Index i = row * places; i < (row + 1) * places; ++i) {
       const core::Interval y = ends(by_f.data()[i], rad_f.data()[i], b, 0.0);
       const core::Interval yq = ends(by_yq.data()[i], rad_yq.data()[i], bq, 0.0);
-      const double first = nudge_up(rad_f.data()[size + i] + rad_yq.data()[size + i]);
-      const double second = both ? nudge_up(rad_second.data()[i] + rad_second.data()[size + i]) : infinity;
-      const double mid = by_f.data()[size + i] + by_yq.data()[size + i];
-      const double rad = nudge_up((second < first ? second : first) + std::abs(mid) * 0x1p-53);
       const core::Interval apart{core::quick_sum_floor(yq.low, -y.high), core::quick_sum_ceiling(yq.high, -y.low)};
-      const core::Interval d = core::intersection(ends(mid, rad, db, 0x1p-52), apart);
+      core::Interval d = core::intersection(apart, ends_of_sum(by_f.data()[size + i], rad_f.data()[size + i],
+                                                               by_yq.data()[size + i], rad_yq.data()[size + i], db));
+      if (both) {
+        d = core::intersection(d, ends_of_sum(by_second.data()[i], rad_second.data()[i], by_second.data()[size + i],
+                                              rad_second.data()[size + i], db));
+      }
       out.f.low.data()[i] = y.low;
       out.f.high.data()[i] = y.high;
       out.fq.low.data()[i] = yq.low;

@@ -36,7 +36,7 @@ class LinearMap {
 
 /// Memory that one layer's passes leave to the next one's. The numbers in it mean nothing between calls.
 struct Workspace {
-  std::vector<double> mids, rads, by_f, by_yq, rad_f, rad_yq, rad_second;
+  std::vector<double> mids, rads, by_f, by_yq, by_second, rad_f, rad_yq, rad_second;
 };
 
 /// {W y + b : y in the box}.
