@@ -7,7 +7,7 @@
 #include "quantbound/core/assert.hpp"
 #include "quantbound/core/rounding.hpp"
 
-namespace quantbound::certify {
+namespace quantbound::certify::linear {
 
 namespace {
 
@@ -98,4 +98,4 @@ double proved_minimum(const LinearProgram& program, std::span<const Term> object
   return std::isfinite(bound) ? bound : -infinity;
 }
 
-}  // namespace quantbound::certify
+}  // namespace quantbound::certify::linear

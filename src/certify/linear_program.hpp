@@ -11,7 +11,7 @@
 
 #include "quantbound/network/graph.hpp"
 
-namespace quantbound::certify {
+namespace quantbound::certify::linear {
 
 using network::Index;
 
@@ -55,4 +55,4 @@ class LinearProgram {
 double proved_minimum(const LinearProgram& program, std::span<const Term> objective,
                       std::span<const double> multipliers);
 
-}  // namespace quantbound::certify
+}  // namespace quantbound::certify::linear

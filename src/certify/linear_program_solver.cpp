@@ -10,7 +10,7 @@
 #include <CoinError.hpp>
 #include <CoinPackedMatrix.hpp>
 
-namespace quantbound::certify {
+namespace quantbound::certify::linear {
 
 namespace {
 
@@ -164,4 +164,4 @@ double LinearProgramSolver::minimum(std::span<const Term> objective, int iterati
   return std::max(proved_minimum(*impl_->program, objective, found), proved_minimum(*impl_->program, objective, none));
 }
 
-}  // namespace quantbound::certify
+}  // namespace quantbound::certify::linear

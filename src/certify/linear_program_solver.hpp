@@ -10,7 +10,7 @@
 
 #include "linear_program.hpp"
 
-namespace quantbound::certify {
+namespace quantbound::certify::linear {
 
 /// Asked at every iteration; true ends the solve with the multipliers reached.
 using StopRequest = std::function<bool()>;
@@ -36,4 +36,4 @@ class LinearProgramSolver {
   std::unique_ptr<Impl> impl_;
 };
 
-}  // namespace quantbound::certify
+}  // namespace quantbound::certify::linear

@@ -9,7 +9,7 @@
 #include "../../../src/certify/linear_program_solver.hpp"
 #include "../../support/network_builder.hpp"
 
-namespace quantbound::certify {
+namespace quantbound::certify::linear {
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
@@ -162,4 +162,4 @@ TEST(LinearProgram, SolverPrintsNothing) {
 }
 
 }  // namespace
-}  // namespace quantbound::certify
+}  // namespace quantbound::certify::linear
