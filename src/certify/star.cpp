@@ -10,6 +10,7 @@
 
 #include <omp.h>
 
+#include "quantbound/certify/difference_interval.hpp"
 #include "quantbound/core/assert.hpp"
 #include "quantbound/core/rounding.hpp"
 
@@ -213,6 +214,10 @@ Box Search::outputs() {
 Box star(const Pair& pair, const PairBounds& start, const MethodOptions& options) {
   QUANTBOUND_ASSERT(std::ssize(start.nodes) == std::ssize(pair.graph.nodes), start.nodes.size());
   return Search(pair, start, options).run();
+}
+
+Box star(const Pair& pair, const Box& input, const MethodOptions& options) {
+  return star(pair, difference_interval(pair, input), options);
 }
 
 }  // namespace quantbound::certify
