@@ -21,7 +21,7 @@ using network::Box;
 /// Outputs and inputs that people want to read at once; --json has all.
 constexpr std::size_t listed = 16;
 
-double upper_of(const CertifyAnswer& answer) { return largest_magnitude(answer.difference); }
+double upper_of(const CertifyAnswer& answer) { return certify::largest_magnitude(answer.difference); }
 
 std::int64_t boxes_of(const CertifyAnswer& answer) {
   return std::accumulate(answer.results.begin(), answer.results.end(), std::int64_t{0},
@@ -69,7 +69,7 @@ void print_domain(const Problem& problem) {
 void print_outputs(const Box& difference) {
   std::vector<std::size_t> order(difference.low.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  const auto largest = magnitudes(difference);
+  const auto largest = certify::magnitudes(difference);
   if (order.size() > listed) {
     std::ranges::stable_sort(order, [&](std::size_t a, std::size_t b) { return largest[a] > largest[b]; });
     order.resize(listed);
@@ -139,7 +139,7 @@ void print_text(const Problem& problem, const CertifySettings& settings, const C
   TextTable table({"method", "upper", "seconds", "what"});
   for (const auto& result : answer.results) {
     const auto info = std::ranges::find(certify::methods(), result.method, &certify::MethodInfo::method);
-    table.add({std::string(info->name), number_above(largest_magnitude(result.certificate.difference)),
+    table.add({std::string(info->name), number_above(certify::largest_magnitude(result.certificate.difference)),
                fmt::format("{:.3f}", result.certificate.seconds),
                std::string(result.remark.empty() ? info->summary : result.remark)});
   }
@@ -156,7 +156,7 @@ void print_text(const Problem& problem, const CertifySettings& settings, const C
 void print_json(const Problem& problem, const CertifySettings& settings, const CertifyAnswer& answer) {
   JsonObject methods;
   for (const auto& result : answer.results)
-    methods.number(to_string(result.method), largest_magnitude(result.certificate.difference));
+    methods.number(certify::to_string(result.method), certify::largest_magnitude(result.certificate.difference));
   std::vector<std::string> outputs;
   for (std::size_t i = 0; i < answer.difference.low.size(); ++i) {
     outputs.push_back(

@@ -8,7 +8,6 @@
 
 #include "quantbound/certify/difference_interval.hpp"
 #include "quantbound/core/assert.hpp"
-#include "quantbound/core/error.hpp"
 
 namespace quantbound::certify {
 
@@ -34,19 +33,6 @@ double all_elements(const Pair& pair) {
   return sum;
 }
 
-double all_weights(const Pair& pair) {
-  double sum = 0.0;
-  for (const auto& layer : pair.f) sum += static_cast<double>(layer.weights.size() + layer.bias.size());
-  return sum;
-}
-
-std::string rounded_activation(const Pair& pair) {
-  for (std::size_t n = 0; n < pair.activation_grids.size(); ++n) {
-    if (pair.activation_grids[n]) return fmt::format("f_q rounds the activation '{}'", pair.graph.nodes[n].name);
-  }
-  return {};
-}
-
 Certificate from_bounds(const Pair& pair, const PairBounds& bounds) {
   return {.difference = bounds[pair.graph.output].difference};
 }
@@ -59,28 +45,6 @@ Certificate run_interval(const Pair& pair, const Box& region, const MethodOption
   return from_bounds(pair, separate_intervals(pair, region));
 }
 
-std::string not_merged(const Pair& pair) {
-  if (auto reason = rounded_activation(pair); !reason.empty()) return reason;
-  try {
-    static_cast<void>(merged_network(pair));
-  } catch (const core::InputError& error) {
-    return error.what();
-  }
-  return {};
-}
-
-/// The merged weights are block matrices with f and f_q on the diagonal.
-double merged_bytes(const Pair& pair, const MethodOptions& options) {
-  return 8.0 * 3.0 * 4.0 * all_weights(pair) + 2.0 * interval_bytes(pair, options);
-}
-
-/// As the literature reads the merged network: a network like any other, its output interval by interval arithmetic.
-Certificate run_merged_interval(const Pair& pair, const Box& region, const MethodOptions&) {
-  const network::Network merged = merged_network(pair);
-  const Pair alone = make_pair(merged, merged);
-  return {.difference = separate_intervals(alone, region)[alone.graph.output].f};
-}
-
 Certificate run_difference_interval(const Pair& pair, const Box& region, const MethodOptions&) {
   return from_bounds(pair, difference_interval(pair, region));
 }
@@ -91,11 +55,6 @@ constexpr std::array entries{
           none,
           interval_bytes,
           run_interval},
-    Entry{{Method::merged_interval, "merged_interval", "the merged network of the literature, by interval arithmetic",
-           "arXiv 2202.01214, eqs. 13-27; docs/theory.md 4.1"},
-          not_merged,
-          merged_bytes,
-          run_merged_interval},
     Entry{{Method::difference_interval, "difference_interval", "intervals of f, f_q and f_q - f at every node",
            "docs/theory.md 9.1, B8; after arXiv 2212.02781, Theorem 1"},
           none,
