@@ -1,9 +1,8 @@
 #include "certify_search.hpp"
 
 #include <algorithm>
-#include <string>
+#include <utility>
 
-#include "quantbound/certify/difference_interval.hpp"
 #include "quantbound/core/assert.hpp"
 #include "quantbound/core/error.hpp"
 #include "quantbound/parallel/balance.hpp"
@@ -64,21 +63,12 @@ SharedSearch::SharedSearch(Team& team, const certify::Pair& pair, const Box& reg
 
 double SharedSearch::elapsed() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
 
-bool SharedSearch::leaves_target(std::span<const double> x) const {
-  if (!options_.target || x.empty()) return false;
-  const Box at = certify::difference_at(*pair_, x);
-  for (std::size_t i = 0; i < at.low.size(); ++i) {
-    if (at.low[i] > options_.target->high[i] || at.high[i] < options_.target->low[i]) return true;
-  }
-  return false;
-}
-
 void SharedSearch::propose(std::span<const double> x) { search_.propose(x); }
 
 std::vector<SharedSearch::Record> SharedSearch::exchange(Wish wish, bool time_is_up) {
   const auto state = search_.state();
   Record mine;
-  const bool better = state.lower > witness_lower_ && !refuted_;
+  const bool better = !refuted_ && (state.refuted || state.lower > witness_lower_);
   if (better) mine.witness.assign(search_.witness().begin(), search_.witness().end());
   mine.numbers = {.upper = std::max(state.upper, settled_upper_),
                   .lower = std::max(state.lower, witness_lower_),
@@ -86,7 +76,7 @@ std::vector<SharedSearch::Record> SharedSearch::exchange(Wish wish, bool time_is
                   .boxes = state.boxes + settled_boxes_,
                   .open = state.open,
                   .done = state.open == 0 || search_.done(),
-                  .refuted = refuted_ || leaves_target(mine.witness),
+                  .refuted = refuted_ || state.refuted,
                   .stop = wish.stop,
                   .save = wish.save,
                   .time_is_up = time_is_up};

@@ -62,7 +62,6 @@ class SharedSearch {
   void move_pieces(const std::vector<Record>& records);
   void absorb(std::span<const std::byte> part, bool is_first);
   double elapsed() const;
-  bool leaves_target(std::span<const double> x) const;
 
   Team* team_;
   const certify::Pair* pair_;

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "quantbound/certify/branch_and_bound.hpp"
 #include "quantbound/certify/difference_interval.hpp"
 #include "quantbound/core/assert.hpp"
 
@@ -33,6 +34,35 @@ double all_elements(const Pair& pair) {
   return sum;
 }
 
+double widest(const Pair& pair) {
+  double most = 0.0;
+  for (const Node& node : pair.graph.nodes) most = std::max(most, elements(node));
+  return most;
+}
+
+double all_weights(const Pair& pair) {
+  double sum = 0.0;
+  for (const auto& layer : pair.f) sum += static_cast<double>(layer.weights.size() + layer.bias.size());
+  return sum;
+}
+
+std::string rounded_activation(const Pair& pair) {
+  for (std::size_t n = 0; n < pair.activation_grids.size(); ++n) {
+    if (pair.activation_grids[n]) return fmt::format("f_q rounds the activation '{}'", pair.graph.nodes[n].name);
+  }
+  return {};
+}
+
+/// What relaxations by linear functions have lines for.
+std::string not_linear(const Pair& pair) {
+  if (auto reason = rounded_activation(pair); !reason.empty()) return reason;
+  for (const Node& node : pair.graph.nodes) {
+    if (std::holds_alternative<network::Product>(node.op))
+      return fmt::format("no relaxation of {} at '{}'", network::operator_name(node.op), node.name);
+  }
+  return {};
+}
+
 Certificate from_bounds(const Pair& pair, const PairBounds& bounds) {
   return {.difference = bounds[pair.graph.output].difference};
 }
@@ -49,6 +79,38 @@ Certificate run_difference_interval(const Pair& pair, const Box& region, const M
   return from_bounds(pair, difference_interval(pair, region));
 }
 
+BranchOptions branch_options(const Pair& pair, const MethodOptions& options) {
+  BranchOptions branch{.tolerance = options.tolerance, .max_bytes = options.max_bytes};
+  if (options.threshold) {
+    const auto outputs = static_cast<std::size_t>(tensor::elements(pair.graph.output_shape()));
+    branch.target =
+        Box{std::vector<double>(outputs, -*options.threshold), std::vector<double>(outputs, *options.threshold)};
+  }
+  return branch;
+}
+
+/// Boxes between two looks at `stop`: about a second's work, and the same whatever the clock says.
+std::int64_t boxes_between_looks(const Pair& pair) {
+  constexpr double multiplications = 2e8;
+  return std::clamp(static_cast<std::int64_t>(multiplications / (1.0 + all_weights(pair))), std::int64_t{16},
+                    std::int64_t{8192});
+}
+
+Certificate run_branch_and_bound(const Pair& pair, const Box& region, const MethodOptions& options) {
+  const auto start = Clock::now();
+  const std::int64_t step = boxes_between_looks(pair);
+  BranchAndBound search(pair, region, branch_options(pair, options));
+  bool timed_out = false;
+  while (!search.done() && search.state().boxes < options.max_boxes) {
+    const double left = options.max_seconds - std::chrono::duration<double>(Clock::now() - start).count();
+    timed_out = left <= 0.0 || (options.stop && options.stop());
+    if (timed_out) break;
+    search.advance(std::min(step, options.max_boxes - search.state().boxes), left);
+  }
+  const SearchState state = search.state();
+  return {.difference = search.difference(), .lower = state.lower, .boxes = state.boxes, .timed_out = timed_out};
+}
+
 constexpr std::array entries{
     Entry{{Method::interval, "interval", "both networks apart, by interval arithmetic",
            "interval arithmetic; docs/theory.md 9.1"},
@@ -60,6 +122,11 @@ constexpr std::array entries{
           none,
           interval_bytes,
           run_difference_interval},
+    Entry{{Method::branch_and_bound, "branch_and_bound", "splits inputs or activations until upper and lower meet",
+           "docs/theory.md 9.1, B10"},
+          not_linear,
+          interval_bytes,
+          run_branch_and_bound},
 };
 
 constexpr auto infos = [] {
