@@ -123,7 +123,7 @@ TEST_P(EveryMethod, IsZeroWhereNothingChangedIfItLooksAtTheChange) {
 
 INSTANTIATE_TEST_SUITE_P(Table, EveryMethod, ::testing::ValuesIn([] {
                            std::vector<Method> all;
-                           for (const auto& info : methods()) all.push_back(info.method);
+                           for (const auto& row : methods()) all.push_back(row.method);
                            return all;
                          }()),
                          [](const auto& test) { return std::string(to_string(test.param)); });
