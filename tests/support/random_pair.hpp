@@ -123,8 +123,8 @@ inline std::string first_miss(const certify::Pair& pair, const certify::PairBoun
 inline bool has_exact_values(const network::Network& network) {
   return std::none_of(network.graph.nodes.begin(), network.graph.nodes.end(), [](const network::Node& node) {
     const auto* activation = std::get_if<network::Activation>(&node.op);
-    return activation && (activation->kind == network::ActivationKind::sigmoid ||
-                          activation->kind == network::ActivationKind::tanh);
+    return activation &&
+           (activation->kind == network::ActivationKind::sigmoid || activation->kind == network::ActivationKind::tanh);
   });
 }
 
