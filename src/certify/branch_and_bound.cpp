@@ -407,9 +407,10 @@ core::Bytes BranchAndBound::give(std::int64_t count) {
   }
   self.dive.clear();
   std::vector<Entry> kept, given;
+  const bool all = count >= std::ssize(self.heap);
   while (!self.heap.empty() && std::ssize(given) < count) {
     std::pop_heap(self.heap.begin(), self.heap.end());
-    (kept.size() > given.size() ? given : kept).push_back(self.heap.back());
+    (all || kept.size() > given.size() ? given : kept).push_back(self.heap.back());
     self.heap.pop_back();
   }
   for (const Entry& entry : kept) {

@@ -60,7 +60,8 @@ class BranchAndBound {
   /// A point found elsewhere (another rank, an attack): its deviation is proved here and counts when larger.
   void propose(std::span<const double> x);
 
-  /// Up to `count` open pieces leave this instance: every other of the best, so both sides have work of equal worth.
+  /// Up to `count` open pieces leave this instance: every other of the best, so both sides have work of equal worth; all
+  /// of them when `count` is no less.
   core::Bytes give(std::int64_t count);
   /// Pieces from another instance over the same pair, region and options.
   void take(std::span<const std::byte> pieces);
