@@ -23,18 +23,10 @@ options::options_description plan_options() {
   return all;
 }
 
-/// Bytes a rank needs for its largest network: double weights of f and of one f_q, and the stored layer outputs of a
-/// block.
+/// Bytes a rank needs for its largest network.
 double rank_bytes(const sweep::Plan& plan) {
   double largest = 0.0;
-  for (const auto& network : plan.networks) {
-    const double weights = 2.0 * 8.0 * static_cast<double>(network.parameters);
-    double outputs = 0.0;
-    for (const auto id : network.graph.weight_layers()) {
-      outputs += 4.0 * static_cast<double>(tensor::elements(network.graph.nodes[static_cast<std::size_t>(id)].shape));
-    }
-    largest = std::max(largest, weights + outputs * static_cast<double>(observe::block_size(network.graph)));
-  }
+  for (const auto& network : plan.networks) largest = std::max(largest, memory(plan, network));
   return largest;
 }
 

@@ -28,7 +28,7 @@ const std::vector<double>& doubles(const Dataset& dataset, const char* name) {
 
 TEST(Assembler, TakesStatisticsOfTheDeviationsOfASampleSet) {
   const Plan plan = small_plan();
-  Record record = TaskRunner(plan).run(0);
+  Record record = *TaskRunner(plan).run(0);
   auto& inside = std::get<ObserveResult>(record.units[2].result).inside;
   inside.deviation = {4.0, 1.0, 3.0, 2.0};
   inside.layer_max = {0.5, 4.0};
@@ -50,7 +50,7 @@ TEST(Assembler, TakesStatisticsOfTheDeviationsOfASampleSet) {
 
 TEST(Assembler, AFailedUnitIsListedAndItsNumbersStayUnknown) {
   const Plan plan = small_plan();
-  Record record = TaskRunner(plan).run(0);
+  Record record = *TaskRunner(plan).run(0);
   record.units[0].result = Failure{"out of memory"};
   Assembler assembler(plan);
 
