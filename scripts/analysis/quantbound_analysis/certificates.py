@@ -1,4 +1,4 @@
-"""What was proved between theory and measurement: the best certificate of a network, the sandwich, and a search's trace."""
+"""Figures of what was proved between theory and measurement: the sandwich of a network, and the trace of a search."""
 import csv
 import pathlib
 
@@ -6,35 +6,10 @@ import numpy as np
 import xarray as xr
 
 from .figures import describe, log10_or_nan, panels, small_print
-from .result import ResultError, Selection, choose_network, select
+from .result import ResultError, Selection, best_attacked, best_certified, by_method, choose_network, select
 from .style import ATTACKED_COLOUR, BAND_COLOUR, CERTIFIED_COLOUR, GAP_COLOUR, OBSERVED_COLOUR, STYLE, look, label_lines, method_look, plt, power_axis
 
 TRACE_COLUMNS = ("seconds", "boxes", "upper", "lower", "open")
-
-
-def regions_of(ds, variable, network):
-    """The variable over the regions of one network; None where the file has none of it."""
-    if variable not in ds:
-        return None
-    found = ds[variable].isel(region=np.flatnonzero(ds.region_network.values == network))
-    return found if found.size and found.notnull().any() else None
-
-
-def by_method(ds, network):
-    """Proved for all inputs of the domain by each method: the largest over the regions; NaN where one is missing."""
-    certified = regions_of(ds, "certified", network)
-    return None if certified is None else certified.max("region", skipna=False)
-
-
-def best_certified(ds, network):
-    """The best that all methods prove together: the tightest in every region, of these the largest."""
-    certified = regions_of(ds, "certified", network)
-    return None if certified is None else certified.min("method").max("region", skipna=False)
-
-
-def best_attacked(ds, network):
-    attacked = regions_of(ds, "attacked", network)
-    return None if attacked is None else attacked.max("region")
 
 
 def finite(line):

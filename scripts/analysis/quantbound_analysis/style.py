@@ -51,7 +51,7 @@ METHODS = {
 }
 CERTIFIED_COLOUR = "#009E73"
 BAND_COLOUR = "#B8D4C8"  # between a certificate and what is known to be attained
-ATTACKED_COLOUR = "#0072B2"
+ATTACKED_COLOUR = "#5E3C99"
 OBSERVED_COLOUR = "#000000"
 GAP_COLOUR = "#DDDDDD"
 
