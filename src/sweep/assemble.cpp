@@ -112,6 +112,7 @@ Assembler::Assembler(const Plan& plan) : plan_(&plan) {
   std::ranges::fill(values("certify_boxes"), 0.0);
   method_notes_.resize(plan.networks.size() * plan.study.methods.size());
   task_seconds_.assign(plan.tasks.size(), nan);
+  certify_seconds_.assign(values("certified").size(), nan);
 }
 
 void Assembler::add(std::size_t index, Record record) {
@@ -254,6 +255,7 @@ void Assembler::write_certificates(const Unit& unit, const CertifyResult& certif
     }
     const std::size_t c = static_cast<std::size_t>(unit.first) + i, pair = pair_of_region(unit) + i;
     values("certified")[pair * methods + m] = certify::largest_magnitude(certificate.difference);
+    certify_seconds_[pair * methods + m] = certificate.seconds;
     values("certify_boxes")[pair * methods + m] = static_cast<double>(certificate.boxes);
     const auto magnitudes = certify::magnitudes(certificate.difference);
     QUANTBOUND_ASSERT(magnitudes.size() == outputs, magnitudes.size(), outputs);
@@ -405,6 +407,15 @@ void Assembler::add_times(Dataset& dataset) const {
                       .data = task_seconds_,
                       .attributes = {{"long_name", std::string("seconds of the task")}, {"units", std::string("s")}},
                       .fill = nan});
+  Variable certify_time{.name = "certify_time",
+                        .dimensions = dimensions_of(variable_spec("certified")),
+                        .data = certify_seconds_,
+                        .attributes = {{"long_name", std::string("seconds of a method for a pair over a region")},
+                                       {"units", std::string("s")}},
+                        .fill = nan};
+  // Axes of its own: no object outside /provenance refers to one inside, and the group can be opened alone.
+  for (const auto& name : certify_time.dimensions) group.add_axis(*dataset.root.find_axis(name));
+  group.add_variable(std::move(certify_time));
   std::vector<std::string> stages;
   std::vector<double> seconds;
   for (const auto& [stage, sum] : stage_seconds_) {

@@ -44,7 +44,8 @@ void write(ByteWriter& out, const CertifyResult& certified) {
   out.value(static_cast<std::uint64_t>(certified.configurations.size()));
   for (const auto& [not_applicable, certificate] : certified.configurations) {
     out.text(not_applicable).values(certificate.difference.low).values(certificate.difference.high);
-    out.value(certificate.lower).value(certificate.boxes).value(static_cast<std::uint8_t>(certificate.timed_out));
+    out.value(certificate.lower).value(certificate.boxes).value(certificate.seconds);
+    out.value(static_cast<std::uint8_t>(certificate.timed_out));
   }
 }
 
@@ -98,6 +99,7 @@ CertifyResult read_certificates(ByteReader& in) {
     certificate.difference.high = in.values<double>();
     certificate.lower = in.value<double>();
     certificate.boxes = in.value<std::int64_t>();
+    certificate.seconds = in.value<double>();
     certificate.timed_out = in.value<std::uint8_t>() != 0;
   }
   return certified;

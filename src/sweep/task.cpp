@@ -127,7 +127,6 @@ CertifyResult TaskRunner::run_certify(const PlannedNetwork& planned, const netwo
     not_applicable = certify::not_applicable(method, pair, options);
     if (!not_applicable.empty()) continue;
     certificate = certify::certify(method, pair, region, options);
-    certificate.seconds = 0.0;
     if (certificate.timed_out && stop_ && stop_()) throw Stopped{};
   }
   return result;

@@ -66,7 +66,7 @@ class Assembler {
   std::vector<std::string> method_notes_;              ///< network x method
   std::map<std::string, std::vector<double>> values_;  ///< every variable of the schema, row-major
   std::vector<FailedUnit> failures_;
-  std::vector<double> task_seconds_;
+  std::vector<double> task_seconds_, certify_seconds_;
   std::map<Stage, double> stage_seconds_;
   std::unique_ptr<NetworkState> current_;
   std::size_t tasks_seen_ = 0;

@@ -34,7 +34,7 @@ struct WeightBoundsResult {
 /// What a method proves of one configuration in the region of the unit, or why it cannot be applied.
 struct MethodResult {
   std::string not_applicable;        ///< empty: it was applied
-  certify::Certificate certificate;  ///< without its seconds: the record is a function of the study
+  certify::Certificate certificate;  ///< its seconds go to /provenance
 };
 
 /// Stage::certify: per configuration of the unit.

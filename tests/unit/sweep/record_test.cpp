@@ -25,12 +25,13 @@ Record sample() {
   record.units.push_back({3.5, WeightBoundsResult{{{{"one", applies}, {"other", fails}}}}});
   record.units.push_back({4.5, ObserveResult{block, {}}});
   constexpr double infinite = std::numeric_limits<double>::infinity();
-  record.units.push_back(
-      {5.5,
-       CertifyResult{
-           {{"no such operator", {}},
-            {"",
-             {.difference = {{-infinite, -1.0}, {infinite, 2.0}}, .lower = 0.75, .boxes = 12, .timed_out = true}}}}});
+  record.units.push_back({5.5, CertifyResult{{{"no such operator", {}},
+                                              {"",
+                                               {.difference = {{-infinite, -1.0}, {infinite, 2.0}},
+                                                .lower = 0.75,
+                                                .boxes = 12,
+                                                .seconds = 1.5,
+                                                .timed_out = true}}}}});
   record.units.push_back({6.5, AttackResult{{0.5, 0.25}}});
   return record;
 }
@@ -59,6 +60,7 @@ TEST(Record, ComesBackFromItsBytesAsItWas) {
   EXPECT_EQ(methods[1].certificate.difference.high[1], 2.0);
   EXPECT_EQ(methods[1].certificate.lower, 0.75);
   EXPECT_EQ(methods[1].certificate.boxes, 12);
+  EXPECT_EQ(methods[1].certificate.seconds, 1.5);
   EXPECT_TRUE(methods[1].certificate.timed_out);
   EXPECT_EQ(std::get<AttackResult>(record.units[5].result).deviation, (std::vector<double>{0.5, 0.25}));
 }
