@@ -6,9 +6,9 @@
 
 #include <fmt/format.h>
 
+#include "quantbound/certify/branch_and_bound.hpp"
 #include "quantbound/certify/difference_interval.hpp"
 #include "quantbound/core/assert.hpp"
-#include "quantbound/core/error.hpp"
 
 namespace quantbound::certify {
 
@@ -34,6 +34,12 @@ double all_elements(const Pair& pair) {
   return sum;
 }
 
+double widest(const Pair& pair) {
+  double most = 0.0;
+  for (const Node& node : pair.graph.nodes) most = std::max(most, elements(node));
+  return most;
+}
+
 double all_weights(const Pair& pair) {
   double sum = 0.0;
   for (const auto& layer : pair.f) sum += static_cast<double>(layer.weights.size() + layer.bias.size());
@@ -43,6 +49,16 @@ double all_weights(const Pair& pair) {
 std::string rounded_activation(const Pair& pair) {
   for (std::size_t n = 0; n < pair.activation_grids.size(); ++n) {
     if (pair.activation_grids[n]) return fmt::format("f_q rounds the activation '{}'", pair.graph.nodes[n].name);
+  }
+  return {};
+}
+
+/// What relaxations by linear functions have lines for.
+std::string not_linear(const Pair& pair) {
+  if (auto reason = rounded_activation(pair); !reason.empty()) return reason;
+  for (const Node& node : pair.graph.nodes) {
+    if (std::holds_alternative<network::Product>(node.op))
+      return fmt::format("no relaxation of {} at '{}'", network::operator_name(node.op), node.name);
   }
   return {};
 }
@@ -59,30 +75,40 @@ Certificate run_interval(const Pair& pair, const Box& region, const MethodOption
   return from_bounds(pair, separate_intervals(pair, region));
 }
 
-std::string not_merged(const Pair& pair) {
-  if (auto reason = rounded_activation(pair); !reason.empty()) return reason;
-  try {
-    static_cast<void>(merged_network(pair));
-  } catch (const core::InputError& error) {
-    return error.what();
-  }
-  return {};
-}
-
-/// The merged weights are block matrices with f and f_q on the diagonal.
-double merged_bytes(const Pair& pair, const MethodOptions& options) {
-  return 8.0 * 3.0 * 4.0 * all_weights(pair) + 2.0 * interval_bytes(pair, options);
-}
-
-/// As the literature reads the merged network: a network like any other, its output interval by interval arithmetic.
-Certificate run_merged_interval(const Pair& pair, const Box& region, const MethodOptions&) {
-  const network::Network merged = merged_network(pair);
-  const Pair alone = make_pair(merged, merged);
-  return {.difference = separate_intervals(alone, region)[alone.graph.output].f};
-}
-
 Certificate run_difference_interval(const Pair& pair, const Box& region, const MethodOptions&) {
   return from_bounds(pair, difference_interval(pair, region));
+}
+
+BranchOptions branch_options(const Pair& pair, const MethodOptions& options) {
+  BranchOptions branch{.tolerance = options.tolerance, .max_bytes = options.max_bytes};
+  if (options.threshold) {
+    const auto outputs = static_cast<std::size_t>(tensor::elements(pair.graph.output_shape()));
+    branch.target =
+        Box{std::vector<double>(outputs, -*options.threshold), std::vector<double>(outputs, *options.threshold)};
+  }
+  return branch;
+}
+
+/// Boxes between two looks at `stop`: about a second's work, and the same whatever the clock says.
+std::int64_t boxes_between_looks(const Pair& pair) {
+  constexpr double multiplications = 2e8;
+  return std::clamp(static_cast<std::int64_t>(multiplications / (1.0 + all_weights(pair))), std::int64_t{16},
+                    std::int64_t{8192});
+}
+
+Certificate run_branch_and_bound(const Pair& pair, const Box& region, const MethodOptions& options) {
+  const auto start = Clock::now();
+  const std::int64_t step = boxes_between_looks(pair);
+  BranchAndBound search(pair, region, branch_options(pair, options));
+  bool timed_out = false;
+  while (!search.done() && search.state().boxes < options.max_boxes) {
+    const double left = options.max_seconds - std::chrono::duration<double>(Clock::now() - start).count();
+    timed_out = left <= 0.0 || (options.stop && options.stop());
+    if (timed_out) break;
+    search.advance(std::min(step, options.max_boxes - search.state().boxes), left);
+  }
+  const SearchState state = search.state();
+  return {.difference = search.difference(), .lower = state.lower, .boxes = state.boxes, .timed_out = timed_out};
 }
 
 constexpr std::array entries{
@@ -91,16 +117,16 @@ constexpr std::array entries{
           none,
           interval_bytes,
           run_interval},
-    Entry{{Method::merged_interval, "merged_interval", "the merged network of the literature, by interval arithmetic",
-           "arXiv 2202.01214, eqs. 13-27; docs/theory.md 4.1"},
-          not_merged,
-          merged_bytes,
-          run_merged_interval},
     Entry{{Method::difference_interval, "difference_interval", "intervals of f, f_q and f_q - f at every node",
            "docs/theory.md 9.1, B8; after arXiv 2212.02781, Theorem 1"},
           none,
           interval_bytes,
           run_difference_interval},
+    Entry{{Method::branch_and_bound, "branch_and_bound", "splits inputs or activations until upper and lower meet",
+           "docs/theory.md 9.1, B10"},
+          not_linear,
+          interval_bytes,
+          run_branch_and_bound},
 };
 
 constexpr auto infos = [] {
