@@ -8,8 +8,8 @@ namespace {
 
 /// Seconds of one core per multiply-add: of passes over vectors, which wait for the weights, and over matrices.
 constexpr double per_vector_step = 0.5e-9, per_matrix_step = 0.1e-9;
-/// Subproblems until branch and bound is usually done.
-constexpr double usual_boxes = 3000.0;
+/// Pieces until branch and bound is usually done, and passes that one takes.
+constexpr double usual_boxes = 2000.0, passes_per_box = 15.0;
 
 network::Index multiply_adds(const network::Node& node) {
   if (const auto* convolution = std::get_if<network::Convolution>(&node.op))
@@ -60,7 +60,7 @@ double certify_seconds(certify::Method method, const GraphSize& size, const cert
     case Method::star:
       return crown * (1.0 + 2.0 * size.outputs);
     case Method::branch_and_bound:
-      return crown * std::min(usual_boxes, static_cast<double>(options.max_boxes));
+      return passes_per_box * pass * std::min(usual_boxes, static_cast<double>(options.max_boxes));
   }
   return 0.0;
 }
