@@ -5,10 +5,16 @@
 #include <chrono>
 
 #include <fmt/format.h>
+#include <omp.h>
 
 #include "quantbound/certify/branch_and_bound.hpp"
+#include "quantbound/certify/crown.hpp"
 #include "quantbound/certify/difference_interval.hpp"
+#include "quantbound/certify/star.hpp"
+#include "quantbound/certify/zonotope.hpp"
 #include "quantbound/core/assert.hpp"
+
+#include "dense_pair.hpp"
 
 namespace quantbound::certify {
 
@@ -46,23 +52,6 @@ double all_weights(const Pair& pair) {
   return sum;
 }
 
-std::string rounded_activation(const Pair& pair) {
-  for (std::size_t n = 0; n < pair.activation_grids.size(); ++n) {
-    if (pair.activation_grids[n]) return fmt::format("f_q rounds the activation '{}'", pair.graph.nodes[n].name);
-  }
-  return {};
-}
-
-/// What relaxations by linear functions have lines for.
-std::string not_linear(const Pair& pair) {
-  if (auto reason = rounded_activation(pair); !reason.empty()) return reason;
-  for (const Node& node : pair.graph.nodes) {
-    if (std::holds_alternative<network::Product>(node.op))
-      return fmt::format("no relaxation of {} at '{}'", network::operator_name(node.op), node.name);
-  }
-  return {};
-}
-
 Certificate from_bounds(const Pair& pair, const PairBounds& bounds) {
   return {.difference = bounds[pair.graph.output].difference};
 }
@@ -75,8 +64,59 @@ Certificate run_interval(const Pair& pair, const Box& region, const MethodOption
   return from_bounds(pair, separate_intervals(pair, region));
 }
 
+std::string not_merged(const Pair& pair) {
+  for (std::size_t n = 0; n < pair.activation_grids.size(); ++n) {
+    if (pair.activation_grids[n])
+      return fmt::format("the rounded activation '{}' has no operator in a merged network", pair.graph.nodes[n].name);
+  }
+  return {};
+}
+
+/// The merged weights are block matrices with f and f_q on the diagonal.
+double merged_bytes(const Pair& pair, const MethodOptions& options) {
+  return 8.0 * 3.0 * 4.0 * all_weights(pair) + 2.0 * interval_bytes(pair, options);
+}
+
+/// As the literature reads the merged network: a network like any other, its output interval by interval arithmetic.
+Certificate run_merged_interval(const Pair& pair, const Box& region, const MethodOptions&) {
+  const network::Network merged = merged_network(pair);
+  const Pair alone = make_pair(merged, merged);
+  return {.difference = separate_intervals(alone, region)[alone.graph.output].f};
+}
+
 Certificate run_difference_interval(const Pair& pair, const Box& region, const MethodOptions&) {
   return from_bounds(pair, difference_interval(pair, region));
+}
+
+double zonotope_bytes(const Pair& pair, const MethodOptions& options) {
+  return static_cast<double>(difference_zonotope_bytes(pair, options.generators));
+}
+
+Certificate run_difference_zonotope(const Pair& pair, const Box& region, const MethodOptions& options) {
+  return from_bounds(pair, difference_zonotope(pair, region, options.generators));
+}
+
+/// What is prepared of every node, and a block of rows of coefficients for every thread.
+double crown_bytes(const Pair& pair, const MethodOptions& options) {
+  constexpr double prepared = 32.0, rows = 64.0;
+  return 8.0 * (prepared * all_elements(pair) + 4.0 * rows * widest(pair) * omp_get_max_threads()) +
+         interval_bytes(pair, options);
+}
+
+Certificate run_merged_crown(const Pair& pair, const Box& region, const MethodOptions&) {
+  return from_bounds(pair, merged_crown(pair, region));
+}
+
+Certificate run_difference_crown(const Pair& pair, const Box& region, const MethodOptions&) {
+  return from_bounds(pair, difference_crown(pair, region));
+}
+
+Certificate run_star(const Pair& pair, const Box& region, const MethodOptions& options) {
+  const auto start = Clock::now();
+  Certificate certificate{.difference = star(pair, region, options)};
+  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  certificate.timed_out = seconds >= options.max_seconds || (options.stop && options.stop());
+  return certificate;
 }
 
 BranchOptions branch_options(const Pair& pair, const MethodOptions& options) {
@@ -117,14 +157,39 @@ constexpr std::array entries{
           none,
           interval_bytes,
           run_interval},
+    Entry{{Method::merged_interval, "merged_interval", "the merged network of the literature, by interval arithmetic",
+           "arXiv 2202.01214, eqs. 13-27; docs/theory.md 4.1"},
+          not_merged,
+          merged_bytes,
+          run_merged_interval},
     Entry{{Method::difference_interval, "difference_interval", "intervals of f, f_q and f_q - f at every node",
            "docs/theory.md 9.1, B8; after arXiv 2212.02781, Theorem 1"},
           none,
           interval_bytes,
           run_difference_interval},
+    Entry{{Method::difference_zonotope, "difference_zonotope", "zonotopes of f, f_q and f_q - f with shared generators",
+           "after VeryDiff (Teuber et al. 2024); docs/theory.md 5.4"},
+          none,
+          zonotope_bytes,
+          run_difference_zonotope},
+    Entry{{Method::merged_crown, "merged_crown", "backward linear relaxation of f and f_q apart (CROWN)",
+           "arXiv 1811.00866 on the merged network; docs/theory.md 5.5"},
+          none,
+          crown_bytes,
+          run_merged_crown},
+    Entry{{Method::difference_crown, "difference_crown", "backward linear relaxation over f and f_q - f",
+           "docs/theory.md 5.5; after NeuroDiff (ASE 2020)"},
+          none,
+          crown_bytes,
+          run_difference_crown},
+    Entry{{Method::star, "star", "linear programs over the relaxation of the pair",
+           "after arXiv 2004.05519; docs/theory.md 5.5"},
+          none,
+          interval_bytes,
+          run_star},
     Entry{{Method::branch_and_bound, "branch_and_bound", "splits inputs or activations until upper and lower meet",
            "docs/theory.md 9.1, B10"},
-          not_linear,
+          detail::not_dense,
           interval_bytes,
           run_branch_and_bound},
 };
