@@ -54,8 +54,8 @@ bool narrow_by_sum(PairBox& box) {
 /// Walks through a pair from bounds that improve on the way.
 class Crown {
  public:
-  Crown(const Pair& pair, PairBounds known, Coupling coupling)
-      : pair_(pair), coupling_(coupling), bounds_(std::move(known)), walk_(pair, bounds_, coupling) {}
+  Crown(const Pair& pair, PairBounds known, Coupling coupling, Index steps = 0)
+      : pair_(pair), coupling_(coupling), steps_(steps), bounds_(std::move(known)), walk_(pair, bounds_, coupling) {}
 
   std::optional<PairBounds> run() {
     const auto consumers = pair_.graph.consumers();
@@ -99,9 +99,9 @@ class Crown {
     return open;
   }
 
-  bool bound(NodeId node, std::span<const Index> elements, Quantity quantity) {
+  bool bound(NodeId node, std::span<const Index> elements, Quantity quantity, Index steps = 0) {
     if (elements.empty()) return true;
-    const Box proved = walk_.bound(node, elements, quantity);
+    const Box proved = steps > 0 ? walk_.optimized_bound(node, elements, quantity, steps) : walk_.bound(node, elements, quantity);
     Box& box = quantity == Quantity::f    ? bounds_[node].f
                : quantity == Quantity::fq ? bounds_[node].fq
                                           : bounds_[node].difference;
@@ -111,18 +111,25 @@ class Crown {
   bool bound_open_neurons(NodeId node) {
     if (!bound(node, open_neurons(node), Quantity::f)) return false;
     if (!bound(node, open_neurons(node), Quantity::fq)) return false;
-    return coupling_ == Coupling::separate || bound(node, open_neurons(node), Quantity::difference);
+    if (coupling_ == Coupling::joint && !bound(node, open_neurons(node), Quantity::difference)) return false;
+    if (steps_ == 0) return true;
+    const Index steps = std::getenv("ISTEPS") ? std::atoi(std::getenv("ISTEPS")) : steps_;
+    const bool single = !std::getenv("NOSINGLE");
+    if (single && !bound(node, open_neurons(node), Quantity::f, steps)) return false;
+    if (single && !bound(node, open_neurons(node), Quantity::fq, steps)) return false;
+    return bound(node, open_neurons(node), Quantity::difference, steps);
   }
 
   bool bound_output() {
     std::vector<Index> all(bounds_[pair_.graph.output].f.low.size());
     std::iota(all.begin(), all.end(), 0);
     return bound(pair_.graph.output, all, Quantity::f) && bound(pair_.graph.output, all, Quantity::fq) &&
-           bound(pair_.graph.output, all, Quantity::difference);
+           bound(pair_.graph.output, all, Quantity::difference, steps_);
   }
 
   const Pair& pair_;
   Coupling coupling_;
+  Index steps_;
   PairBounds bounds_;
   BackwardWalk walk_;
   bool after_activation_ = false;
@@ -137,6 +144,14 @@ std::optional<PairBounds> merged_crown(const Pair& pair, PairBounds known) {
 
 std::optional<PairBounds> difference_crown(const Pair& pair, PairBounds known) {
   return Crown(pair, std::move(known), Coupling::joint).run();
+}
+
+std::optional<PairBounds> alpha_crown(const Pair& pair, PairBounds known, Index steps) {
+  return Crown(pair, std::move(known), Coupling::joint, steps).run();
+}
+
+PairBounds alpha_crown(const Pair& pair, const Box& input, Index steps) {
+  return *alpha_crown(pair, difference_interval(pair, input), steps);
 }
 
 PairBounds merged_crown(const Pair& pair, const Box& input) {

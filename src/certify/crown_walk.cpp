@@ -7,6 +7,7 @@
 
 #include "quantbound/core/assert.hpp"
 #include "quantbound/tensor/adjoint.hpp"
+#include "quantbound/tensor/matrix.hpp"
 
 namespace quantbound::certify::detail {
 
@@ -118,6 +119,15 @@ void BackwardWalk::prepare_activation(NodeId node, const Activation& op, const P
   if (coupling_ == Coupling::joint) prepared.joint = PairRelaxation(op, input);
 }
 
+/// Slopes of the planes of one activation node for a block of rows, rows x relaxed neurons, with the coefficients that
+/// arrived, the vertices that decided the offsets, and the state of the optimiser.
+struct BackwardWalk::Slopes {
+  Values s, t;
+  Values p, q;
+  std::vector<std::uint8_t> active;
+  Values mean_s, square_s, mean_t, square_t;
+};
+
 /// A block of rows on its way to the input.
 struct BackwardWalk::Block {
   const BackwardWalk& walk;
@@ -126,6 +136,9 @@ struct BackwardWalk::Block {
   std::vector<RowSum> sums;
   /// Per node; empty where all are zero. `second` is on y' or d.
   std::vector<Values> first, second;
+  /// Slopes that replace the chosen ones, and what an optimiser needs of the walk.
+  std::vector<Slopes>* slopes = nullptr;
+  Values* input_coefficients = nullptr;
 
   Block(const BackwardWalk& of, Coupling with, Index count)
       : walk(of),
@@ -183,7 +196,7 @@ struct BackwardWalk::Block {
     } else if (const auto* dense = std::get_if<network::Dense>(&node.op)) {
       through_dense(*dense, prepared, node.inputs.front(), on_first, on_second);
     } else if (std::holds_alternative<Activation>(node.op)) {
-      through_activation(prepared, on_first, on_second);
+      through_activation(prepared, on_first, on_second, slopes ? &(*slopes)[at(id)] : nullptr);
       arrive(node.inputs.front(), std::move(on_first), std::move(on_second));
     } else {
       arrive(node.inputs.front(), std::move(on_first), std::move(on_second));
@@ -239,11 +252,12 @@ struct BackwardWalk::Block {
     }
   }
 
-  void through_activation(const Prepared& prepared, Values& on_first, Values& on_second) {
+  void through_activation(const Prepared& prepared, Values& on_first, Values& on_second, Slopes* given) {
     if (coupling == Coupling::joint) {
       if (on_first.empty()) on_first.assign(on_second.size(), 0.0);
       if (on_second.empty()) on_second.assign(on_first.size(), 0.0);
     }
+    if (given) return through_given(prepared, on_first, on_second, *given);
     for (Index r = 0; r < rows; ++r) {
       if (coupling == Coupling::joint) {
         prepared.joint.apply(row(on_first, r), row(on_second, r), sums[at(r)]);
@@ -251,6 +265,41 @@ struct BackwardWalk::Block {
       }
       if (!on_first.empty()) prepared.single_f.apply(row(on_first, r), sums[at(r)]);
       if (!on_second.empty()) prepared.single_fq.apply(row(on_second, r), sums[at(r)]);
+    }
+  }
+
+  /// With slopes from outside; the first time they are those that would have been chosen.
+  void through_given(const Prepared& prepared, Values& on_first, Values& on_second, Slopes& given) {
+    const bool joint = coupling == Coupling::joint;
+    Values& single = on_first.empty() ? on_second : on_first;
+    const SingleRelaxation& relaxation = on_first.empty() ? prepared.single_fq : prepared.single_f;
+    const Vertices& v = joint ? prepared.joint.vertices() : relaxation.vertices();
+    const std::size_t n = v.relaxed.size(), size = n * at(rows);
+    const bool fresh = given.s.size() != size;
+    if (fresh) {
+      for (Values* values : {&given.s, &given.p, &given.mean_s, &given.square_s}) values->assign(size, 0.0);
+      if (joint)
+        for (Values* values : {&given.t, &given.q, &given.mean_t, &given.square_t}) values->assign(size, 0.0);
+      given.active.assign(size, 0);
+    }
+    for (Index r = 0; r < rows; ++r) {
+      const auto part = [&](auto& values) { return std::span(values).subspan(at(r) * n, n); };
+      const auto p = row(joint ? on_first : single, r);
+      for (std::size_t i = 0; i < n; ++i) part(given.p)[i] = p[at(v.relaxed[i])];
+      if (!joint) {
+        if (fresh) relaxation.initial_slopes(p, part(given.s));
+        relaxation.apply(p, part(given.s), part(given.active), sums[at(r)]);
+        continue;
+      }
+      const auto q = row(on_second, r);
+      for (std::size_t i = 0; i < n; ++i) part(given.q)[i] = q[at(v.relaxed[i])];
+      if (fresh) {
+        Values a(p.begin(), p.end()), b(q.begin(), q.end());
+        RowSum ignored;
+        prepared.joint.apply(a, b, ignored);
+        prepared.joint.slopes_of(p, q, a, b, part(given.s), part(given.t));
+      }
+      prepared.joint.apply(p, q, part(given.s), part(given.t), part(given.active), sums[at(r)]);
     }
   }
 
@@ -262,6 +311,7 @@ struct BackwardWalk::Block {
       accumulate(on_first, std::move(on_second), box.f);
       on_second = {};
     }
+    if (input_coefficients) *input_coefficients = on_first.empty() ? on_second : on_first;
     concretize(on_first, box.f);
     concretize(on_second, second_box(0));
   }
@@ -286,6 +336,152 @@ struct BackwardWalk::Block {
     }
   }
 };
+
+/// Minimises the upper bounds of a block of rows over the slopes of their planes, each row for itself. The derivative of
+/// a bound with respect to coefficients is the point where it is attained, which a pass forward through the planes finds;
+/// with respect to slopes it follows from that and the vertex that decided the offset. Steps as Adam takes them
+/// (Kingma, Ba 2015). Every evaluation is a proof, so the best is kept.
+class BackwardWalk::Ascent {
+ public:
+  Ascent(const BackwardWalk& walk, NodeId node, std::span<const Index> elements, Quantity quantity)
+      : walk_(walk),
+        node_(node),
+        elements_(elements),
+        quantity_(quantity),
+        coupling_(quantity == Quantity::difference ? walk.coupling_ : Coupling::separate),
+        rows_(2 * std::ssize(elements)),
+        slopes_(walk.nodes_.size()),
+        best_(at(rows_), std::numeric_limits<double>::infinity()) {}
+
+  Values run(Index steps) {
+    for (Index step = 0; step <= steps; ++step) {
+      Block block(walk_, coupling_, rows_);
+      block.slopes = &slopes_;
+      block.input_coefficients = &input_;
+      block.start(node_, elements_, quantity_);
+      block.run(node_);
+      for (std::size_t r = 0; r < best_.size(); ++r) best_[r] = std::min(best_[r], block.sums[r].upper());
+      if (step < steps) descend(step);
+    }
+    return std::move(best_);
+  }
+
+ private:
+  bool joint() const { return coupling_ == Coupling::joint; }
+
+  /// One pass forward and one step.
+  void descend(Index step) {
+    const Graph& graph = walk_.pair_->graph;
+    std::vector<Values> first(graph.nodes.size()), second(graph.nodes.size());
+    NodeId last = 0;
+    for (NodeId id = 0; id < node_; ++id)
+      if (!slopes_[at(id)].s.empty()) last = id;
+    first[0] = attained_input();
+    for (NodeId id = 1; id <= last; ++id) {
+      const Node& node = graph.nodes[at(id)];
+      Values &y = first[at(node.inputs.front())], &d = second[at(node.inputs.front())];
+      if (const auto* dense = std::get_if<network::Dense>(&node.op)) {
+        forward_dense(*dense, y, d, first[at(id)], second[at(id)]);
+      } else if (!slopes_[at(id)].s.empty()) {
+        forward_activation(id, y, d, step);
+        first[at(id)] = std::move(y);
+        second[at(id)] = std::move(d);
+      } else {
+        first[at(id)] = std::move(y);
+        second[at(id)] = std::move(d);
+      }
+    }
+  }
+
+  Values attained_input() const {
+    const Box& box = (*walk_.bounds_)[0].f;
+    Values x(input_.size());
+    const std::size_t size = box.low.size();
+    for (std::size_t r = 0; r < at(rows_); ++r)
+      for (std::size_t i = 0; i < size; ++i) {
+        const double a = input_[r * size + i];
+        x[r * size + i] = a > 0.0 ? box.high[i] : (a < 0.0 ? box.low[i] : (box.low[i] + box.high[i]) / 2.0);
+      }
+    return x;
+  }
+
+  void forward_dense(const network::Dense& op, const Values& y, const Values& d, Values& y_out, Values& d_out) const {
+    const Pair& pair = *walk_.pair_;
+    const auto &f = pair.f[at(op.layer)], &fq = pair.fq[at(op.layer)], &change = pair.change[at(op.layer)];
+    const auto& own = quantity_ == Quantity::fq ? fq : f;
+    y_out = tensor::dense(op.outputs, own.weights, own.bias, y, rows_);
+    if (!joint()) return;
+    d_out = tensor::dense(op.outputs, change.weights, change.bias, y, rows_);
+    if (d.empty()) return;
+    const Values through = tensor::dense(op.outputs, fq.weights, {}, d, rows_);
+    for (std::size_t i = 0; i < d_out.size(); ++i) d_out[i] += through[i];
+  }
+
+  /// From the arguments of the activation to its relaxed values, in place, while the slopes take a step.
+  void forward_activation(NodeId id, Values& y, Values& d, Index step) {
+    const Prepared& prepared = walk_.nodes_[at(id)];
+    const Vertices& v = joint()                       ? prepared.joint.vertices()
+                        : quantity_ == Quantity::fq ? prepared.single_fq.vertices()
+                                                      : prepared.single_f.vertices();
+    Slopes& slopes = slopes_[at(id)];
+    const std::size_t n = v.relaxed.size(), size = v.factor.size();
+    for (std::size_t r = 0; r < at(rows_); ++r) {
+      for (std::size_t j = 0; j < n; ++j) {
+        const std::size_t place = r * n + j, neuron = r * size + at(v.relaxed[j]);
+        const std::size_t vertex = slopes.active[place] * n + j;
+        const double p = slopes.p[place], away_y = y[neuron] - v.y[vertex], s = slopes.s[place];
+        if (!joint()) {
+          y[neuron] = v.r[vertex] + s * away_y;
+          adam(slopes.s[place], slopes.mean_s[place], slopes.square_s[place], p * away_y, step);
+          continue;
+        }
+        const double q = slopes.q[place], t = slopes.t[place], away_d = d[neuron] - v.d[vertex];
+        y[neuron] = v.r[vertex] + s * away_y;
+        d[neuron] = v.g[vertex] + (t - s) * away_y + t * away_d;
+        adam(slopes.s[place], slopes.mean_s[place], slopes.square_s[place], (p - q) * away_y, step);
+        adam(slopes.t[place], slopes.mean_t[place], slopes.square_t[place], q * (away_y + away_d), step);
+      }
+      for (std::size_t i = 0; i < size; ++i) {
+        y[r * size + i] *= v.factor[i];
+        if (joint()) d[r * size + i] *= v.factor[i];
+      }
+    }
+  }
+
+  static void adam(double& slope, double& mean, double& square, double gradient, Index step) {
+    const double rate0 = std::getenv("LR") ? std::atof(std::getenv("LR")) : 0.1, decay = std::getenv("DEC") ? std::atof(std::getenv("DEC")) : 0.97;
+    mean = 0.9 * mean + 0.1 * gradient;
+    square = 0.999 * square + 0.001 * gradient * gradient;
+    const double m = mean / (1.0 - std::pow(0.9, step + 1)), v = square / (1.0 - std::pow(0.999, step + 1));
+    const double change = rate0 * std::pow(decay, step) * m / (std::sqrt(v) + 1e-300);
+    if (std::isfinite(change)) slope -= change;
+  }
+
+  const BackwardWalk& walk_;
+  NodeId node_;
+  std::span<const Index> elements_;
+  Quantity quantity_;
+  Coupling coupling_;
+  Index rows_;
+  std::vector<Slopes> slopes_;
+  Values input_;  ///< coefficients at the input
+  Values best_;
+};
+
+Box BackwardWalk::optimized_bound(NodeId node, std::span<const Index> elements, Quantity quantity, Index steps) const {
+  const Index per_block = block_rows / 2, count = std::ssize(elements), blocks = (count + per_block - 1) / per_block;
+  Box result{Values(elements.size()), Values(elements.size())};
+#pragma omp parallel for schedule(dynamic) if (blocks > 1)
+  for (Index b = 0; b < blocks; ++b) {
+    const Index begin = b * per_block, size = std::min(per_block, count - begin);
+    const Values best = Ascent(*this, node, elements.subspan(at(begin), at(size)), quantity).run(steps);
+    for (Index e = 0; e < size; ++e) {
+      result.high[at(begin + e)] = best[at(2 * e)];
+      result.low[at(begin + e)] = -best[at(2 * e + 1)];
+    }
+  }
+  return result;
+}
 
 Box BackwardWalk::bound(NodeId node, std::span<const Index> elements, Quantity quantity) const {
   const Index per_block = block_rows / 2, count = std::ssize(elements), blocks = (count + per_block - 1) / per_block;

@@ -30,8 +30,13 @@ class BackwardWalk {
   /// Bounds of some elements of a node. @pre all nodes up to it are prepared
   Box bound(NodeId node, std::span<const Index> elements, Quantity quantity) const;
 
+  /// The same after `steps` of slope optimisation per row, starting from the slopes that bound() takes.
+  Box optimized_bound(NodeId node, std::span<const Index> elements, Quantity quantity, Index steps) const;
+
  private:
   struct Block;
+  struct Slopes;
+  class Ascent;
 
   /// What a weight layer costs a row in rounding: gamma times |coefficients| . weighted, and what underflow may lose.
   struct LayerError {

@@ -212,6 +212,34 @@ void SingleRelaxation::apply(std::span<double> p, RowSum& sum) const {
   sum.add(total, gamma(n) * magnitude);
 }
 
+void SingleRelaxation::initial_slopes(std::span<const double> p, std::span<double> slopes) const {
+  for (std::size_t i = 0; i < slopes.size(); ++i)
+    slopes[i] = p[at(vertices_.relaxed[i])] > 0.0 ? upper_[i] : lower_[i];
+}
+
+void SingleRelaxation::apply(std::span<double> p, std::span<const double> slopes, std::span<std::uint8_t> active,
+                             RowSum& sum) const {
+  const Vertices& v = vertices_;
+  for (std::size_t i = 0; i < p.size(); ++i) p[i] *= v.factor[i];
+  const Index n = v.neurons();
+  double total = 0.0, magnitude = 0.0;
+  for (Index i = 0; i < n; ++i) {
+    double& w = p[at(v.relaxed[at(i)])];
+    const double a = w * slopes[at(i)], extent = v.extent_y[at(i)], weight = std::abs(w) + std::abs(a);
+    double c = -infinity;
+    for (Index k = 0; k < v.count; ++k) {
+      const double residual = w * v.r[at(k * n + i)] - a * v.y[at(k * n + i)];
+      if (residual > c) c = residual, active[at(i)] = static_cast<std::uint8_t>(k);
+    }
+    const double offset =
+        weight == 0.0 ? 0.0 : at_most_infinity(c + weight * extent * offset_error + underflow(weight, extent));
+    total += offset;
+    magnitude += std::abs(offset);
+    w = a;
+  }
+  sum.add(total, gamma(n) * magnitude);
+}
+
 PairRelaxation::PairRelaxation(const Activation& activation, const PairBox& input) {
   const auto kinks = kinks_of(activation);
   Vertices& v = vertices_;
@@ -271,6 +299,7 @@ void PairRelaxation::add_neuron(const Activation& activation, std::span<const do
 /// Up to `chunk` relaxed neurons of one row: their coefficients and the best planes so far.
 struct PairRelaxation::Chunk {
   Index first = 0, size = 0;
+  std::array<double, chunk> vertex;  ///< that decided the last offset
   std::array<double, chunk> p, q, a, b, c, best_a, best_b, best_c, best_height;
 };
 
@@ -285,6 +314,7 @@ void PairRelaxation::compete(Chunk& work) const {
     for (Index j = 0; j < work.size; ++j) {
       const std::size_t i = at(j);
       const double residual = work.p[i] * r[j] + work.q[i] * g[j] - work.a[i] * y[j] - work.b[i] * d[j];
+      work.vertex[i] = residual > work.c[i] ? static_cast<double>(k) : work.vertex[i];
       work.c[i] = residual > work.c[i] ? residual : work.c[i];
     }
   }
@@ -341,6 +371,50 @@ void PairRelaxation::apply(std::span<double> p, std::span<double> q, RowSum& sum
       const std::size_t i = at(j), neuron = at(v.relaxed[at(work.first + j)]);
       p[neuron] = work.best_a[i];
       q[neuron] = work.best_b[i];
+      total += work.best_c[i];
+      magnitude += std::abs(work.best_c[i]);
+    }
+  }
+  sum.add(total, gamma(n) * magnitude);
+}
+
+void PairRelaxation::slopes_of(std::span<const double> p, std::span<const double> q, std::span<const double> a,
+                               std::span<const double> b, std::span<double> s, std::span<double> t) const {
+  const auto ratio = [](double value, double weight) {
+    const double result = weight == 0.0 ? 0.0 : value / weight;
+    return std::isfinite(result) ? result : 0.0;
+  };
+  for (std::size_t i = 0; i < s.size(); ++i) {
+    const std::size_t neuron = at(vertices_.relaxed[i]);
+    t[i] = ratio(b[neuron], q[neuron]);
+    s[i] = ratio(a[neuron] - b[neuron], p[neuron] - q[neuron]);
+  }
+}
+
+void PairRelaxation::apply(std::span<double> p, std::span<double> q, std::span<const double> s,
+                           std::span<const double> t, std::span<std::uint8_t> active, RowSum& sum) const {
+  const Vertices& v = vertices_;
+  for (std::size_t i = 0; i < p.size(); ++i) {
+    p[i] *= v.factor[i];
+    q[i] *= v.factor[i];
+  }
+  const Index n = v.neurons();
+  Chunk work;
+  double total = 0.0, magnitude = 0.0;
+  for (work.first = 0; work.first < n; work.first += chunk) {
+    work.size = std::min(chunk, n - work.first);
+    gather(p, q, work);
+    for (Index j = 0; j < work.size; ++j) {
+      const std::size_t i = at(j), neuron = at(work.first + j);
+      work.b[i] = work.q[i] * t[neuron];
+      work.a[i] = (work.p[i] - work.q[i]) * s[neuron] + work.b[i];
+    }
+    compete(work);
+    for (Index j = 0; j < work.size; ++j) {
+      const std::size_t i = at(j), neuron = at(v.relaxed[at(work.first + j)]);
+      p[neuron] = work.best_a[i];
+      q[neuron] = work.best_b[i];
+      active[at(work.first + j)] = static_cast<std::uint8_t>(work.vertex[i]);
       total += work.best_c[i];
       magnitude += std::abs(work.best_c[i]);
     }

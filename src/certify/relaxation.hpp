@@ -7,6 +7,7 @@
 /// Offsets are rounded up for the very slopes used (9.5.4). Piecewise linear activations only.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -44,6 +45,13 @@ class SingleRelaxation {
   /// Coefficients on the output become coefficients on the input, in place.
   void apply(std::span<double> p, RowSum& sum) const;
 
+  /// The same with slopes from outside, a = p slope per relaxed neuron; `active` receives the vertex that decided each
+  /// offset.
+  void apply(std::span<double> p, std::span<const double> slopes, std::span<std::uint8_t> active, RowSum& sum) const;
+  /// The slopes that the first apply takes for these coefficients.
+  void initial_slopes(std::span<const double> p, std::span<double> slopes) const;
+  const Vertices& vertices() const { return vertices_; }
+
  private:
   Vertices vertices_;
   std::vector<double> upper_, lower_;  ///< slopes per relaxed neuron
@@ -55,6 +63,14 @@ class PairRelaxation {
   PairRelaxation(const Activation& activation, const PairBox& input);
   /// Coefficients on output and output difference become coefficients on y and d, in place.
   void apply(std::span<double> p, std::span<double> q, RowSum& sum) const;
+
+  /// The same with slopes from outside: with P = p - q the plane is P s y + q t y' + c, whatever s and t are.
+  void apply(std::span<double> p, std::span<double> q, std::span<const double> s, std::span<const double> t,
+             std::span<std::uint8_t> active, RowSum& sum) const;
+  /// s and t of the planes a, b that the first apply made of p, q, per relaxed neuron.
+  void slopes_of(std::span<const double> p, std::span<const double> q, std::span<const double> a,
+                 std::span<const double> b, std::span<double> s, std::span<double> t) const;
+  const Vertices& vertices() const { return vertices_; }
 
  private:
   struct Chunk;

@@ -18,10 +18,13 @@ namespace quantbound::certify {
 PairBounds merged_crown(const Pair& pair, const Box& input);
 /// Start from difference_interval.
 PairBounds difference_crown(const Pair& pair, const Box& input);
+/// `steps` of the optimiser for every row.
+PairBounds alpha_crown(const Pair& pair, const Box& input, Index steps);
 
 /// The same from bounds that are known already, of a part of the region for instance, on which the signs of some neurons
 /// are fixed. Nothing when the part turns out to be empty: a branch without points.
 std::optional<PairBounds> merged_crown(const Pair& pair, PairBounds known);
 std::optional<PairBounds> difference_crown(const Pair& pair, PairBounds known);
+std::optional<PairBounds> alpha_crown(const Pair& pair, PairBounds known, Index steps);
 
 }  // namespace quantbound::certify
