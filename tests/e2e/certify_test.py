@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 import program
-from program import DIGITS, MODELS, quantbound, toml
+from program import quantbound, toml
 
 C = ("quantizer", "granularity", "bits", "seed")
 # Networks of few inputs, where the search finds what sampling finds; every method ends in moments.
@@ -15,13 +15,14 @@ STUDY = {
     "study": {"name": "chain", "seed": 4},
     "network": [
         {"family": "mlp", "depth": [2, 4], "width": 8, "inputs": 3, "outputs": 3, "draws": 2, "domain": {"low": -1.0, "high": 1.0}},
-        {"file": MODELS / "digits_mlp_5.onnx", "domain": {"around": "digits", "radius": 0.01, "count": 2, "clip": [0.0, 1.0]},
-         "samples": ["digits"]}],
-    "samples": [DIGITS],
+        {"family": "mlp", "depth": 3, "width": 8, "inputs": 3, "domain": {"around": "points", "radius": 0.25, "count": 2, "clip": [-1.0, 1.0]},
+         "samples": ["points"]}],
+    "samples": [{"name": "points", "images": "points.npy"}],
     "quantization": {"quantizer": ["floor", "round"], "granularity": ["tensor", "channel"], "bits": [3, 6]},
     "certify": {"method": "all", "max_boxes": 200, "generators": 200, "alpha_steps": 4, "tolerance": 0.5},
     "observe": {"uniform": 256, "precision": "double", "attack": {"starts": 16, "steps": 100}},
 }
+POINTS = np.array([[0.5, -0.25, 0.9], [-0.75, 0.0, 0.125], [0.4, -0.2, 0.95]], np.float32)  # the last one lies in the first ball
 ROUNDING = 1e-9  # of a forward pass in double, relative to what it sums up
 
 
@@ -32,6 +33,8 @@ class Chain(program.WithFolder):
         holder.setUp()
         cls.addClassCleanup(holder.doCleanups)
         cls.path = holder.folder / "chain.h5"
+        cls.points = holder.folder / "points.npy"
+        np.save(cls.points, POINTS)
         cls.run_ = quantbound("sweep", holder.write("chain.toml", toml(STUDY)), "--output", cls.path)
         if cls.run_.code != 0:
             raise AssertionError(cls.run_.err)
@@ -60,6 +63,7 @@ class Chain(program.WithFolder):
             regions = ds.region_network == network
             best = ds.certified.isel(region=np.flatnonzero(regions)).max("region")
             seen = ds.observed_max.sel(network=network).max("samples")
+            self.assertFalse(seen.isnull().any())
             self.assertTrue((seen <= best * (1 + ROUNDING)).all(), network)
             self.assertTrue((np.log10(seen) <= ds.log10_bound.sel(network=network).min("theory")).all())
 
@@ -79,9 +83,9 @@ class Chain(program.WithFolder):
 
     def test_regions_are_described(self):
         ds = self.ds
-        self.assertEqual(ds.region_name.values.tolist(), ["box"] * 4 + ["digits[0]", "digits[1]"])
-        self.assertEqual(ds.region_radius.values.tolist(), [1.0] * 4 + [0.01] * 2)
-        self.assertEqual(ds.region_network.values.tolist(), [*ds.network.values[:4], *["digits_mlp_5"] * 2])
+        self.assertEqual(ds.region_name.values.tolist(), ["box"] * 4 + ["points[0]", "points[1]"])
+        self.assertEqual(ds.region_radius.values.tolist(), [1.0] * 4 + [0.25] * 2)
+        self.assertEqual(ds.region_network.values.tolist(), [*ds.network.values[:4], *[ds.network.values[4]] * 2])
         self.assertIn("region_network", ds.coords)
         self.assertTrue(all(ds.method_equation.values))
         self.assertEqual({ds[name].soundness for name in ("certified", "certified_output", "certified_lower")}, {"proved"})
@@ -90,6 +94,7 @@ class Chain(program.WithFolder):
     def test_the_number_of_one_method_does_not_depend_on_the_others(self):
         alone = STUDY | {"certify": STUDY["certify"] | {"method": ["difference_interval"]}}
         out = self.folder / "alone.h5"
+        np.save(self.folder / "points.npy", POINTS)
         run = quantbound("sweep", self.write("alone.toml", toml(alone)), "--output", out)
         self.assertEqual(run.code, 0, run.err)
         ds = xr.open_dataset(out).load()
