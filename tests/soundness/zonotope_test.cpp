@@ -19,7 +19,7 @@ Index budget(Draws& draws) { return draws.chance(0.4) ? draws.integer(1, 20) : 1
 
 TEST(DifferenceZonotopeSoundness, HoldsExactDifferencesAtEveryNode) {
   int checked = 0;
-  for (std::uint64_t seed = 1000; seed < 1500; ++seed) {
+  for (std::uint64_t seed = 1000; seed < 1400; ++seed) {
     RandomNetwork random(seed, {.image_probability = 0.4, .smooth_probability = 0.1});
     network::Network network = random.network();
     Draws& draws = random.draws();
@@ -155,7 +155,7 @@ TEST(DifferenceZonotopeSoundness, HoldsExactDifferencesWhereActivationsAreRounde
       pair.activation_grids[static_cast<std::size_t>(v)] = ActivationGrid{0.0625, 0.0, draws.uniform(0.5, 3.0)};
     }
     const Box box = box_around(3, draws);
-    const Box& d = difference_zonotope(pair, box, budget(draws))[pair.graph.output].difference;
+    const Box d = difference_zonotope(pair, box, budget(draws))[pair.graph.output].difference;
     for (int k = 0; k < 20; ++k) {
       const Box point = difference_at(pair, point_of(box, draws));
       for (std::size_t i = 0; i < 2; ++i) {
