@@ -322,7 +322,7 @@ struct BackwardWalk::Block {
       const auto p = row(joint ? on_first : single, r);
       for (std::size_t i = 0; i < n; ++i) part(given.p)[i] = p[at(v.relaxed[i])];
       if (!joint) {
-        if (fresh) relaxation.initial_slopes(p, part(given.single));
+        if (fresh) relaxation.initial_slopes(part(given.single));
         relaxation.apply(p, part(given.single), part(given.active), sums[at(r)]);
         continue;
       }
@@ -486,10 +486,10 @@ class BackwardWalk::Descent {
         const std::size_t vertex = slopes.active[place] * n + j;
         const double p = slopes.p[place], away_y = y[neuron] - v.y[vertex];
         if (!joint()) {
+          const SingleRelaxation& relaxation = quantity_ == Quantity::fq ? prepared.single_fq : prepared.single_f;
           double& slope = slopes.single[place];
-          y[neuron] = v.r[vertex] + slope * away_y;
-          const double sign = p > 0.0 ? 1.0 : (p < 0.0 ? -1.0 : 0.0);
-          descend(slope, slopes.momentum_y[place], slopes.mean_y[place], sign * away_y / v.extent_y[j], step);
+          y[neuron] = v.r[vertex] + (p > 0.0 ? relaxation.upper_slope(static_cast<Index>(j)) : slope) * away_y;
+          if (p < 0.0) adam(slope, slopes.momentum_y[place], slopes.mean_y[place], p * away_y, step);
           continue;
         }
         PlaneForm& form = slopes.forms[place];
@@ -508,6 +508,17 @@ class BackwardWalk::Descent {
         if (joint()) d[r * size + i] *= v.factor[i];
       }
     }
+  }
+
+  /// A slope of one network, between 0 and 1, as Adam moves it (Kingma, Ba 2015), with the settings of alpha-CROWN.
+  static void adam(double& slope, double& mean, double& square, double gradient, Index step) {
+    constexpr double lr = 0.15, dec = 0.96;
+    mean = 0.9 * mean + 0.1 * gradient;
+    square = 0.999 * square + 0.001 * gradient * gradient;
+    const double k = static_cast<double>(step) + 1.0;
+    const double m = mean / (1.0 - std::pow(0.9, k)), v = std::sqrt(square / (1.0 - std::pow(0.999, k)));
+    const double change = lr * std::pow(dec, k) * m / v;
+    if (std::isfinite(change)) slope = std::clamp(slope - change, 0.0, 1.0);
   }
 
   /// Moves one slope against the smoothed distance between the attained point and the vertex that decided the offset,
