@@ -113,11 +113,9 @@ class Crown {
     if (!bound(node, open_neurons(node), Quantity::fq)) return false;
     if (coupling_ == Coupling::joint && !bound(node, open_neurons(node), Quantity::difference)) return false;
     if (steps_ == 0) return true;
-    const Index steps = std::getenv("ISTEPS") ? std::atoi(std::getenv("ISTEPS")) : steps_;
-    const bool single = !std::getenv("NOSINGLE");
-    if (single && !bound(node, open_neurons(node), Quantity::f, steps)) return false;
-    if (single && !bound(node, open_neurons(node), Quantity::fq, steps)) return false;
-    return bound(node, open_neurons(node), Quantity::difference, steps);
+    if (!bound(node, open_neurons(node), Quantity::f, steps_)) return false;
+    if (!bound(node, open_neurons(node), Quantity::fq, steps_)) return false;
+    return bound(node, open_neurons(node), Quantity::difference, steps_);
   }
 
   bool bound_output() {

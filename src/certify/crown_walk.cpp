@@ -122,10 +122,12 @@ void BackwardWalk::prepare_activation(NodeId node, const Activation& op, const P
 /// Slopes of the planes of one activation node for a block of rows, rows x relaxed neurons, with the coefficients that
 /// arrived, the vertices that decided the offsets, and the state of the optimiser.
 struct BackwardWalk::Slopes {
-  Values s, t;
+  Values single;                 ///< of rows of one network
+  std::vector<PlaneForm> forms;  ///< of pairs
   Values p, q;
   std::vector<std::uint8_t> active;
-  Values mean_s, square_s, mean_t, square_t;
+  Values momentum_y, mean_y, momentum_d, mean_d;
+  bool empty() const { return active.empty(); }
 };
 
 /// A block of rows on its way to the input.
@@ -275,11 +277,13 @@ struct BackwardWalk::Block {
     const SingleRelaxation& relaxation = on_first.empty() ? prepared.single_fq : prepared.single_f;
     const Vertices& v = joint ? prepared.joint.vertices() : relaxation.vertices();
     const std::size_t n = v.relaxed.size(), size = n * at(rows);
-    const bool fresh = given.s.size() != size;
+    const bool fresh = given.active.size() != size;
     if (fresh) {
-      for (Values* values : {&given.s, &given.p, &given.mean_s, &given.square_s}) values->assign(size, 0.0);
+      for (Values* values : {&given.p, &given.momentum_y, &given.mean_y}) values->assign(size, 0.0);
       if (joint)
-        for (Values* values : {&given.t, &given.q, &given.mean_t, &given.square_t}) values->assign(size, 0.0);
+        for (Values* values : {&given.q, &given.momentum_d, &given.mean_d}) values->assign(size, 0.0);
+      if (joint) given.forms.resize(size);
+      if (!joint) given.single.resize(size);
       given.active.assign(size, 0);
     }
     for (Index r = 0; r < rows; ++r) {
@@ -287,19 +291,14 @@ struct BackwardWalk::Block {
       const auto p = row(joint ? on_first : single, r);
       for (std::size_t i = 0; i < n; ++i) part(given.p)[i] = p[at(v.relaxed[i])];
       if (!joint) {
-        if (fresh) relaxation.initial_slopes(p, part(given.s));
-        relaxation.apply(p, part(given.s), part(given.active), sums[at(r)]);
+        if (fresh) relaxation.initial_slopes(p, part(given.single));
+        relaxation.apply(p, part(given.single), part(given.active), sums[at(r)]);
         continue;
       }
       const auto q = row(on_second, r);
       for (std::size_t i = 0; i < n; ++i) part(given.q)[i] = q[at(v.relaxed[i])];
-      if (fresh) {
-        Values a(p.begin(), p.end()), b(q.begin(), q.end());
-        RowSum ignored;
-        prepared.joint.apply(a, b, ignored);
-        prepared.joint.slopes_of(p, q, a, b, part(given.s), part(given.t));
-      }
-      prepared.joint.apply(p, q, part(given.s), part(given.t), part(given.active), sums[at(r)]);
+      if (fresh) prepared.joint.initial_forms(p, q, part(given.forms));
+      prepared.joint.apply(p, q, part(given.forms), part(given.active), sums[at(r)]);
     }
   }
 
@@ -339,12 +338,14 @@ struct BackwardWalk::Block {
 
 /// Minimises the upper bounds of a block of rows over the slopes of their planes, each row for itself. The derivative of
 /// a bound with respect to coefficients is the point where it is attained, which a pass forward through the planes finds;
-/// with respect to slopes it follows from that and the vertex that decided the offset. Steps as Adam takes them
-/// (Kingma, Ba 2015). Every evaluation is a proof, so the best is kept.
-class BackwardWalk::Ascent {
+/// with respect to slopes it follows from that and the vertex that decided the offset. The bounds are convex in the
+/// planes but have kinks, so gradients are smoothed over the steps and the last step goes to the mean of all slopes,
+/// later ones counting more. Every evaluation is a proof, so the best is kept.
+class BackwardWalk::Descent {
  public:
-  Ascent(const BackwardWalk& walk, NodeId node, std::span<const Index> elements, Quantity quantity)
+  Descent(const BackwardWalk& walk, NodeId node, std::span<const Index> elements, Quantity quantity, Index steps)
       : walk_(walk),
+        steps_(steps),
         node_(node),
         elements_(elements),
         quantity_(quantity),
@@ -353,15 +354,15 @@ class BackwardWalk::Ascent {
         slopes_(walk.nodes_.size()),
         best_(at(rows_), std::numeric_limits<double>::infinity()) {}
 
-  Values run(Index steps) {
-    for (Index step = 0; step <= steps; ++step) {
+  Values run() {
+    for (Index step = 0; step <= steps_; ++step) {
       Block block(walk_, coupling_, rows_);
       block.slopes = &slopes_;
       block.input_coefficients = &input_;
       block.start(node_, elements_, quantity_);
       block.run(node_);
       for (std::size_t r = 0; r < best_.size(); ++r) best_[r] = std::min(best_[r], block.sums[r].upper());
-      if (step < steps) descend(step);
+      if (step < steps_) forward(step);
     }
     return std::move(best_);
   }
@@ -370,19 +371,19 @@ class BackwardWalk::Ascent {
   bool joint() const { return coupling_ == Coupling::joint; }
 
   /// One pass forward and one step.
-  void descend(Index step) {
+  void forward(Index step) {
     const Graph& graph = walk_.pair_->graph;
     std::vector<Values> first(graph.nodes.size()), second(graph.nodes.size());
     NodeId last = 0;
     for (NodeId id = 0; id < node_; ++id)
-      if (!slopes_[at(id)].s.empty()) last = id;
+      if (!slopes_[at(id)].empty()) last = id;
     first[0] = attained_input();
     for (NodeId id = 1; id <= last; ++id) {
       const Node& node = graph.nodes[at(id)];
       Values &y = first[at(node.inputs.front())], &d = second[at(node.inputs.front())];
       if (const auto* dense = std::get_if<network::Dense>(&node.op)) {
         forward_dense(*dense, y, d, first[at(id)], second[at(id)]);
-      } else if (!slopes_[at(id)].s.empty()) {
+      } else if (!slopes_[at(id)].empty()) {
         forward_activation(id, y, d, step);
         first[at(id)] = std::move(y);
         second[at(id)] = std::move(d);
@@ -429,17 +430,24 @@ class BackwardWalk::Ascent {
       for (std::size_t j = 0; j < n; ++j) {
         const std::size_t place = r * n + j, neuron = r * size + at(v.relaxed[j]);
         const std::size_t vertex = slopes.active[place] * n + j;
-        const double p = slopes.p[place], away_y = y[neuron] - v.y[vertex], s = slopes.s[place];
+        const double p = slopes.p[place], away_y = y[neuron] - v.y[vertex];
         if (!joint()) {
-          y[neuron] = v.r[vertex] + s * away_y;
-          adam(slopes.s[place], slopes.mean_s[place], slopes.square_s[place], p * away_y, step);
+          double& slope = slopes.single[place];
+          y[neuron] = v.r[vertex] + slope * away_y;
+          const double sign = p > 0.0 ? 1.0 : (p < 0.0 ? -1.0 : 0.0);
+          descend(slope, slopes.momentum_y[place], slopes.mean_y[place], sign * away_y / v.extent_y[j], step);
           continue;
         }
-        const double q = slopes.q[place], t = slopes.t[place], away_d = d[neuron] - v.d[vertex];
-        y[neuron] = v.r[vertex] + s * away_y;
-        d[neuron] = v.g[vertex] + (t - s) * away_y + t * away_d;
-        adam(slopes.s[place], slopes.mean_s[place], slopes.square_s[place], (p - q) * away_y, step);
-        adam(slopes.t[place], slopes.mean_t[place], slopes.square_t[place], q * (away_y + away_d), step);
+        PlaneForm& form = slopes.forms[place];
+        const double q = slopes.q[place], away_d = d[neuron] - v.d[vertex];
+        const double narrowness = prepared.joint.narrowness(static_cast<Index>(j));
+        const double sign_p = p > 0.0 ? 1.0 : -1.0, sign_q = q > 0.0 ? 1.0 : -1.0;
+        y[neuron] = v.r[vertex] + (form.s + form.x * sign_p) * away_y + (form.v + form.z * sign_p) * away_d;
+        d[neuron] = v.g[vertex] + (form.w + form.x * narrowness * sign_q) * away_y + (form.t + form.z * sign_q) * away_d;
+        if (p == 0.0 && q == 0.0) continue;
+        const double extent = v.extent_y[j];
+        descend(form.x, slopes.momentum_y[place], slopes.mean_y[place], away_y / extent, step);
+        descend(form.z, slopes.momentum_d[place], slopes.mean_d[place], away_d / (narrowness * extent), step);
       }
       for (std::size_t i = 0; i < size; ++i) {
         y[r * size + i] *= v.factor[i];
@@ -448,16 +456,21 @@ class BackwardWalk::Ascent {
     }
   }
 
-  static void adam(double& slope, double& mean, double& square, double gradient, Index step) {
-    const double rate0 = std::getenv("LR") ? std::atof(std::getenv("LR")) : 0.1, decay = std::getenv("DEC") ? std::atof(std::getenv("DEC")) : 0.97;
-    mean = 0.9 * mean + 0.1 * gradient;
-    square = 0.999 * square + 0.001 * gradient * gradient;
-    const double m = mean / (1.0 - std::pow(0.9, step + 1)), v = square / (1.0 - std::pow(0.999, step + 1));
-    const double change = rate0 * std::pow(decay, step) * m / (std::sqrt(v) + 1e-300);
-    if (std::isfinite(change)) slope -= change;
+  /// Moves one slope against the smoothed distance between the attained point and the vertex that decided the offset,
+  /// relative to what is known of the neuron. `mean` of all later slopes is what the last step returns to.
+  void descend(double& slope, double& momentum, double& mean, double away, Index step) const {
+    if (!std::isfinite(away)) return;
+    const double k = static_cast<double>(step);
+    momentum = smoothing * momentum + (1.0 - smoothing) * away;
+    slope -= first_step * std::pow(decay, k) * momentum / (1.0 - std::pow(smoothing, k + 1.0));
+    mean = step == 0 ? slope : mean + 2.0 / (k + 2.0) * (slope - mean);
+    if (step == steps_ - 1) slope = mean;
   }
 
+  static constexpr double first_step = 0.2, decay = 0.95, smoothing = 0.9;
+
   const BackwardWalk& walk_;
+  Index steps_;
   NodeId node_;
   std::span<const Index> elements_;
   Quantity quantity_;
@@ -474,7 +487,7 @@ Box BackwardWalk::optimized_bound(NodeId node, std::span<const Index> elements, 
 #pragma omp parallel for schedule(dynamic) if (blocks > 1)
   for (Index b = 0; b < blocks; ++b) {
     const Index begin = b * per_block, size = std::min(per_block, count - begin);
-    const Values best = Ascent(*this, node, elements.subspan(at(begin), at(size)), quantity).run(steps);
+    const Values best = Descent(*this, node, elements.subspan(at(begin), at(size)), quantity, steps).run();
     for (Index e = 0; e < size; ++e) {
       result.high[at(begin + e)] = best[at(2 * e)];
       result.low[at(begin + e)] = -best[at(2 * e + 1)];

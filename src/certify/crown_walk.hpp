@@ -36,7 +36,7 @@ class BackwardWalk {
  private:
   struct Block;
   struct Slopes;
-  class Ascent;
+  class Descent;
 
   /// What a weight layer costs a row in rounding: gamma times |coefficients| . weighted, and what underflow may lose.
   struct LayerError {
