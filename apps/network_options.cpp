@@ -57,7 +57,9 @@ Box ball(const options::variables_map& values, const network::Network& network) 
   const auto row = static_cast<Index>(position);
   const double radius = values["radius"].as<double>();
   if (!(radius >= 0.0) || std::isinf(radius)) throw InputError("--radius must be finite and not negative", here);
-  const observe::SampleSet set({.name = "around", .images = text.substr(0, colon)});
+  const double scale = values["scale"].as<double>();
+  if (!(scale > 0.0) || std::isinf(scale)) throw InputError("--scale must be positive and finite", here);
+  const observe::SampleSet set({.name = "around", .images = text.substr(0, colon), .scale = scale});
   if (row < 0 || row >= set.count()) throw InputError(fmt::format("row {} of {} rows", row, set.count()), text);
   set.require_fits(network.graph.input_shape(), network.name);
   Box box;
@@ -102,6 +104,7 @@ void add_domain_options(options::options_description& all) {
       "every input lies between them");
   add("vnnlib", options::value<std::string>()->value_name("FILE"), "the input box of a vnnlib property");
   add("around", options::value<std::string>()->value_name("FILE:ROW"), "a ball around this sample of a .npy file");
+  add("scale", options::value<double>()->default_value(1.0, "1")->value_name("S"), "the samples are divided by this");
   add("radius", options::value<double>()->value_name("R"), "radius of the ball, inf-norm");
   add("clip", options::value<std::vector<double>>()->multitoken()->value_name("LOW HIGH"),
       "valid range the ball is cut to");
@@ -147,6 +150,8 @@ void require_one_domain(const options::variables_map& values) {
     if (values.count(option) != 0 && values.count("around") == 0)
       throw InputError(fmt::format("--{} belongs to --around", option), here);
   }
+  if (!values["scale"].defaulted() && values.count("around") == 0)
+    throw InputError("--scale belongs to --around", here);
 }
 
 network::Box read_domain(const options::variables_map& values, const network::Network& network) {

@@ -14,6 +14,8 @@
 #include "branch_dense.hpp"
 #include "branch_pieces.hpp"
 
+#pragma GCC diagnostic ignored "-Wstringop-overflow"  // false alarm of GCC 12 on ByteWriter's vector::insert
+
 namespace quantbound::certify {
 
 namespace {

@@ -16,14 +16,10 @@ namespace quantbound::certify {
 namespace {
 
 using detail::LinearMap;
-using detail::MidpointRadius;
 using network::Node;
 using network::Operator;
 
 std::size_t at(Index i) { return static_cast<std::size_t>(i); }
-
-/// dW and db are nearest doubles of the changes.
-constexpr double change_error = 0x1p-52;
 
 bool all_zero(const Box& box) {
   const auto zero = [](double value) { return value == 0.0; };
@@ -78,11 +74,7 @@ class Propagation {
   }
 
   Box one_layer(const Node& node, Index layer) const {
-    const MidpointRadius y(in(node).f);
-    const MidpointRadius* boxes[] = {&y};
-    Box box = std::move(LinearMap(node.op).images(pair_.f[at(layer)].weights, boxes).front());
-    detail::add_bias(box, pair_.f[at(layer)].bias, 0.0);
-    return box;
+    return detail::layer_image(LinearMap(node.op), pair_.f[at(layer)], in(node).f);
   }
 
   // ---- weight layers
@@ -91,21 +83,8 @@ class Propagation {
   PairBox apply(const network::Dense& op, NodeId, const Node& node) const { return layer(node, op.layer); }
 
   PairBox layer(const Node& node, Index number) const {
-    const LinearMap map(node.op);
-    const LayerParameters &f = pair_.f[at(number)], &fq = pair_.fq[at(number)], &change = pair_.change[at(number)];
-    const MidpointRadius y(in(node).f), yq(in(node).fq), d(in(node).difference);
-    const MidpointRadius *y_d[] = {&y, &d}, *yq_d[] = {&yq, &d}, *yq_y[] = {&yq, &y};
-    std::vector<Box> by_f = map.images(f.weights, y_d), by_fq = map.images(fq.weights, yq_d),
-                     by_change = map.images(change.weights, yq_y);
-    // d_out = W d + dW y' + db = W' d + dW y + db.
-    Box difference = detail::sum(by_f[1], by_change[0]);
-    detail::intersect(difference, detail::sum(by_fq[1], by_change[1]));
-    detail::add_bias(difference, change.bias, change_error);
-    PairBox out{std::move(by_f[0]), std::move(by_fq[0]), std::move(difference)};
-    detail::add_bias(out.f, f.bias, 0.0);
-    detail::add_bias(out.fq, fq.bias, 0.0);
-    detail::intersect(out.difference, detail::separate_difference(out.fq, out.f));
-    return out;
+    return detail::pair_image(LinearMap(node.op), pair_.f[at(number)], pair_.fq[at(number)], pair_.change[at(number)],
+                              in(node));
   }
 
   // ---- everything else

@@ -111,6 +111,10 @@ Certificate run_difference_crown(const Pair& pair, const Box& region, const Meth
   return from_bounds(pair, difference_crown(pair, region));
 }
 
+Certificate run_alpha_crown(const Pair& pair, const Box& region, const MethodOptions& options) {
+  return from_bounds(pair, alpha_crown(pair, region, options.alpha_steps));
+}
+
 Certificate run_star(const Pair& pair, const Box& region, const MethodOptions& options) {
   const auto start = Clock::now();
   Certificate certificate{.difference = star(pair, region, options)};
@@ -182,6 +186,11 @@ constexpr std::array entries{
           none,
           crown_bytes,
           run_difference_crown},
+    Entry{{Method::alpha_crown, "alpha_crown", "difference_crown with slopes optimised",
+           "after arXiv 2011.13824; docs/theory.md 5.5"},
+          none,
+          crown_bytes,
+          run_alpha_crown},
     Entry{{Method::star, "star", "linear programs over the relaxation of the pair",
            "after arXiv 2004.05519; docs/theory.md 5.5"},
           none,
