@@ -175,10 +175,12 @@ class Answers(Certify):
         run = quantbound("inspect", merged, "--json")
         self.assertEqual(run.code, 0, run.err)
         self.assertEqual([layer["shape"] for layer in json.loads(run.out)["layers"]], ["32", "32", "4", "2"])
-        # Its output at a point is f_q - f: certified against a network that is zero everywhere.
-        zero = self.write("zero.onnx", dense_model(*[(0 * w, 0 * b) for w, b in
-                                                     random_layers([3, 32, 32, 4, 2])[:2]], *[]))
-        self.assertTrue(zero.exists())
+        # What it computes: f_q - f, against f - f_q the double of that.
+        back = self.folder / "back.onnx"
+        self.certify(self.g_file, "--against", self.f_file, "--box", -1, 1, "--method", "interval", "--write-merged", back)
+        answer = self.certify(merged, "--against", back, "--box", 0.25, 0.25, "--method", "difference_interval")
+        difference = evaluate(self.g, np.full(3, 0.25)) - evaluate(self.f, np.full(3, 0.25))
+        self.assertAlmostEqual(answer["upper"], 2 * np.abs(difference).max(), places=12)
 
     def test_the_trace_closes(self):
         trace = self.folder / "trace.csv"
