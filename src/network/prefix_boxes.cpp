@@ -1,221 +1,16 @@
-// Interval arithmetic over the nodes before the first weight layer, every operation rounded outward.
+// Interval arithmetic over the nodes before the first weight layer.
 
 #include <algorithm>
-#include <array>
-#include <cmath>
-#include <limits>
 
 #include "quantbound/core/assert.hpp"
-#include "quantbound/core/rounding.hpp"
 #include "quantbound/network/forward.hpp"
-#include "quantbound/tensor/pooling.hpp"
-#include "quantbound/tensor/rearrange.hpp"
-
-#include "image.hpp"
+#include "quantbound/network/operator_boxes.hpp"
 
 namespace quantbound::network {
 
 namespace {
 
-using core::add_up;
-using core::divide_up;
-using core::multiply_up;
-
 std::size_t index(Index i) { return static_cast<std::size_t>(i); }
-double add_down(double a, double b) { return -add_up(-a, -b); }
-double divide_down(double a, double b) { return -divide_up(-a, b); }
-double multiply_down(double a, double b) { return -multiply_up(-a, b); }
-
-struct Interval {
-  double low, high;
-};
-
-Interval operator+(Interval a, Interval b) { return {add_down(a.low, b.low), add_up(a.high, b.high)}; }
-
-Interval operator*(Interval a, Interval b) {
-  const std::array lows{multiply_down(a.low, b.low), multiply_down(a.low, b.high), multiply_down(a.high, b.low),
-                        multiply_down(a.high, b.high)};
-  const std::array highs{multiply_up(a.low, b.low), multiply_up(a.low, b.high), multiply_up(a.high, b.low),
-                         multiply_up(a.high, b.high)};
-  return {*std::min_element(lows.begin(), lows.end()), *std::max_element(highs.begin(), highs.end())};
-}
-
-Interval divide(Interval a, Index count) {
-  const auto divisor = static_cast<double>(count);
-  return {divide_down(a.low, divisor), divide_up(a.high, divisor)};
-}
-
-Interval clamp(Interval a, double low, double high) {
-  return {std::clamp(a.low, low, high), std::clamp(a.high, low, high)};
-}
-
-Interval point(double x) { return {x, x}; }
-
-/// A library function that is nondecreasing and errs by a few units in the last place (glibc documents at most 2 for
-/// tanh and 1 for exp): 8 units on each side, inside the range of the function.
-template <class Function>
-Interval widened(Interval x, Function function, double lowest, double highest) {
-  constexpr double units = 0x1p-49, tiny = 0x1p-1071;  // where values are denormal, a unit is absolute
-  const double low = function(x.low), high = function(x.high);
-  const Interval wide{low - units * std::abs(low) - tiny, high + units * std::abs(high) + tiny};
-  return clamp(wide, lowest, highest);
-}
-
-/// In the form whose relative error stays small on both sides.
-double sigmoid(double t) {
-  const double e = std::exp(-std::abs(t));
-  return t >= 0.0 ? 1.0 / (1.0 + e) : e / (1.0 + e);
-}
-
-Interval hard_sigmoid(Interval x, Interval alpha, Interval beta) { return clamp(x * alpha + beta, 0.0, 1.0); }
-
-/// x * hard_sigmoid(x; 1/6, 1/2): 0 up to -3, falling to -3/8 at -3/2, rising from there.
-Interval hard_swish(Interval x) {
-  const Interval sixth{core::next_down(1.0 / 6.0), core::next_up(1.0 / 6.0)};
-  const auto at = [&](double value) { return point(value) * hard_sigmoid(point(value), sixth, point(0.5)); };
-  const Interval low_end = at(x.low), high_end = at(x.high);
-  const bool holds_minimum = x.low <= -1.5 && x.high >= -1.5;
-  return {holds_minimum ? -0.375 : std::min(low_end.low, high_end.low), std::max(low_end.high, high_end.high)};
-}
-
-Interval activate(const Activation& f, Interval x) {
-  switch (f.kind) {
-    case ActivationKind::relu:
-      return clamp(x, 0.0, std::numeric_limits<double>::infinity());
-    case ActivationKind::leaky_relu: {
-      // Written with both branches at both ends, so that a negative or large slope is right too.
-      const Interval positive = clamp(x, 0.0, std::numeric_limits<double>::infinity());
-      const Interval negative = clamp(x, -std::numeric_limits<double>::infinity(), 0.0) * point(f.alpha);
-      if (x.low >= 0.0) return positive;
-      if (x.high <= 0.0) return negative;
-      return {std::min(positive.low, negative.low), std::max(positive.high, negative.high)};
-    }
-    case ActivationKind::clip:
-      return clamp(x, f.alpha, f.beta);
-    case ActivationKind::sigmoid:
-      return widened(x, sigmoid, 0.0, 1.0);
-    case ActivationKind::tanh:
-      return widened(
-          x, [](double t) { return std::tanh(t); }, -1.0, 1.0);
-    case ActivationKind::hard_sigmoid:
-      return hard_sigmoid(x, point(f.alpha), point(f.beta));
-    case ActivationKind::hard_swish:
-      return hard_swish(x);
-  }
-  QUANTBOUND_ASSERT(false, static_cast<int>(f.kind));
-  return x;
-}
-
-/// The boxes of the operands of one node, and its shape.
-class BoxStep {
- public:
-  BoxStep(const Graph& graph, const Node& node, const std::vector<Box>& boxes)
-      : graph_(graph), node_(node), boxes_(boxes) {}
-
-  Box operator()(const Activation& op) const {
-    return each_element([&](Index i) { return activate(op, at(0, i)); });
-  }
-  Box operator()(const Add&) const {
-    return each_element([&](Index i) { return at(0, i) + at(1, i); });
-  }
-  Box operator()(const Product&) const {
-    const Index size = tensor::elements(node_.shape), first = std::ssize(box(0).low), second = std::ssize(box(1).low);
-    return each_element([&](Index i) { return at(0, i / (size / first)) * at(1, i / (size / second)); });
-  }
-  Box operator()(const ScaleShift& op) const {
-    const Index size = tensor::elements(node_.shape);
-    const Index per_scale = size / std::ssize(op.scale), per_shift = size / std::ssize(op.shift);
-    return each_element([&](Index i) {
-      return at(0, i) * point(op.scale[index(i / per_scale)]) + point(op.shift[index(i / per_shift)]);
-    });
-  }
-  Box operator()(const Reshape&) const { return box(0); }
-  Box operator()(const Permute& op) const { return moved(tensor::permutation(shape(0), op.axes)); }
-  Box operator()(const Slice& op) const { return moved(tensor::slice(shape(0), op.start, op.step, op.count)); }
-  Box operator()(const Pad& op) const {
-    Box out = filled(op.value);
-    move_into(out, 0, tensor::placement(shape(0), node_.shape, op.before));
-    return out;
-  }
-  Box operator()(const Concat& op) const {
-    Box out = filled(0.0);
-    std::vector<Index> before(node_.shape.size(), 0);
-    for (std::size_t which = 0; which < node_.inputs.size(); ++which) {
-      move_into(out, which, tensor::placement(shape(which), node_.shape, before));
-      before[index(op.axis)] += shape(which)[index(op.axis)];
-    }
-    return out;
-  }
-  Box operator()(const MaxPool& op) const {
-    const tensor::Image image = image_of(shape(0));
-    return {tensor::max_pool(op.window, image, box(0).low, 1), tensor::max_pool(op.window, image, box(0).high, 1)};
-  }
-  Box operator()(const AveragePool& op) const { return average(op.window, divisor_of(op)); }
-  Box operator()(const GlobalAveragePool&) const {
-    const tensor::Image image = image_of(shape(0));
-    return average({.kernel_height = image.height, .kernel_width = image.width}, tensor::Divisor::window);
-  }
-  template <class Other>
-  Box operator()(const Other&) const {
-    QUANTBOUND_ASSERT(false, node_.name);  // An Input is node 0; weight layers end the prefix.
-    return {};
-  }
-
- private:
-  const Box& box(std::size_t which) const { return boxes_[index(node_.inputs[which])]; }
-  const Shape& shape(std::size_t which) const { return graph_.nodes[index(node_.inputs[which])].shape; }
-  Interval at(std::size_t which, Index i) const { return {box(which).low[index(i)], box(which).high[index(i)]}; }
-
-  template <class Function>
-  Box each_element(Function function) const {
-    Box out = filled(0.0);
-    for (std::size_t i = 0; i < out.low.size(); ++i) {
-      const Interval value = function(static_cast<Index>(i));
-      out.low[i] = value.low;
-      out.high[i] = value.high;
-    }
-    return out;
-  }
-
-  Box filled(double value) const {
-    const std::vector<double> values(index(tensor::elements(node_.shape)), value);
-    return {values, values};
-  }
-
-  void move_into(Box& out, std::size_t which, const tensor::Rearrangement& rearrangement) const {
-    tensor::rearrange(rearrangement, box(which).low.data(), out.low.data());
-    tensor::rearrange(rearrangement, box(which).high.data(), out.high.data());
-  }
-
-  Box moved(const tensor::Rearrangement& rearrangement) const {
-    Box out = filled(0.0);
-    move_into(out, 0, rearrangement);
-    return out;
-  }
-
-  Box average(const tensor::Window& window, tensor::Divisor divisor) const {
-    const tensor::Image image = image_of(shape(0));
-    const Index out_width = window.out_width(image.width), places = window.out_height(image.height) * out_width;
-    const std::vector<Index> inside = tensor::inside_counts(window, image);
-    return each_element([&](Index i) {
-      const Index channel = i / places, place = i % places;
-      Interval sum = point(0.0);
-      for (Index ky = 0; ky < window.kernel_height; ++ky)
-        for (Index kx = 0; kx < window.kernel_width; ++kx) {
-          const Index y = place / out_width * window.stride_height - window.pad_top + ky * window.dilation_height;
-          const Index x = place % out_width * window.stride_width - window.pad_left + kx * window.dilation_width;
-          if (y < 0 || y >= image.height || x < 0 || x >= image.width) continue;
-          sum = sum + at(0, (channel * image.height + y) * image.width + x);
-        }
-      const Index area = window.kernel_height * window.kernel_width;
-      return divide(sum, divisor == tensor::Divisor::window ? area : inside[index(place)]);
-    });
-  }
-
-  const Graph& graph_;
-  const Node& node_;
-  const std::vector<Box>& boxes_;
-};
 
 }  // namespace
 
@@ -229,7 +24,14 @@ std::vector<Box> prefix_boxes(const Graph& graph, const Box& box) {
     const bool weight_layer = std::holds_alternative<Convolution>(node.op) || std::holds_alternative<Dense>(node.op);
     const bool known = std::all_of(node.inputs.begin(), node.inputs.end(),
                                    [&](NodeId input) { return !boxes[index(input)].low.empty(); });
-    if (!weight_layer && known) boxes[id] = std::visit(BoxStep(graph, node, boxes), node.op);
+    if (weight_layer || !known) continue;
+    std::vector<const Shape*> shapes;
+    std::vector<const Box*> inputs;
+    for (const NodeId input : node.inputs) {
+      shapes.push_back(&graph.nodes[index(input)].shape);
+      inputs.push_back(&boxes[index(input)]);
+    }
+    boxes[id] = operator_box(node.op, node.shape, shapes, inputs);
   }
   return boxes;
 }

@@ -1,0 +1,30 @@
+/// Backward linear bound propagation for pairs (docs/theory.md 5.5, 9.5.5): rows of coefficients are carried from a node
+/// back to the input, activations replaced by planes above or below them. merged_crown relaxes both networks apart
+/// (CROWN of the merged network, Zhang et al. 2018); difference_crown relaxes them together, over (y, d), per neuron and
+/// row by the best of several planes over the hexagon of what is known (NeuroDiff's lines among them); alpha_crown then
+/// optimises the slopes of all planes (any slope is sound, so the optimiser needs no proof; what it returns is evaluated
+/// with outward rounding). Neurons whose sign is open in f or f_q are bounded by walks of their own; all results are
+/// intersected with the intervals they start from. Walks end at products of two values, hard_swish and rounded
+/// activations of f_q: the interval of such a node stands for what is before it.
+#pragma once
+
+#include <optional>
+
+#include "quantbound/certify/pair_bounds.hpp"
+
+namespace quantbound::certify {
+
+/// Starts from separate_intervals.
+PairBounds merged_crown(const Pair& pair, const Box& input);
+/// Start from difference_interval.
+PairBounds difference_crown(const Pair& pair, const Box& input);
+/// `steps` of the optimiser for every row.
+PairBounds alpha_crown(const Pair& pair, const Box& input, Index steps);
+
+/// The same from bounds that are known already, of a part of the region for instance, on which the signs of some neurons
+/// are fixed. Nothing when the part turns out to be empty: a branch without points.
+std::optional<PairBounds> merged_crown(const Pair& pair, PairBounds known);
+std::optional<PairBounds> difference_crown(const Pair& pair, PairBounds known);
+std::optional<PairBounds> alpha_crown(const Pair& pair, PairBounds known, Index steps);
+
+}  // namespace quantbound::certify

@@ -1,0 +1,165 @@
+#include "quantbound/certify/crown.hpp"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "quantbound/certify/difference_interval.hpp"
+#include "quantbound/core/rounding.hpp"
+
+#include "crown_walk.hpp"
+
+namespace quantbound::certify {
+
+namespace {
+
+using detail::BackwardWalk;
+using detail::Coupling;
+using detail::Quantity;
+
+std::size_t at(Index i) { return static_cast<std::size_t>(i); }
+
+/// Intersects elements of a box with what a walk proved; false when nothing is left.
+bool narrow(Box& box, std::span<const Index> elements, const Box& proved) {
+  bool possible = true;
+  for (std::size_t e = 0; e < elements.size(); ++e) {
+    const std::size_t i = at(elements[e]);
+    box.low[i] = std::max(box.low[i], proved.low[e]);
+    box.high[i] = std::min(box.high[i], proved.high[e]);
+    possible = possible && box.low[i] <= box.high[i];
+  }
+  return possible;
+}
+
+/// y' = y + d, each way, rounded outward; false when nothing is left.
+bool narrow_by_sum(PairBox& box) {
+  using core::next_down, core::next_up;
+  bool possible = true;
+  for (std::size_t i = 0; i < box.f.low.size(); ++i) {
+    double &l = box.f.low[i], &u = box.f.high[i], &lq = box.fq.low[i], &uq = box.fq.high[i];
+    double &dl = box.difference.low[i], &du = box.difference.high[i];
+    lq = std::max(lq, next_down(l + dl));
+    uq = std::min(uq, next_up(u + du));
+    l = std::max(l, next_down(lq - du));
+    u = std::min(u, next_up(uq - dl));
+    if (!(dl == 0.0 && du == 0.0)) {
+      dl = std::max(dl, next_down(lq - u));
+      du = std::min(du, next_up(uq - l));
+    }
+    possible = possible && l <= u && lq <= uq && dl <= du;
+  }
+  return possible;
+}
+
+/// Walks through a pair from bounds that improve on the way.
+class Crown {
+ public:
+  Crown(const Pair& pair, PairBounds known, Coupling coupling, Index steps = 0)
+      : pair_(pair), coupling_(coupling), steps_(steps), bounds_(std::move(known)), walk_(pair, bounds_, coupling) {}
+
+  std::optional<PairBounds> run() {
+    const auto consumers = pair_.graph.consumers();
+    for (NodeId node = 0; node <= pair_.graph.output; ++node) {
+      walk_.prepare(node);
+      after_activation_ = after_activation(node);
+      if (!narrow_by_sum(bounds_[node])) return std::nullopt;
+      if (node == pair_.graph.output) {
+        if (!bound_output()) return std::nullopt;
+      } else if (after_activation_ && relaxed_next(consumers[at(node)])) {
+        if (!bound_open_neurons(node)) return std::nullopt;
+      }
+    }
+    return std::move(bounds_);
+  }
+
+ private:
+  /// Whether anything but affine operators lies between the input and the node: intervals of the first layers are as good
+  /// as any walk.
+  bool after_activation(NodeId node) {
+    const auto& of = pair_.graph.nodes[at(node)];
+    bool after = std::holds_alternative<network::Activation>(of.op);
+    for (const NodeId input : of.inputs) after = after || nonlinear_[at(input)];
+    nonlinear_[at(node)] = after;
+    return after;
+  }
+
+  bool relaxed_next(std::span<const NodeId> readers) const {
+    return std::any_of(readers.begin(), readers.end(), [&](NodeId reader) {
+      return std::holds_alternative<network::Activation>(pair_.graph.nodes[at(reader)].op);
+    });
+  }
+
+  /// Neurons of which f or f_q may have either sign.
+  std::vector<Index> open_neurons(NodeId node) const {
+    const PairBox& box = bounds_[node];
+    std::vector<Index> open;
+    for (std::size_t i = 0; i < box.f.low.size(); ++i)
+      if ((box.f.low[i] < 0.0 && box.f.high[i] > 0.0) || (box.fq.low[i] < 0.0 && box.fq.high[i] > 0.0))
+        open.push_back(static_cast<Index>(i));
+    return open;
+  }
+
+  bool bound(NodeId node, std::span<const Index> elements, Quantity quantity, Index steps = 0) {
+    if (elements.empty()) return true;
+    const Box proved = steps > 0 ? walk_.optimized_bound(node, elements, quantity, steps) : walk_.bound(node, elements, quantity);
+    Box& box = quantity == Quantity::f    ? bounds_[node].f
+               : quantity == Quantity::fq ? bounds_[node].fq
+                                          : bounds_[node].difference;
+    return narrow(box, elements, proved) && narrow_by_sum(bounds_[node]);
+  }
+
+  bool bound_open_neurons(NodeId node) {
+    if (!bound(node, open_neurons(node), Quantity::f)) return false;
+    if (!bound(node, open_neurons(node), Quantity::fq)) return false;
+    if (coupling_ == Coupling::joint && !bound(node, open_neurons(node), Quantity::difference)) return false;
+    if (steps_ == 0) return true;
+    if (!bound(node, open_neurons(node), Quantity::f, steps_)) return false;
+    if (!bound(node, open_neurons(node), Quantity::fq, steps_)) return false;
+    return bound(node, open_neurons(node), Quantity::difference, steps_);
+  }
+
+  bool bound_output() {
+    std::vector<Index> all(bounds_[pair_.graph.output].f.low.size());
+    std::iota(all.begin(), all.end(), 0);
+    return bound(pair_.graph.output, all, Quantity::f) && bound(pair_.graph.output, all, Quantity::fq) &&
+           bound(pair_.graph.output, all, Quantity::difference, steps_);
+  }
+
+  const Pair& pair_;
+  Coupling coupling_;
+  Index steps_;
+  PairBounds bounds_;
+  BackwardWalk walk_;
+  bool after_activation_ = false;
+  std::vector<bool> nonlinear_ = std::vector<bool>(pair_.graph.nodes.size(), false);
+};
+
+}  // namespace
+
+std::optional<PairBounds> merged_crown(const Pair& pair, PairBounds known) {
+  return Crown(pair, std::move(known), Coupling::separate).run();
+}
+
+std::optional<PairBounds> difference_crown(const Pair& pair, PairBounds known) {
+  return Crown(pair, std::move(known), Coupling::joint).run();
+}
+
+std::optional<PairBounds> alpha_crown(const Pair& pair, PairBounds known, Index steps) {
+  return Crown(pair, std::move(known), Coupling::joint, steps).run();
+}
+
+PairBounds alpha_crown(const Pair& pair, const Box& input, Index steps) {
+  return *alpha_crown(pair, difference_interval(pair, input), steps);
+}
+
+PairBounds merged_crown(const Pair& pair, const Box& input) {
+  PairBounds known = separate_intervals(pair, input);
+  known[0] = shared_input(input);
+  return *merged_crown(pair, std::move(known));
+}
+
+PairBounds difference_crown(const Pair& pair, const Box& input) {
+  return *difference_crown(pair, difference_interval(pair, input));
+}
+
+}  // namespace quantbound::certify
