@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "quantbound/core/assert.hpp"
+#include "quantbound/tensor/adjoint.hpp"
+#include "quantbound/tensor/matrix.hpp"
 
 namespace quantbound::certify::detail {
 
@@ -57,7 +59,9 @@ Values absolute(std::span<const double> values) {
 }  // namespace
 
 BackwardWalk::BackwardWalk(const Pair& pair, const PairBounds& bounds, Coupling coupling)
-    : pair_(&pair), bounds_(&bounds), coupling_(coupling), nodes_(pair.graph.nodes.size()) {}
+    : pair_(&pair), bounds_(&bounds), coupling_(coupling), nodes_(pair.graph.nodes.size()) {
+  for (const auto& readers : pair.graph.consumers()) readers_.push_back(std::ssize(readers));
+}
 
 void BackwardWalk::prepare(NodeId node) {
   const Node& of = pair_->graph.nodes[at(node)];
@@ -138,6 +142,60 @@ void BackwardWalk::prepare_activation(NodeId node, const Activation& op, Prepare
   prepared.single_f = SingleRelaxation(op, input.f);
   prepared.single_fq = SingleRelaxation(op, input.fq);
   if (coupling_ == Coupling::joint) prepared.joint = PairRelaxation(op, input);
+  gather_live_rows(pair_->graph.nodes[at(node)].inputs.front(), prepared.single_f.vertices().factor,
+                   prepared.single_fq.vertices().factor);
+}
+
+/// Most neurons of a layer often vanish over a small region: then products with the rows of the others pay for the copy.
+void BackwardWalk::gather_live_rows(NodeId layer, std::span<const double> f_factor, std::span<const double> fq_factor) {
+  const auto* dense = std::get_if<network::Dense>(&pair_->graph.nodes[at(layer)].op);
+  if (!dense || readers_[at(layer)] != 1 || layer == pair_->graph.output) return;
+  Prepared& prepared = nodes_[at(layer)];
+  prepared.live.clear();
+  for (std::size_t i = 0; i < f_factor.size(); ++i)
+    if (f_factor[i] != 0.0 || fq_factor[i] != 0.0) prepared.live.push_back(static_cast<Index>(i));
+  if (std::ssize(prepared.live) > dense->outputs * 4 / 5 || prepared.live.empty()) {
+    prepared.live.clear();
+    return;
+  }
+  const auto gather = [&](std::span<const double> weights) {
+    const std::size_t inputs = at(dense->inputs);
+    Values rows(prepared.live.size() * inputs);
+    for (std::size_t i = 0; i < prepared.live.size(); ++i)
+      std::copy_n(weights.data() + at(prepared.live[i]) * inputs, inputs, rows.data() + i * inputs);
+    return rows;
+  };
+  prepared.live_f = gather(weights(layer, Quantity::f));
+  prepared.live_fq = gather(weights(layer, Quantity::fq));
+  if (coupling_ == Coupling::joint && pair_->changes(dense->layer))
+    prepared.live_change = gather(weights(layer, Quantity::difference));
+}
+
+/// backward_linear of a dense layer with live rows.
+Values BackwardWalk::layer_backward(NodeId node, Quantity with, const Values& coefficients, Index rows) const {
+  const Prepared& prepared = nodes_[at(node)];
+  const std::size_t size = coefficients.size() / at(rows), count = prepared.live.size();
+  Values gathered(at(rows) * count);
+  for (std::size_t r = 0; r < at(rows); ++r)
+    for (std::size_t i = 0; i < count; ++i) gathered[r * count + i] = coefficients[r * size + at(prepared.live[i])];
+  const Values& of = with == Quantity::f    ? prepared.live_f
+                     : with == Quantity::fq ? prepared.live_fq
+                                            : prepared.live_change;
+  return tensor::dense_adjoint(static_cast<Index>(count), of, gathered, rows);
+}
+
+/// forward_linear of a dense layer with live rows; the others are zero.
+Values BackwardWalk::layer_forward(NodeId node, Quantity with, const Values& values, Index rows) const {
+  const Prepared& prepared = nodes_[at(node)];
+  const std::size_t count = prepared.live.size(), size = at(tensor::elements(pair_->graph.nodes[at(node)].shape));
+  const Values& of = with == Quantity::f    ? prepared.live_f
+                     : with == Quantity::fq ? prepared.live_fq
+                                            : prepared.live_change;
+  const Values gathered = tensor::dense(static_cast<Index>(count), of, {}, values, rows);
+  Values result(at(rows) * size, 0.0);
+  for (std::size_t r = 0; r < at(rows); ++r)
+    for (std::size_t i = 0; i < count; ++i) result[r * size + at(prepared.live[i])] = gathered[r * count + i];
+  return result;
 }
 
 /// Whole tiles of the matrix product and enough of them to pay for packing weights, but within 4 GiB for any graph.
@@ -268,7 +326,12 @@ struct BackwardWalk::Block {
   /// Coefficients through the weights of `with` to the inputs' first (Quantity::f) or second coefficients.
   void pass(NodeId id, Quantity with, const Values& coefficients, Quantity to) {
     const auto& inputs = graph().nodes[at(id)].inputs;
-    auto passed = backward_linear(graph(), id, walk.weights(id, with), coefficients, rows);
+    std::vector<Values> passed;
+    if (!walk.nodes_[at(id)].live.empty()) {
+      passed.push_back(walk.layer_backward(id, with, coefficients, rows));
+    } else {
+      passed = backward_linear(graph(), id, walk.weights(id, with), coefficients, rows);
+    }
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       if (to == Quantity::f) arrive(inputs[i], std::move(passed[i]), {});
       if (to != Quantity::f) arrive(inputs[i], {}, std::move(passed[i]));
@@ -465,6 +528,7 @@ class BackwardWalk::Descent {
       values[at(input)].resize(at(rows_ * tensor::elements(graph.nodes[at(input)].shape)), 0.0);
       pointers.push_back(&values[at(input)]);
     }
+    if (!walk_.nodes_[at(id)].live.empty()) return walk_.layer_forward(id, with, *pointers.front(), rows_);
     return forward_linear(graph, id, walk_.weights(id, with), pointers, rows_);
   }
 
