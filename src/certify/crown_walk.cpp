@@ -213,7 +213,7 @@ struct BackwardWalk::Slopes {
   std::vector<PlaneForm> forms;  ///< of pairs
   Values p, q;
   std::vector<std::uint8_t> active;
-  Values momentum_y, mean_y, momentum_d, mean_d;
+  Values momentum_y, square_y, mean_y, momentum_d, square_d, mean_d;
   bool empty() const { return active.empty(); }
 };
 
@@ -373,9 +373,9 @@ struct BackwardWalk::Block {
     const std::size_t n = v.relaxed.size(), size = n * at(rows);
     const bool fresh = given.active.size() != size;
     if (fresh) {
-      for (Values* values : {&given.p, &given.momentum_y, &given.mean_y}) values->assign(size, 0.0);
+      for (Values* values : {&given.p, &given.momentum_y, &given.square_y}) values->assign(size, 0.0);
       if (joint)
-        for (Values* values : {&given.q, &given.momentum_d, &given.mean_d}) values->assign(size, 0.0);
+        for (Values* values : {&given.q, &given.mean_y, &given.momentum_d, &given.square_d, &given.mean_d}) values->assign(size, 0.0);
       if (joint) given.forms.resize(size);
       if (!joint) given.single.resize(size);
       given.active.assign(size, 0);
@@ -442,8 +442,7 @@ struct BackwardWalk::Block {
 /// Minimises the upper bounds of a block of rows over the slopes of their planes, each row for itself. The derivative of
 /// a bound with respect to coefficients is the point where it is attained, which a pass forward through the planes finds;
 /// with respect to slopes it follows from that and the vertex that decided the offset. The bounds are convex in the
-/// planes but have kinks, so gradients are smoothed over the steps and the last step goes to the mean of all slopes,
-/// later ones counting more. Every evaluation is a proof, so the best is kept.
+/// planes but have kinks: Adam smooths its gradients. Every evaluation is a proof, so the best is kept.
 class BackwardWalk::Descent {
  public:
   Descent(const BackwardWalk& walk, NodeId node, std::span<const Index> elements, Quantity quantity, Index steps)
@@ -553,7 +552,7 @@ class BackwardWalk::Descent {
           const SingleRelaxation& relaxation = quantity_ == Quantity::fq ? prepared.single_fq : prepared.single_f;
           double& slope = slopes.single[place];
           y[neuron] = v.r[vertex] + (p > 0.0 ? relaxation.upper_slope(static_cast<Index>(j)) : slope) * away_y;
-          if (p < 0.0) adam(slope, slopes.momentum_y[place], slopes.mean_y[place], p * away_y, step);
+          if (p < 0.0) move_single(slope, {slopes.momentum_y[place], slopes.square_y[place]}, p * away_y, step);
           continue;
         }
         PlaneForm& form = slopes.forms[place];
@@ -563,9 +562,8 @@ class BackwardWalk::Descent {
         y[neuron] = v.r[vertex] + (form.s + form.x * sign_p) * away_y + (form.v + form.z * sign_p) * away_d;
         d[neuron] = v.g[vertex] + (form.w + form.x * narrowness * sign_q) * away_y + (form.t + form.z * sign_q) * away_d;
         if (p == 0.0 && q == 0.0) continue;
-        const double extent = v.extent_y[j];
-        descend(form.x, slopes.momentum_y[place], slopes.mean_y[place], away_y / extent, step);
-        descend(form.z, slopes.momentum_d[place], slopes.mean_d[place], away_d / (narrowness * extent), step);
+        move_plane(form.x, {slopes.momentum_y[place], slopes.square_y[place]}, slopes.mean_y[place], away_y, step);
+        move_plane(form.z, {slopes.momentum_d[place], slopes.square_d[place]}, slopes.mean_d[place], away_d, step);
       }
       for (std::size_t i = 0; i < size; ++i) {
         y[r * size + i] *= v.factor[i];
@@ -574,29 +572,32 @@ class BackwardWalk::Descent {
     }
   }
 
-  /// A slope of one network, between 0 and 1, as Adam moves it (Kingma, Ba 2015), with the settings of alpha-CROWN.
-  static void adam(double& slope, double& mean, double& square, double gradient, Index step) {
-    constexpr double lr = 0.15, dec = 0.96;
-    mean = 0.9 * mean + 0.1 * gradient;
-    square = 0.999 * square + 0.001 * gradient * gradient;
-    const double k = static_cast<double>(step) + 1.0;
-    const double m = mean / (1.0 - std::pow(0.9, k)), v = std::sqrt(square / (1.0 - std::pow(0.999, k)));
-    const double change = lr * std::pow(dec, k) * m / v;
-    if (std::isfinite(change)) slope = std::clamp(slope - change, 0.0, 1.0);
+  /// What Adam (Kingma, Ba 2015) remembers of one parameter.
+  struct Moments {
+    double& mean;
+    double& square;
+  };
+  double adam(Moments moments, double gradient, double rate, double decay, Index step) const {
+    constexpr double of_mean = 0.9, of_square = 0.999;
+    moments.mean = of_mean * moments.mean + (1.0 - of_mean) * gradient;
+    moments.square = of_square * moments.square + (1.0 - of_square) * gradient * gradient;
+    const double k = static_cast<double>(step);
+    const double mean = moments.mean / (1.0 - std::pow(of_mean, k + 1.0));
+    const double root = std::sqrt(moments.square / (1.0 - std::pow(of_square, k + 1.0)));
+    const double change = rate * std::pow(decay, k) * mean / root;
+    return std::isfinite(change) ? change : 0.0;
   }
 
-  /// Moves one slope against the smoothed distance between the attained point and the vertex that decided the offset,
-  /// relative to what is known of the neuron. `mean` of all later slopes is what the last step returns to.
-  void descend(double& slope, double& momentum, double& mean, double away, Index step) const {
-    if (!std::isfinite(away)) return;
-    const double k = static_cast<double>(step);
-    momentum = smoothing * momentum + (1.0 - smoothing) * away;
-    slope -= first_step * std::pow(decay, k) * momentum / (1.0 - std::pow(smoothing, k + 1.0));
-    mean = step == 0 ? slope : mean + 2.0 / (k + 2.0) * (slope - mean);
+  void move_single(double& slope, Moments moments, double gradient, Index step) const {
+    slope = std::clamp(slope - adam(moments, gradient, 0.09, 0.97, step), 0.0, 1.0);
+  }
+
+  /// Planes of pairs start close to an optimum with kinks: steps are small, and the last one goes to the mean.
+  void move_plane(double& slope, Moments moments, double& mean, double gradient, Index step) const {
+    slope -= adam(moments, gradient, 0.025, 0.98, step);
+    mean = step == 0 ? slope : mean + 2.0 / (static_cast<double>(step) + 2.0) * (slope - mean);
     if (step == steps_ - 1) slope = mean;
   }
-
-  static constexpr double first_step = 0.2, decay = 0.95, smoothing = 0.9;
 
   const BackwardWalk& walk_;
   Index steps_;
