@@ -227,6 +227,8 @@ struct BackwardWalk::Block {
   std::vector<Values> first, second;
   /// Slopes that replace the chosen ones, and what an optimiser needs of the walk.
   std::vector<Slopes>* slopes = nullptr;
+  /// Receives the relaxation gaps of every row.
+  std::vector<std::vector<Influence>>* influences = nullptr;
   /// Where the bound is attained at the nodes at which walks end, per node; kept for an optimiser.
   std::vector<Values>*attained_first = nullptr, *attained_second = nullptr;
 
@@ -284,6 +286,7 @@ struct BackwardWalk::Block {
       concretize(id, on_first, (*walk.bounds_)[id].f, attained_first);
       concretize(id, on_second, second_box(id), attained_second);
     } else if (std::holds_alternative<Activation>(node.op)) {
+      if (influences) record_gaps(node.inputs.front(), prepared, on_first, on_second);
       through_activation(prepared, on_first, on_second, slopes ? &(*slopes)[at(id)] : nullptr);
       arrive(node.inputs.front(), std::move(on_first), std::move(on_second));
     } else {
@@ -361,6 +364,17 @@ struct BackwardWalk::Block {
       }
       if (!on_first.empty()) prepared.single_f.apply(row(on_first, r), sums[at(r)]);
       if (!on_second.empty()) prepared.single_fq.apply(row(on_second, r), sums[at(r)]);
+    }
+  }
+
+  /// @pre Coupling::joint
+  void record_gaps(NodeId input, const Prepared& prepared, const Values& on_first, const Values& on_second) {
+    const Values zeros((on_first.empty() ? on_second : on_first).size(), 0.0);
+    const auto& relaxed = prepared.joint.vertices().relaxed;
+    for (Index r = 0; r < rows; ++r) {
+      const auto gaps = prepared.joint.gaps(row(on_first.empty() ? zeros : on_first, r),
+                                            row(on_second.empty() ? zeros : on_second, r));
+      for (std::size_t i = 0; i < gaps.size(); ++i) (*influences)[at(r)].push_back({input, relaxed[i], gaps[i]});
     }
   }
 
@@ -508,7 +522,7 @@ class BackwardWalk::Descent {
     if (!joint()) return;
     second_[at(id)] = image(id, Quantity::fq, second_);
     const Index layer = layer_of(walk_.pair_->graph.nodes[at(id)].op);
-    if (layer < 0) return;
+    if (layer < 0 || !walk_.pair_->changes(layer)) return;
     const Values change = image(id, Quantity::difference, first_);
     second_[at(id)].resize(change.size(), 0.0);
     for (std::size_t i = 0; i < change.size(); ++i) second_[at(id)][i] += change[i];
@@ -610,6 +624,18 @@ class BackwardWalk::Descent {
   std::vector<Values> first_, second_;  ///< values of the nodes where bounds are attained
   Values best_;
 };
+
+std::vector<Influence> BackwardWalk::influences(NodeId node, Index element) const {
+  QUANTBOUND_ASSERT(coupling_ == Coupling::joint, element);
+  std::vector<std::vector<Influence>> of_rows(2);
+  Block block(*this, coupling_, 2);
+  block.influences = &of_rows;
+  block.start(node, std::span(&element, 1), Quantity::difference);
+  block.run(node);
+  auto& result = of_rows[block.sums[1].upper() > block.sums[0].upper() ? 1 : 0];
+  std::stable_sort(result.begin(), result.end(), [](const Influence& a, const Influence& b) { return a.gap > b.gap; });
+  return std::move(result);
+}
 
 Box BackwardWalk::optimized_bound(NodeId node, std::span<const Index> elements, Quantity quantity, Index steps) const {
   const Index per_block = rows_at_once() / 2, count = std::ssize(elements), blocks = (count + per_block - 1) / per_block;

@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "quantbound/certify/crown.hpp"
 #include "quantbound/certify/pair_bounds.hpp"
 
 #include "linear_operators.hpp"
@@ -31,7 +32,10 @@ class BackwardWalk {
   /// Bounds of some elements of a node. @pre all nodes up to it are prepared
   Box bound(NodeId node, std::span<const Index> elements, Quantity quantity) const;
 
-  /// The same after `steps` of slope optimisation per row, starting from the slopes that bound() takes.
+  /// Relaxation gaps of all neurons for the bound of |difference| at one element, the largest first.
+  std::vector<Influence> influences(NodeId node, Index element) const;
+
+  /// The same as bound() after `steps` of slope optimisation per row, starting from the slopes that bound() takes.
   Box optimized_bound(NodeId node, std::span<const Index> elements, Quantity quantity, Index steps) const;
 
  private:
