@@ -24,22 +24,34 @@ constexpr double safe = 0x1p-450;
 
 std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 
-std::vector<double> absolute(std::span<const double> values) {
-  std::vector<double> result(values.size());
-#pragma omp parallel for schedule(static) if (worth_threads(std::ssize(values)))
-  for (Index i = 0; i < std::ssize(values); ++i) result.data()[i] = std::abs(values.data()[i]);
-  return result;
-}
+/// Numbers and whether products of them may underflow.
+struct Column {
+  std::vector<double> values;
+  bool far_from_underflow = true;
+};
 
-/// Whether every number is zero or at least `safe` in magnitude.
-bool far_from_underflow(std::span<const double> values) {
+bool is_far(double magnitude) { return magnitude == 0.0 || !(magnitude < safe); }
+
+Column absolute(std::span<const double> values) {
+  Column result{std::vector<double>(values.size()), true};
+  const double* source = values.data();
+  double* target = result.values.data();
   bool far = true;
 #pragma omp parallel for schedule(static) reduction(&& : far) if (worth_threads(std::ssize(values)))
   for (Index i = 0; i < std::ssize(values); ++i) {
-    const double magnitude = std::abs(values.data()[i]);
-    far = far && (magnitude == 0.0 || !(magnitude < safe));
+    target[i] = std::abs(source[i]);
+    far = far && is_far(target[i]);
   }
-  return far;
+  result.far_from_underflow = far;
+  return result;
+}
+
+std::vector<double> joined(const std::vector<double>& a, const std::vector<double>& b) {
+  std::vector<double> result;
+  result.reserve(a.size() + b.size());
+  result.insert(result.end(), a.begin(), a.end());
+  result.insert(result.end(), b.begin(), b.end());
+  return result;
 }
 
 /// 1 where a number is not zero.
@@ -53,86 +65,263 @@ std::vector<double> support(std::span<const double> values) {
 /// of the weights themselves, of the radii and of this number.
 double midpoint_error(Index terms) { return (static_cast<double>(terms) + 4.0) * 0x1p-53 * (1.0 + 0x1p-20); }
 
-}  // namespace
+struct Ball {
+  double mid, rad;
+};
 
-MidpointRadius::MidpointRadius(const Box& box) : mid(box.low.size()), rad(box.low.size()) {
-  QUANTBOUND_ASSERT(box.low.size() == box.high.size(), box.low.size(), box.high.size());
-  const double *low = box.low.data(), *high = box.high.data();
-  bool zero = true;
-#pragma omp parallel for schedule(static) reduction(&& : zero) if (worth_threads(std::ssize(mid)))
-  for (Index i = 0; i < std::ssize(mid); ++i) {
-    const double middle = low[i] == high[i] ? low[i] : 0.5 * low[i] + 0.5 * high[i];
-    const bool bounded = std::abs(middle) < infinity;  // NaN where both ends are infinite
-    const double radius = nudge_up(std::max(high[i] - middle, middle - low[i]));
-    mid.data()[i] = bounded ? middle : 0.0;
-    rad.data()[i] = bounded ? radius : infinity;
-    zero = zero && low[i] == 0.0 && high[i] == 0.0;
-  }
-  zero_ = zero;
+/// An interval as midpoint and radius; unbounded ones have midpoint 0.
+inline Ball ball_of(double low, double high) {
+  const double middle = low == high ? low : 0.5 * low + 0.5 * high;
+  const bool bounded = std::abs(middle) < infinity;  // NaN where both ends are infinite
+  const double radius = nudge_up(std::max(high - middle, middle - low));
+  return {bounded ? middle : 0.0, bounded ? radius : infinity};
 }
 
-LinearMap::LinearMap(const network::Operator& op) : op_(&op) {
-  QUANTBOUND_ASSERT(std::holds_alternative<network::Convolution>(op) || std::holds_alternative<network::Dense>(op),
-                    network::operator_name(op));
+/// What to add to the radius because the product with `mid` is rounded. 2^-1074: this number may underflow itself.
+inline double error_of(double mid, double off) { return off * std::abs(mid) + (mid != 0.0 ? 0x1p-1074 : 0.0); }
+
+/// |W| r for radii, rounded up. Zeros stay zero: only products that are not, and may have underflowed, are paid for,
+/// here and for the midpoints that the radii belong to: each may have lost 2^-1075.
+class Magnitudes {
+ public:
+  Magnitudes(const LinearMap& map, std::span<const double> weights)
+      : map_(map),
+        absolute_(absolute(weights)),
+        inflation_(1.0 + (static_cast<double>(map.fan_in()) + 4.0) * 0x1p-52) {}
+
+  void multiply(std::span<const double> radii, bool far_from_underflow, std::span<double> results) const {
+    map_.multiply(absolute_.values, radii, results);
+    double* values = results.data();
+    if (far_from_underflow && absolute_.far_from_underflow) {
+#pragma omp parallel for simd schedule(static) if (worth_threads(std::ssize(results)))
+      for (Index i = 0; i < std::ssize(results); ++i) values[i] = nudge_up(values[i] * inflation_);
+      return;
+    }
+    std::vector<double> products(results.size());
+    map_.multiply(support(absolute_.values), support(radii), products);
+    for (std::size_t i = 0; i < results.size(); ++i) {
+      values[i] = nudge_up(values[i] * inflation_ + products[i] * 0x1p-1072);
+    }
+  }
+
+ private:
+  LinearMap map_;
+  Column absolute_;
+  double inflation_;
+};
+
+/// Ends of mid +- rad + bias, where the bias is known to `relative`.
+inline core::Interval ends(double mid, double rad, double bias, double relative) {
+  const bool bounded = std::abs(mid) < infinity && rad < infinity && std::abs(bias) < infinity;
+  const double error = std::abs(bias) * relative;
+  const double low = nudge_down(nudge_down(mid - rad) + nudge_down(bias - error));
+  const double high = nudge_up(nudge_up(mid + rad) + nudge_up(bias + error));
+  return {bounded ? low : -infinity, bounded ? high : infinity};
+}
+
+/// Ends of the sum of two such numbers and the change of a bias.
+inline core::Interval ends_of_sum(double mid_a, double rad_a, double mid_b, double rad_b, double bias_change) {
+  const double mid = mid_a + mid_b;
+  return ends(mid, nudge_up(nudge_up(rad_a + rad_b) + std::abs(mid) * 0x1p-53), bias_change, 0x1p-52);
+}
+
+}  // namespace
+
+LinearMap::LinearMap(network::Operator op) : op_(std::move(op)) {
+  QUANTBOUND_ASSERT(std::holds_alternative<network::Convolution>(op_) || std::holds_alternative<network::Dense>(op_),
+                    network::operator_name(op_));
+}
+
+bool LinearMap::stackable() const {
+  const auto* convolution = std::get_if<network::Convolution>(&op_);
+  return !convolution || convolution->geometry.groups == 1;
+}
+
+LinearMap LinearMap::stacked() const {
+  QUANTBOUND_ASSERT(stackable(), network::operator_name(op_));
+  LinearMap both = *this;
+  if (auto* convolution = std::get_if<network::Convolution>(&both.op_)) {
+    convolution->geometry.channels_out *= 2;
+  } else {
+    std::get<network::Dense>(both.op_).outputs *= 2;
+  }
+  return both;
 }
 
 Index LinearMap::fan_in() const {
-  const auto* convolution = std::get_if<network::Convolution>(op_);
-  return convolution ? convolution->geometry.fan_in() : std::get<network::Dense>(*op_).inputs;
+  const auto* convolution = std::get_if<network::Convolution>(&op_);
+  return convolution ? convolution->geometry.fan_in() : std::get<network::Dense>(op_).inputs;
 }
 
-std::vector<double> LinearMap::multiply(std::span<const double> weights, std::span<const double> columns,
-                                        Index batch) const {
-  if (const auto* convolution = std::get_if<network::Convolution>(op_)) {
-    return tensor::convolve(convolution->geometry, weights, {}, columns, batch);
-  }
-  return tensor::dense(std::get<network::Dense>(*op_).outputs, weights, {}, columns, batch);
+Index LinearMap::inputs() const {
+  const auto* convolution = std::get_if<network::Convolution>(&op_);
+  if (!convolution) return std::get<network::Dense>(op_).inputs;
+  return convolution->geometry.channels_in * convolution->geometry.height * convolution->geometry.width;
 }
 
-std::vector<Box> LinearMap::images(std::span<const double> weights,
-                                   std::span<const MidpointRadius* const> boxes) const {
-  const Index batch = std::ssize(boxes), inputs = std::ssize(boxes.front()->mid);
-  const double off = midpoint_error(fan_in());
-  std::vector<double> mids(at(batch * inputs)), rads(mids.size());
-  for (Index b = 0; b < batch; ++b) {
-    const double *mid = boxes[at(b)]->mid.data(), *rad = boxes[at(b)]->rad.data();
-    double *mid_out = mids.data() + b * inputs, *rad_out = rads.data() + b * inputs;
-#pragma omp parallel for schedule(static) if (worth_threads(inputs))
-    for (Index i = 0; i < inputs; ++i) {
-      mid_out[i] = mid[i];
-      // 2^-1074: the error itself may underflow.
-      const double error = off * std::abs(mid[i]) + (mid[i] != 0.0 ? 0x1p-1074 : 0.0);
-      rad_out[i] = nudge_up(rad[i] + error);
+Index LinearMap::multiply_adds() const {
+  const auto* convolution = std::get_if<network::Convolution>(&op_);
+  return convolution ? convolution->geometry.multiply_adds() : fan_in() * std::get<network::Dense>(op_).outputs;
+}
+
+Index LinearMap::outputs() const {
+  const auto* convolution = std::get_if<network::Convolution>(&op_);
+  if (!convolution) return std::get<network::Dense>(op_).outputs;
+  return convolution->geometry.channels_out * convolution->geometry.out_height() * convolution->geometry.out_width();
+}
+
+void LinearMap::multiply(std::span<const double> weights, std::span<const double> columns,
+                         std::span<double> results) const {
+  const Index batch = std::ssize(columns) / inputs();
+  if (const auto* convolution = std::get_if<network::Convolution>(&op_)) {
+    tensor::convolve(convolution->geometry, weights, {}, columns, batch, results);
+  } else {
+    tensor::dense(std::get<network::Dense>(op_).outputs, weights, {}, columns, batch, results);
+  }
+}
+
+namespace {
+
+/// `count` vectors of `size` numbers; memory that is there already is kept.
+std::span<double> room(std::vector<double>& memory, Index count, Index size) {
+  if (std::ssize(memory) < count * size) {
+    memory.clear();  // nothing to copy
+    memory.resize(at(count * size));
+  }
+  return {memory.data(), at(count * size)};
+}
+
+}  // namespace
+
+Box layer_image(const LinearMap& map, const LayerParameters& layer, const Box& y, Workspace& work) {
+  const Index inputs = std::ssize(y.low), outputs = map.outputs();
+  const double off = midpoint_error(map.fan_in());
+  const std::span<double> mids = room(work.mids, 1, inputs), rads = room(work.rads, 1, inputs);
+  bool far = true;
+#pragma omp parallel for simd schedule(static) reduction(&& : far) if (worth_threads(inputs))
+  for (Index i = 0; i < inputs; ++i) {
+    const Ball ball = ball_of(y.low.data()[i], y.high.data()[i]);
+    mids.data()[i] = ball.mid;
+    rads.data()[i] = nudge_up(ball.rad + error_of(ball.mid, off));
+    far = far && is_far(std::abs(ball.mid)) && is_far(rads.data()[i]);
+  }
+  const std::span<double> mid = room(work.by_f, 1, outputs), rad = room(work.rad_f, 1, outputs);
+  map.multiply(layer.weights, mids, mid);
+  Magnitudes(map, layer.weights).multiply(rads, far, rad);
+  Box out = zero_box(mid.size());
+  const Index rows = std::ssize(layer.bias), places = std::ssize(mid) / rows;
+#pragma omp parallel for schedule(static) if (worth_threads(std::ssize(mid)))
+  for (Index row = 0; row < rows; ++row) {
+    const double bias = layer.bias.data()[row];
+#pragma omp simd
+    for (Index i = row * places; i < (row + 1) * places; ++i) {
+      const core::Interval value = ends(mid.data()[i], rad.data()[i], bias, 0.0);
+      out.low.data()[i] = value.low;
+      out.high.data()[i] = value.high;
     }
   }
-  const std::vector<double> centers = multiply(weights, mids, batch);
-  const std::vector<double> magnitudes = absolute(weights);
-  const std::vector<double> radii = multiply(magnitudes, rads, batch);
-  // Zeros stay zero: only products that are not, and may have underflowed, are paid for.
-  std::vector<double> products;
-  if (!far_from_underflow(weights) || !far_from_underflow(mids) || !far_from_underflow(rads)) {
-    products = multiply(support(weights), support(rads), batch);
-  }
-  const double inflation = 1.0 + (static_cast<double>(fan_in()) + 4.0) * 0x1p-52;
-  const Index outputs = std::ssize(centers) / batch;
-  std::vector<Box> result;
-  for (Index b = 0; b < batch; ++b) {
-    Box box{std::vector<double>(at(outputs)), std::vector<double>(at(outputs))};
-    const double *center = centers.data() + b * outputs, *radius = radii.data() + b * outputs;
-    const double* lost = products.empty() ? nullptr : products.data() + b * outputs;
-    double *low = box.low.data(), *high = box.high.data();
-#pragma omp parallel for schedule(static) if (worth_threads(outputs))
-    for (Index i = 0; i < outputs; ++i) {
-      // Each product of the midpoints and each of the radii may have lost 2^-1075; twice that for this line's rounding.
-      const double slack = lost ? lost[i] * 0x1p-1072 : 0.0;
-      const double total = nudge_up(radius[i] * inflation + slack);
-      const bool bounded = std::abs(center[i]) < infinity && total < infinity;
-      low[i] = bounded ? nudge_down(center[i] - total) : -infinity;
-      high[i] = bounded ? nudge_up(center[i] + total) : infinity;
+  return out;
+}
+
+namespace {
+
+/// The columns that a changed layer meets; radii come with the rounding errors of the midpoints.
+struct PairColumns {
+  std::span<double> mids, rads;  ///< of y, d, y'
+  bool far_from_underflow = true;
+
+  static constexpr Index y = 0, d = 1, yq = 2;
+
+  PairColumns(const PairBox& in, Index fan_in, Workspace& work)
+      : mids(room(work.mids, 3, std::ssize(in.f.low))), rads(room(work.rads, 3, std::ssize(in.f.low))) {
+    const Index size = std::ssize(in.f.low);
+    const double off = midpoint_error(fan_in);
+    double *mid = mids.data(), *rad = rads.data();
+    bool far = true;
+#pragma omp parallel for schedule(static) reduction(&& : far) if (worth_threads(size))
+    for (Index i = 0; i < size; ++i) {
+      const Ball f = ball_of(in.f.low.data()[i], in.f.high.data()[i]);
+      const Ball fq = ball_of(in.fq.low.data()[i], in.fq.high.data()[i]);
+      const Ball change = ball_of(in.difference.low.data()[i], in.difference.high.data()[i]);
+      mid[y * size + i] = f.mid;
+      mid[d * size + i] = change.mid;
+      mid[yq * size + i] = fq.mid;
+      rad[y * size + i] = nudge_up(f.rad + error_of(f.mid, off));
+      rad[d * size + i] = nudge_up(change.rad + error_of(change.mid, off));
+      rad[yq * size + i] = nudge_up(fq.rad + error_of(fq.mid, off));
+      far = far && is_far(std::abs(f.mid)) && is_far(std::abs(fq.mid)) && is_far(std::abs(change.mid)) &&
+            is_far(rad[y * size + i]) && is_far(rad[d * size + i]) && is_far(rad[yq * size + i]);
     }
-    result.push_back(std::move(box));
+    far_from_underflow = far;
   }
-  return result;
+
+  std::span<const double> mid(Index first, Index count = 1) const { return part(mids, first, count); }
+  std::span<const double> rad(Index first, Index count = 1) const { return part(rads, first, count); }
+
+ private:
+  std::span<const double> part(std::span<const double> of, Index first, Index count) const {
+    const std::size_t size = mids.size() / 3;
+    return of.subspan(at(first) * size, at(count) * size);
+  }
+};
+
+}  // namespace
+
+PairBox pair_image(const LinearMap& map, const LayerParameters& f, const LayerParameters& fq,
+                   const LayerParameters& change, const PairBox& in, Workspace& work, Index most_for_both) {
+  const bool both = map.multiply_adds() <= most_for_both;
+  const PairColumns columns(in, map.fan_in(), work);
+  const bool far = columns.far_from_underflow;
+  const Index size = map.outputs(), rows = std::ssize(f.bias), places = size / rows;
+  const std::span<double> by_f = room(work.by_f, 2, size), by_yq = room(work.by_yq, 2, size),
+                          rad_f = room(work.rad_f, 2, size), rad_yq = room(work.rad_yq, 2, size),
+                          by_second = room(work.by_second, both ? 2 : 0, size),
+                          rad_second = room(work.rad_second, both ? 2 : 0, size);
+  map.multiply(f.weights, columns.mid(PairColumns::y, 2), by_f);
+  Magnitudes(map, f.weights).multiply(columns.rad(PairColumns::y, 2), far, rad_f);
+  // y' meets W' and dW.
+  const std::span<const double> mid_yq = columns.mid(PairColumns::yq), radius_yq = columns.rad(PairColumns::yq);
+  if (map.stackable() && !both) {
+    const std::vector<double> rows_of_both = joined(fq.weights, change.weights);
+    map.stacked().multiply(rows_of_both, mid_yq, by_yq);
+    Magnitudes(map.stacked(), rows_of_both).multiply(radius_yq, far, rad_yq);
+  } else {
+    const Magnitudes absolute_fq(map, fq.weights), absolute_change(map, change.weights);
+    map.multiply(fq.weights, mid_yq, by_yq.first(at(size)));
+    map.multiply(change.weights, mid_yq, by_yq.last(at(size)));
+    absolute_fq.multiply(radius_yq, far, rad_yq.first(at(size)));
+    absolute_change.multiply(radius_yq, far, rad_yq.last(at(size)));
+    if (both) {
+      map.multiply(fq.weights, columns.mid(PairColumns::d), by_second.first(at(size)));
+      map.multiply(change.weights, columns.mid(PairColumns::y), by_second.last(at(size)));
+      absolute_fq.multiply(columns.rad(PairColumns::d), far, rad_second.first(at(size)));
+      absolute_change.multiply(columns.rad(PairColumns::y), far, rad_second.last(at(size)));
+    }
+  }
+  PairBox out{zero_box(at(size)), zero_box(at(size)), zero_box(at(size))};
+#pragma omp parallel for schedule(static) if (worth_threads(size))
+  for (Index row = 0; row < rows; ++row) {
+    const double b = f.bias.data()[row], bq = fq.bias.data()[row], db = change.bias.data()[row];
+#pragma omp simd
+    for (Index i = row * places; i < (row + 1) * places; ++i) {
+      const core::Interval y = ends(by_f.data()[i], rad_f.data()[i], b, 0.0);
+      const core::Interval yq = ends(by_yq.data()[i], rad_yq.data()[i], bq, 0.0);
+      const core::Interval apart{core::quick_sum_floor(yq.low, -y.high), core::quick_sum_ceiling(yq.high, -y.low)};
+      core::Interval d = core::intersection(apart, ends_of_sum(by_f.data()[size + i], rad_f.data()[size + i],
+                                                               by_yq.data()[size + i], rad_yq.data()[size + i], db));
+      if (both) {
+        d = core::intersection(d, ends_of_sum(by_second.data()[i], rad_second.data()[i], by_second.data()[size + i],
+                                              rad_second.data()[size + i], db));
+      }
+      out.f.low.data()[i] = y.low;
+      out.f.high.data()[i] = y.high;
+      out.fq.low.data()[i] = yq.low;
+      out.fq.high.data()[i] = yq.high;
+      out.difference.low.data()[i] = d.low;
+      out.difference.high.data()[i] = d.high;
+    }
+  }
+  return out;
 }
 
 core::Interval interval_at(const Box& box, std::size_t i) { return {box.low[i], box.high[i]}; }
@@ -159,21 +348,6 @@ Box separate_difference(const Box& fq, const Box& f) {
     result.high.data()[i] = core::sum_ceiling(fq.high.data()[i], -f.low.data()[i]);
   }
   return result;
-}
-
-void add_bias(Box& box, std::span<const double> bias, double relative_error) {
-  const Index size = std::ssize(box.low), repeats = size / std::ssize(bias);
-  QUANTBOUND_ASSERT(repeats * std::ssize(bias) == size, size, bias.size());
-#pragma omp parallel for schedule(static) if (worth_threads(size))
-  for (Index row = 0; row < std::ssize(bias); ++row) {
-    const double b = bias[at(row)], error = std::abs(b) * relative_error;
-    const double least = std::abs(b) < infinity ? b - error : -infinity;
-    const double most = std::abs(b) < infinity ? b + error : infinity;
-    for (Index i = row * repeats; i < (row + 1) * repeats; ++i) {
-      box.low.data()[i] = core::sum_floor(box.low.data()[i], least);
-      box.high.data()[i] = core::sum_ceiling(box.high.data()[i], most);
-    }
-  }
 }
 
 void intersect(Box& box, const Box& other) {

@@ -6,38 +6,48 @@
 #include <span>
 #include <vector>
 
-#include "quantbound/certify/pair.hpp"
+#include "quantbound/certify/pair_bounds.hpp"
 #include "quantbound/core/interval.hpp"
 
 namespace quantbound::certify::detail {
-
-/// A box as midpoints and radii: every element of the box lies in mid +- rad. Unbounded intervals have mid 0.
-struct MidpointRadius {
-  explicit MidpointRadius(const Box& box);
-  bool is_zero() const { return zero_; }
-
-  std::vector<double> mid, rad;
-
- private:
-  bool zero_ = true;
-};
 
 /// The linear part of a weight layer, whatever its weights.
 class LinearMap {
  public:
   /// @pre op is a weight layer
-  explicit LinearMap(const network::Operator& op);
+  explicit LinearMap(network::Operator op);
+
+  /// Whether two such maps of one column can be one map with the rows of both.
+  bool stackable() const;
+  /// That map: its results are those of the first weights, then those of the second. @pre stackable()
+  LinearMap stacked() const;
 
   Index fan_in() const;
-  /// weights * column for `batch` columns, one after the other.
-  std::vector<double> multiply(std::span<const double> weights, std::span<const double> columns, Index batch) const;
-
-  /// Enclosures of {W x : x in the box} for each box.
-  std::vector<Box> images(std::span<const double> weights, std::span<const MidpointRadius* const> boxes) const;
+  /// Multiply-adds for one column.
+  Index multiply_adds() const;
+  Index outputs() const;
+  /// weights * column for each column, one after the other.
+  void multiply(std::span<const double> weights, std::span<const double> columns, std::span<double> results) const;
 
  private:
-  const network::Operator* op_;
+  Index inputs() const;
+  network::Operator op_;
 };
+
+/// Memory that one layer's passes leave to the next one's. The numbers in it mean nothing between calls.
+struct Workspace {
+  std::vector<double> mids, rads, by_f, by_yq, by_second, rad_f, rad_yq, rad_second;
+};
+
+/// {W y + b : y in the box}.
+Box layer_image(const LinearMap& map, const LayerParameters& layer, const Box& y, Workspace& work);
+
+/// y, y' and d behind a layer that changes from f to f_q: d by both identities, W d + dW y' + db and W' d + dW y + db,
+/// inside the separate difference. For layers beyond `most_for_both` multiply-adds, where passes are what costs, by the
+/// first alone: it is the one that makes d no wider than AMP with ranges, and the two differ by |dW| / |W| of d.
+PairBox pair_image(const LinearMap& map, const LayerParameters& f, const LayerParameters& fq,
+                   const LayerParameters& change, const PairBox& in, Workspace& work,
+                   Index most_for_both = Index{1} << 18);
 
 core::Interval interval_at(const Box& box, std::size_t i);
 Box zero_box(std::size_t size);
@@ -45,8 +55,6 @@ Box zero_box(std::size_t size);
 Box sum(const Box& a, const Box& b);
 /// a - b, the two independent.
 Box separate_difference(const Box& fq, const Box& f);
-/// Adds one number per row, each standing for as many elements; `relative_error` bounds that of the stored numbers.
-void add_bias(Box& box, std::span<const double> bias, double relative_error);
 /// Keeps in `box` what is in `other` too; both are known to hold the same points.
 void intersect(Box& box, const Box& other);
 

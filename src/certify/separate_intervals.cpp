@@ -13,17 +13,7 @@ namespace quantbound::certify {
 
 namespace {
 
-using network::Node;
-
 std::size_t at(Index i) { return static_cast<std::size_t>(i); }
-
-Box through_layer(const Node& node, const LayerParameters& layer, const Box& input) {
-  const detail::MidpointRadius values(input);
-  const detail::MidpointRadius* boxes[] = {&values};
-  Box box = std::move(detail::LinearMap(node.op).images(layer.weights, boxes).front());
-  detail::add_bias(box, layer.bias, 0.0);
-  return box;
-}
 
 Box through_grid(const ActivationGrid& grid, Box box) {
   for (std::size_t i = 0; i < box.low.size(); ++i) {
@@ -39,8 +29,9 @@ std::vector<Box> network_boxes(const Graph& graph, std::span<const LayerParamete
                                std::span<const std::optional<ActivationGrid>> grids, const Box& input) {
   std::vector<Box> boxes(graph.nodes.size());
   boxes.front() = input;
+  detail::Workspace work;
   for (std::size_t v = 1; v < graph.nodes.size(); ++v) {
-    const Node& node = graph.nodes[v];
+    const network::Node& node = graph.nodes[v];
     std::vector<const network::Shape*> shapes;
     std::vector<const Box*> inputs;
     for (const NodeId input_node : node.inputs) {
@@ -48,9 +39,9 @@ std::vector<Box> network_boxes(const Graph& graph, std::span<const LayerParamete
       inputs.push_back(&boxes[at(input_node)]);
     }
     if (const auto* convolution = std::get_if<network::Convolution>(&node.op)) {
-      boxes[v] = through_layer(node, layers[at(convolution->layer)], *inputs.front());
+      boxes[v] = detail::layer_image(detail::LinearMap(node.op), layers[at(convolution->layer)], *inputs.front(), work);
     } else if (const auto* dense = std::get_if<network::Dense>(&node.op)) {
-      boxes[v] = through_layer(node, layers[at(dense->layer)], *inputs.front());
+      boxes[v] = detail::layer_image(detail::LinearMap(node.op), layers[at(dense->layer)], *inputs.front(), work);
     } else if (!grids.empty() && grids[v]) {
       boxes[v] = through_grid(*grids[v], *inputs.front());
     } else {

@@ -9,6 +9,8 @@
 #include "quantbound/network/operator_boxes.hpp"
 #include "quantbound/tensor/worth_threads.hpp"
 
+#include "intervals.hpp"
+
 namespace quantbound::certify::detail {
 
 namespace {
@@ -16,6 +18,8 @@ namespace {
 using core::Interval;
 using core::product_ceiling;
 using core::product_floor;
+using core::quick_sum_ceiling;
+using core::quick_sum_floor;
 using core::sum_ceiling;
 using core::sum_floor;
 using network::Activation;
@@ -23,17 +27,28 @@ using network::ActivationKind;
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
-double clipped(double x, const Interval& range) { return std::min(std::max(x, range.low), range.high); }
+inline double clipped(double x, const Interval& range) { return std::min(std::max(x, range.low), range.high); }
 
 /// sigma(y') - sigma(y) for derivatives in `slope`, where 0 <= slope.low: the mean value form.
-Interval mean_value(Interval slope, Interval d) {
+inline Interval mean_value(Interval slope, Interval d) {
   return {product_floor(d.low < 0.0 ? slope.high : slope.low, d.low),
           product_ceiling(d.high > 0.0 ? slope.high : slope.low, d.high)};
 }
 
 /// The values of y that some y' = y + d in its interval goes with, and those of y'.
-Interval feasible_f(const Triple& in) { return core::intersection(in.f, in.fq - in.difference); }
-Interval feasible_fq(const Triple& in) { return core::intersection(in.fq, in.f + in.difference); }
+inline Interval feasible_f(const Triple& in) {
+  return {std::max(in.f.low, quick_sum_floor(in.fq.low, -in.difference.high)),
+          std::min(in.f.high, quick_sum_ceiling(in.fq.high, -in.difference.low))};
+}
+inline Interval feasible_fq(const Triple& in) {
+  return {std::max(in.fq.low, quick_sum_floor(in.f.low, in.difference.low)),
+          std::min(in.fq.high, quick_sum_ceiling(in.f.high, in.difference.high))};
+}
+
+/// A function of slope 1 leaves d as it is; one of slopes from 0 to 1 neither makes it larger nor changes its sign.
+inline Interval shrunk(Interval d, bool slope_is_one) {
+  return {slope_is_one || d.low < 0.0 ? d.low : 0.0, slope_is_one || d.high > 0.0 ? d.high : 0.0};
+}
 
 /// sigma without rounding: relu and clip select.
 struct Clamp {
@@ -53,28 +68,25 @@ struct Leaky {
 /// The largest sigma'(y') - sigma(y) when y is given, rounded up: the most that y' can be. And the least when y' is
 /// given less: the roles swapped.
 template <class Sigma>
-double most_at(const Sigma& sigma, double y, const Triple& in) {
-  const double most = std::min(in.fq.high, sum_ceiling(y, in.difference.high));
-  return sum_ceiling(sigma.up(most), -sigma.down(y));
+inline double most_at(const Sigma& sigma, double y, const Triple& in) {
+  const double most = std::min(in.fq.high, quick_sum_ceiling(y, in.difference.high));
+  return quick_sum_ceiling(sigma.up(most), -sigma.down(y));
 }
 template <class Sigma>
-double least_at(const Sigma& sigma, double y_quantized, const Triple& in) {
-  const double most = std::min(in.f.high, sum_ceiling(y_quantized, -in.difference.low));
-  return sum_floor(sigma.down(y_quantized), -sigma.up(most));
+inline double least_at(const Sigma& sigma, double y_quantized, const Triple& in) {
+  const double most = std::min(in.f.high, quick_sum_ceiling(y_quantized, -in.difference.low));
+  return quick_sum_floor(sigma.down(y_quantized), -sigma.up(most));
 }
 
 /// relu. With h(y) = relu(min(u', y + du)) - relu(y): left of 0 it does not fall, right of 0 it does not rise, so its
 /// maximum over the feasible y is at the one nearest to 0; the minimum likewise over y'.
 struct ReluDifference {
-  Triple operator()(const Triple& in) const {
+  [[gnu::always_inline]] Triple operator()(const Triple& in) const {
     const Clamp relu{0.0, infinity};
     const double y = clipped(0.0, feasible_f(in)), yq = clipped(0.0, feasible_fq(in));
     const Interval optimal{least_at(relu, yq, in), most_at(relu, y, in)};
-    const Interval d = in.difference;
-    // Both active: exactly d. Otherwise a difference never grows, nor changes its sign.
     const bool active = in.f.low >= 0.0 && in.fq.low >= 0.0;
-    const Interval grown{active || d.low < 0.0 ? d.low : 0.0, active || d.high > 0.0 ? d.high : 0.0};
-    return {relu(in.f), relu(in.fq), core::intersection(optimal, grown)};
+    return {relu(in.f), relu(in.fq), core::intersection(optimal, shrunk(in.difference, active))};
   }
 };
 
@@ -84,16 +96,15 @@ struct ReluDifference {
 struct ClampDifference {
   Clamp clamp;
 
-  Triple operator()(const Triple& in) const {
+  [[gnu::always_inline]] Triple operator()(const Triple& in) const {
     const Interval y = feasible_f(in), yq = feasible_fq(in);
-    const auto most = [&](double value) { return most_at(clamp, value, in); };
-    const auto least = [&](double value) { return least_at(clamp, value, in); };
-    const Interval optimal{std::min(std::min(least(yq.low), least(yq.high)), least(clipped(clamp.lowest, yq))),
-                           std::max(std::max(most(y.low), most(y.high)), most(clipped(clamp.lowest, y)))};
+    const bool rises = in.difference.high >= 0.0, falls = in.difference.low <= 0.0;
+    const double first = rises ? clipped(clamp.lowest, y) : y.low, first_q = falls ? clipped(clamp.lowest, yq) : yq.low;
+    const Interval optimal{std::min(least_at(clamp, first_q, in), least_at(clamp, yq.high, in)),
+                           std::max(most_at(clamp, first, in), most_at(clamp, y.high, in))};
     const bool inside =
         std::min(in.f.low, in.fq.low) >= clamp.lowest && std::max(in.f.high, in.fq.high) <= clamp.highest;
-    return {clamp(in.f), clamp(in.fq),
-            core::intersection(optimal, mean_value({inside ? 1.0 : 0.0, 1.0}, in.difference))};
+    return {clamp(in.f), clamp(in.fq), core::intersection(optimal, shrunk(in.difference, inside))};
   }
 };
 
@@ -102,7 +113,7 @@ struct ClampDifference {
 struct LeakyDifference {
   Leaky sigma;
 
-  Triple operator()(const Triple& in) const {
+  [[gnu::always_inline]] Triple operator()(const Triple& in) const {
     const Interval y = feasible_f(in), yq = feasible_fq(in);
     const Interval optimal{std::min(least_at(sigma, yq.low, in),
                                     -bend(yq, core::Interval{in.f.high, in.f.high} + core::point(in.difference.low),
@@ -129,7 +140,7 @@ struct LeakyDifference {
 struct HardSigmoidDifference {
   double alpha, beta;
 
-  Triple operator()(const Triple& in) const {
+  [[gnu::always_inline]] Triple operator()(const Triple& in) const {
     const Interval slope = core::point(alpha), offset = core::point(beta);
     const Triple line{in.f * slope + offset, in.fq * slope + offset, in.difference * slope};
     return ClampDifference{{0.0, 1.0}}(line);
@@ -182,7 +193,7 @@ Interval slopes_on(const Activation& activation, Interval x) {
 struct SmoothDifference {
   Activation activation;
 
-  Triple operator()(const Triple& in) const {
+  [[gnu::always_inline]] Triple operator()(const Triple& in) const {
     const Interval f = network::activation_range(activation, in.f), fq = network::activation_range(activation, in.fq);
     const Interval d = slopes_on(activation, core::hull(in.f, in.fq)) * in.difference;
     return {f, fq, core::intersection(d, fq - f)};
@@ -208,9 +219,9 @@ auto with_difference(const Activation& activation, Use use) {
 
 template <class Function>
 PairBox each_element(const PairBox& in, Function function) {
-  PairBox out = in;
   const Index size = std::ssize(in.f.low);
-#pragma omp parallel for schedule(static) if (tensor::worth_threads(8 * size))
+  PairBox out{zero_box(in.f.low.size()), zero_box(in.f.low.size()), zero_box(in.f.low.size())};
+#pragma omp parallel for simd schedule(static) if (tensor::worth_threads(8 * size))
   for (Index i = 0; i < size; ++i) {
     const Triple value = function(Triple{{in.f.low.data()[i], in.f.high.data()[i]},
                                          {in.fq.low.data()[i], in.fq.high.data()[i]},

@@ -22,10 +22,12 @@ STUDY = {
         {"file": [MODELS / "digits_mlp_5.onnx", MODELS / "digits_mlp_11.onnx", MODELS / "digits_cnn.onnx"], "domain": UNIT_BOX,
          "samples": ["digits"]},
         {"family": "mlp", "depth": [4, 8], "width": [64, 96], "draws": 8, "domain": {"low": -1.0, "high": 1.0}},
-        {"family": "cnn", "depth": 4, "width": 8, "resolution": 12, "domain": {"low": -1.0, "high": 1.0}}],
+        {"family": "cnn", "depth": 4, "width": 8, "resolution": 12, "domain": {"low": -1.0, "high": 1.0}},
+        {"family": "mlp", "depth": 3, "width": 8, "inputs": 3, "draws": 4, "domain": {"low": -1.0, "high": 1.0}}],
     "samples": [DIGITS],
     "quantization": {"quantizer": ["floor", "round", "stochastic"], "granularity": ["tensor", "channel"], "bits": [3, 5, 8]},
-    "observe": {"uniform": 2500},
+    "certify": {"method": ["difference_interval", "branch_and_bound"], "max_boxes": 40},
+    "observe": {"uniform": 2500, "attack": {"starts": 2, "steps": 2}},
 }
 
 
