@@ -52,16 +52,6 @@ void run(const Case& each) {
 
 network::Network read(const std::string& path) { return network::read_network(data + "/models/" + path); }
 
-certify::Pair pair_of(const network::Network& f, const network::Network& fq) {
-  certify::Pair pair{f.name, f.graph, f.layers, fq.layers, {}, {}};
-  for (std::size_t l = 0; l < pair.f.size(); ++l) {
-    pair.change.push_back(pair.fq[l]);
-    for (std::size_t i = 0; i < pair.f[l].weights.size(); ++i) pair.change[l].weights[i] -= pair.f[l].weights[i];
-    for (std::size_t i = 0; i < pair.f[l].bias.size(); ++i) pair.change[l].bias[i] -= pair.f[l].bias[i];
-  }
-  return pair;
-}
-
 std::function<network::Box(const certify::Pair&)> property(int number) {
   return [number](const certify::Pair&) {
     return network::read_vnnlib_box(fmt::format("{}/vnnlib/acasxu_prop_{}.vnnlib", data, number), 5);
@@ -87,8 +77,8 @@ std::vector<Case> all_cases() {
     options.target = network::Box{std::vector<double>(5, -0.05), std::vector<double>(5, 0.05)};
     cases.push_back({fmt::format("acas 1_1 float16 prop {}", number),
                      [] {
-                       return pair_of(read("acasxu/ACASXU_run2a_1_1_batch_2000.nnet"),
-                                      read("acasxu/ACASXU_run2a_1_1_batch_2000_16bit.nnet"));
+                       return certify::make_pair(read("acasxu/ACASXU_run2a_1_1_batch_2000.nnet"),
+                                                 read("acasxu/ACASXU_run2a_1_1_batch_2000_16bit.nnet"));
                      },
                      property(number), options});
   }
@@ -99,7 +89,7 @@ std::vector<Case> all_cases() {
     cases.push_back({fmt::format("isomorphic {} pruned {}", net, percent),
                      [=] {
                        const std::string stem = "isomorphic/ACASXU_run2a_" + net + "_batch_2000";
-                       return pair_of(read(stem + ".onnx"), read(stem + "_pruned" + percent + ".onnx"));
+                       return certify::make_pair(read(stem + ".onnx"), read(stem + "_pruned" + percent + ".onnx"));
                      },
                      [](const certify::Pair&) {
                        return network::Box{{0.6, -0.5, -0.5, 0.45, -0.45}, {0.679857769, 0.5, 0.5, 0.5, -0.45}};
@@ -110,7 +100,7 @@ std::vector<Case> all_cases() {
     certify::BranchOptions options;
     options.tolerance = 1e-7;
     cases.push_back({"cooke large " + which,
-                     [=] { return pair_of(read("merged/large.onnx"), read("merged/" + which + ".onnx")); },
+                     [=] { return certify::make_pair(read("merged/large.onnx"), read("merged/" + which + ".onnx")); },
                      [](const certify::Pair&) {
                        return network::Box{{0.0}, {1.0}};
                      },
