@@ -44,6 +44,8 @@ class SharedSearch {
   /// A slice of work on every rank, one exchange, and pieces moved. Collective.
   SearchView round(const SearchLimits& limits, Wish wish);
 
+  /// That earlier runs took.
+  double earlier_seconds() const { return seconds_before_; }
   /// f_q - f over all pieces of all ranks. Collective.
   network::Box difference();
   /// Of all ranks, after a round: the point where `lower` is attained or, with a target, one outside of it. May be

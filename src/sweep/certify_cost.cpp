@@ -8,6 +8,8 @@ namespace {
 
 /// Seconds of one core per multiply-add: of passes over vectors, which wait for the weights, and over matrices.
 constexpr double per_vector_step = 0.5e-9, per_matrix_step = 0.1e-9;
+/// A row of a backward pass, however short.
+constexpr double per_row = 30e-6;
 /// Pieces until branch and bound is usually done, and passes that one takes.
 constexpr double usual_boxes = 2000.0, passes_per_box = 15.0;
 
@@ -42,7 +44,7 @@ GraphSize measure(const network::Graph& graph) {
 double certify_seconds(certify::Method method, const GraphSize& size, const certify::MethodOptions& options) {
   using certify::Method;
   const double pass = size.multiply_adds * per_vector_step + 1e-6 * size.hidden / 100.0;
-  const double crown = 4.0 * size.substitution * per_matrix_step + 10.0 * pass;
+  const double crown = 4.0 * size.substitution * per_matrix_step + size.hidden * per_row + 10.0 * pass;
   switch (method) {
     case Method::interval:
       return 4.0 * pass;
@@ -51,14 +53,14 @@ double certify_seconds(certify::Method method, const GraphSize& size, const cert
     case Method::difference_interval:
       return 10.0 * pass;
     case Method::difference_zonotope:
-      return 10.0 * pass + 4.0 * generators(size, options) * size.multiply_adds * per_matrix_step;
+      return 10.0 * pass + 30.0 * generators(size, options) * size.multiply_adds * per_matrix_step;
     case Method::merged_crown:
     case Method::difference_crown:
       return crown;
     case Method::alpha_crown:
       return crown * (1.0 + 3.0 * static_cast<double>(options.alpha_steps));
     case Method::star:
-      return crown * (1.0 + 2.0 * size.outputs);
+      return 10.0 * crown * size.outputs;
     case Method::branch_and_bound:
       return passes_per_box * pass * std::min(usual_boxes, static_cast<double>(options.max_boxes));
   }
