@@ -153,7 +153,9 @@ PairBounds alpha_crown(const Pair& pair, const Box& input, Index steps) {
 }
 
 PairBounds merged_crown(const Pair& pair, const Box& input) {
-  return *merged_crown(pair, separate_intervals(pair, input));
+  PairBounds known = separate_intervals(pair, input);
+  known[0] = shared_input(input);
+  return *merged_crown(pair, std::move(known));
 }
 
 PairBounds difference_crown(const Pair& pair, const Box& input) {

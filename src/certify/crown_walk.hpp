@@ -12,6 +12,7 @@
 
 #include "quantbound/certify/pair_bounds.hpp"
 
+#include "linear_operators.hpp"
 #include "relaxation.hpp"
 
 namespace quantbound::certify::detail {
@@ -38,21 +39,25 @@ class BackwardWalk {
   struct Slopes;
   class Descent;
 
-  /// What a weight layer costs a row in rounding: gamma times |coefficients| . weighted, and what underflow may lose.
-  struct LayerError {
+  /// What an affine node costs a row in rounding: gamma times |coefficients| . weighted, and what underflow may lose.
+  struct AffineError {
+    std::vector<double> constant;  ///< the node's own; empty where all are zero
     std::vector<double> weighted;
     double tiny = 0.0;
   };
   struct Prepared {
     double gamma = 0.0;
-    LayerError f, fq, difference;
+    AffineError f, fq, difference;
     SingleRelaxation single_f, single_fq;
     PairRelaxation joint;
     bool ends = false;  ///< walks stop here
   };
 
-  void prepare_dense(const network::Dense& op, const PairBox& input, Prepared& prepared);
-  void prepare_activation(NodeId node, const Activation& op, const PairBox& input, Prepared& prepared);
+  void prepare_affine(NodeId node, Prepared& prepared);
+  void prepare_activation(NodeId node, const Activation& op, Prepared& prepared);
+  std::span<const double> weights(NodeId node, Quantity of) const;
+  std::span<const double> bias(NodeId node, Quantity of) const;
+  Index rows_at_once() const;
 
   const Pair* pair_;
   const PairBounds* bounds_;

@@ -212,9 +212,8 @@ void SingleRelaxation::apply(std::span<double> p, RowSum& sum) const {
   sum.add(total, gamma(n) * magnitude);
 }
 
-void SingleRelaxation::initial_slopes(std::span<const double> p, std::span<double> slopes) const {
-  for (std::size_t i = 0; i < slopes.size(); ++i)
-    slopes[i] = p[at(vertices_.relaxed[i])] > 0.0 ? upper_[i] : lower_[i];
+void SingleRelaxation::initial_slopes(std::span<double> slopes) const {
+  std::copy(lower_.begin(), lower_.end(), slopes.begin());
 }
 
 void SingleRelaxation::apply(std::span<double> p, std::span<const double> slopes, std::span<std::uint8_t> active,
@@ -225,7 +224,7 @@ void SingleRelaxation::apply(std::span<double> p, std::span<const double> slopes
   double total = 0.0, magnitude = 0.0;
   for (Index i = 0; i < n; ++i) {
     double& w = p[at(v.relaxed[at(i)])];
-    const double a = w * slopes[at(i)], extent = v.extent_y[at(i)], weight = std::abs(w) + std::abs(a);
+    const double a = w * (w > 0.0 ? upper_[at(i)] : slopes[at(i)]), extent = v.extent_y[at(i)], weight = std::abs(w) + std::abs(a);
     double c = -infinity;
     for (Index k = 0; k < v.count; ++k) {
       const double residual = w * v.r[at(k * n + i)] - a * v.y[at(k * n + i)];

@@ -52,11 +52,12 @@ class SingleRelaxation {
   /// Coefficients on the output become coefficients on the input, in place.
   void apply(std::span<double> p, RowSum& sum) const;
 
-  /// The same with slopes from outside, a = p slope per relaxed neuron; `active` receives the vertex that decided each
-  /// offset.
+  /// The same with slopes from outside where p < 0, a = p slope per relaxed neuron; `active` receives the vertex that
+  /// decided each offset.
   void apply(std::span<double> p, std::span<const double> slopes, std::span<std::uint8_t> active, RowSum& sum) const;
-  /// The slopes that the first apply takes for these coefficients.
-  void initial_slopes(std::span<const double> p, std::span<double> slopes) const;
+  /// The slopes that the first apply takes.
+  void initial_slopes(std::span<double> slopes) const;
+  double upper_slope(Index j) const { return upper_[static_cast<std::size_t>(j)]; }
   const Vertices& vertices() const { return vertices_; }
 
  private:

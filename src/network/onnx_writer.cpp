@@ -25,7 +25,8 @@ using Proto = ::onnx::TensorProto;
 
 static_assert(std::endian::native == std::endian::little, "raw_data is little-endian");
 
-bool is_float(double value) {
+/// Not inlined: GCC 12 drops the conversion to float and back of neighbours that it takes together.
+[[gnu::noinline]] bool is_float(double value) {
   return std::abs(value) <= static_cast<double>(std::numeric_limits<float>::max()) &&
          static_cast<double>(static_cast<float>(value)) == value;
 }

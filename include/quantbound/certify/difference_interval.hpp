@@ -14,6 +14,9 @@ PairBounds difference_interval(const Pair& pair, const Box& input);
 /// The input of f_q may differ from f's: `input` says what is known of both and of their difference.
 PairBounds difference_interval(const Pair& pair, const PairBox& input);
 
+/// The same at the output alone, in a part of the memory and sooner.
+PairBox output_interval(const Pair& pair, const Box& input);
+
 /// Both networks apart: the difference of their intervals and nothing else, at every node.
 PairBounds separate_intervals(const Pair& pair, const Box& input);
 

@@ -444,12 +444,35 @@ TEST(ZonotopeRelaxation, OfAReluLeavesTheNoiseOfDeepZAndVeryDiff) {
   EXPECT_EQ(active.difference[1].noise, 0.0);
 }
 
+TEST(ZonotopeRelaxation, OfMaximaTakesADecidedElementAndForgetsTheDifferenceWhereThePlacesDiffer) {
+  const std::vector<Index> window{0, 1, 2};
+  const Box first{{5.0, 0.0, 1.0}, {6.0, 2.0, 3.0}}, second{{0.0, 5.0, 1.0}, {2.0, 6.0, 3.0}},
+      undecided{{5.0, 4.0, 1.0}, {6.0, 5.5, 3.0}};
+  const detail::Largest at_0 = detail::largest(first, window), at_1 = detail::largest(second, window),
+                        nearly_0 = detail::largest(undecided, window);
+  EXPECT_EQ(at_0.element, 0);
+  EXPECT_EQ(at_0.excess, 0.0);
+  EXPECT_EQ(at_1.element, 1);
+  EXPECT_EQ(nearly_0.element, 0);
+  EXPECT_EQ(nearly_0.excess, 0.5);
+  const detail::PairInterval taken{5.0, 6.0, 5.0, 6.0, -0.01, 0.01}, after{5.0, 6.0, 5.0, 6.0, -1.0, 1.0};
+  const auto decided = detail::relax_largest(at_0, at_0, taken, after).difference[0];
+  EXPECT_EQ(decided.d, 1.0);
+  EXPECT_EQ(decided.noise + decided.error, 0.0);
+  EXPECT_EQ(detail::relax_largest(at_0, at_1, taken, after).difference[0].d, 0.0);
+  const auto lines = detail::relax_largest(at_0, nearly_0, taken, after);
+  EXPECT_EQ(lines.fq.slope, 1.0);
+  EXPECT_NEAR(lines.fq.offset, 0.25, 1e-15);
+  EXPECT_NEAR(lines.fq.noise, 0.25, 1e-15);
+}
+
 // ---- forms, against rational arithmetic at random noises and slacks
 
 detail::Form random_form(Index n, Index noises, Draws& draws) {
   detail::Form form = detail::constant(std::vector<double>(at(n), 0.0));
   for (double& c : form.center) c = decades(draws);
-  for (double& s : form.slack) s = std::abs(decades(draws)) * 1e-3;
+  const bool exact = draws.chance(0.5);  // then rounding errors are all that slack is for
+  for (double& s : form.slack) s = exact ? 0.0 : std::abs(decades(draws)) * 1e-3;
   for (Index g = 0; g < noises; ++g) form.ids.push_back((form.ids.empty() ? 0 : form.ids.back()) + draws.integer(1, 3));
   for (Index k = 0; k < n * noises; ++k) form.rows.push_back(decades(draws));
   return form;
