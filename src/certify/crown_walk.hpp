@@ -51,10 +51,16 @@ class BackwardWalk {
     SingleRelaxation single_f, single_fq;
     PairRelaxation joint;
     bool ends = false;  ///< walks stop here
+    /// Of a dense layer behind which some neurons vanish in both networks: the others, and their rows of the weights.
+    std::vector<Index> live;
+    Values live_f, live_fq, live_change;
   };
 
   void prepare_affine(NodeId node, Prepared& prepared);
   void prepare_activation(NodeId node, const Activation& op, Prepared& prepared);
+  void gather_live_rows(NodeId layer, std::span<const double> f_factor, std::span<const double> fq_factor);
+  Values layer_backward(NodeId node, Quantity with, const Values& coefficients, Index rows) const;
+  Values layer_forward(NodeId node, Quantity with, const Values& values, Index rows) const;
   std::span<const double> weights(NodeId node, Quantity of) const;
   std::span<const double> bias(NodeId node, Quantity of) const;
   Index rows_at_once() const;
@@ -63,6 +69,7 @@ class BackwardWalk {
   const PairBounds* bounds_;
   Coupling coupling_;
   std::vector<Prepared> nodes_;
+  std::vector<Index> readers_;  ///< of each node
 };
 
 }  // namespace quantbound::certify::detail
