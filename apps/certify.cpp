@@ -200,11 +200,12 @@ void run_search(Run& run) {
   if (view.end == SearchEnd::converged && run.team.is_root()) saver.remove();
   MethodResult result{.method = Method::branch_and_bound, .certificate = {}, .remark = {}};
   result.certificate = {.difference = search.difference(), .lower = view.lower, .boxes = view.boxes};
-  result.certificate.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  result.certificate.seconds = search.earlier_seconds() + std::chrono::duration<double>(Clock::now() - start).count();
   result.remark = remark(run.problem, run.settings, view);
   narrow(run.answer, result.certificate.difference);
   if (!search.witness().empty()) consider(run, search.witness());
   run.answer.search_end = view.end;
+  run.answer.seconds += search.earlier_seconds();
   run.answer.results.push_back(std::move(result));
 }
 
@@ -247,7 +248,7 @@ int run_certify(const Call& call) {
   if (team.is_root()) attack(run);
   run_methods(run);
   if (settings.searches()) run_search(run);
-  run.answer.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  run.answer.seconds += std::chrono::duration<double>(Clock::now() - start).count();
   if (team.is_root())
     settings.json ? print_json(problem, settings, run.answer) : print_text(problem, settings, run.answer);
   return outcome(run);

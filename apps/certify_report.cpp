@@ -61,8 +61,8 @@ void print_domain(const Problem& problem) {
     narrow = std::min(narrow, box.high[i] - box.low[i]);
     wide = std::max(wide, box.high[i] - box.low[i]);
   }
-  const std::string widths =
-      narrow == wide ? short_number(wide) : fmt::format("{} to {}", short_number(narrow), short_number(wide));
+  std::string widths = short_number(wide);
+  if (short_number(narrow) != widths) widths = fmt::format("{} to {}", short_number(narrow), widths);
   fmt::print("domain: {} of width {}\n\n", counted(box.low.size(), "input"), widths);
 }
 
@@ -102,21 +102,21 @@ std::string json_numbers(std::span<const double> values) {
   return json_list(words);
 }
 
-/// The decimal with five digits on the wanted side of the value.
-std::string rounded(double value, double direction) {
+/// The decimal with so many digits on the wanted side of the value.
+std::string rounded(double value, int digits, double direction) {
   if (!std::isfinite(value) || value == 0.0) return fmt::format("{}", value);
-  std::string text = fmt::format("{:.4e}", value);
-  if ((std::stod(text) - value) * direction < 0.0) {
-    const double unit = std::pow(10.0, std::floor(std::log10(std::abs(std::stod(text)))) - 4.0);
-    text = fmt::format("{:.4e}", std::stod(text) + direction * unit);
+  double decimal = std::stod(fmt::format("{:.{}e}", value, digits - 1));
+  if ((decimal - value) * direction < 0.0) {
+    decimal += direction * std::pow(10.0, std::floor(std::log10(std::abs(decimal))) - (digits - 1));
+    decimal = std::stod(fmt::format("{:.{}e}", decimal, digits - 1));
   }
-  return fmt::format("{:.5g}", std::stod(text));
+  return fmt::format("{:.{}g}", decimal, digits);
 }
 
 }  // namespace
 
-std::string number_above(double value) { return rounded(value, 1.0); }
-std::string number_below(double value) { return rounded(value, -1.0); }
+std::string number_above(double value, int digits) { return rounded(value, digits, 1.0); }
+std::string number_below(double value, int digits) { return rounded(value, digits, -1.0); }
 
 bool contains(const Box& outer, const Box& inner) {
   for (std::size_t i = 0; i < inner.low.size(); ++i) {
@@ -140,14 +140,14 @@ void print_text(const Problem& problem, const CertifySettings& settings, const C
   for (const auto& result : answer.results) {
     const auto info = std::ranges::find(certify::methods(), result.method, &certify::MethodInfo::method);
     table.add({std::string(info->name), number_above(certify::largest_magnitude(result.certificate.difference)),
-               fmt::format("{:.3f}", result.certificate.seconds),
+               fmt::format("{:.2g}", result.certificate.seconds),
                std::string(result.remark.empty() ? info->summary : result.remark)});
   }
   fmt::print("{}\n", table.str());
   const double upper = upper_of(answer);
-  fmt::print("upper  {:<10}  proved: no input of the domain deviates more\n", number_above(upper));
-  fmt::print("lower  {:<10}  attained by one, proved\n", number_below(answer.lower));
-  if (answer.lower > 0.0) fmt::print("gap    {:<10}  upper / lower\n", number_above(upper / answer.lower));
+  fmt::print("upper  {:<12}  proved: no input of the domain deviates more\n", number_above(upper, 8));
+  fmt::print("lower  {:<12}  attained by one, proved\n", number_below(answer.lower, 8));
+  if (answer.lower > 0.0) fmt::print("gap    {:<12}  upper / lower\n", number_above(upper / answer.lower, 4));
   fmt::print("\n");
   print_outputs(answer.difference);
   print_verdict(problem, settings, answer);

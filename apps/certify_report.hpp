@@ -38,8 +38,8 @@ bool contains(const network::Box& outer, const network::Box& inner);
 void print_text(const Problem& problem, const CertifySettings& settings, const CertifyAnswer& answer);
 void print_json(const Problem& problem, const CertifySettings& settings, const CertifyAnswer& answer);
 
-/// Five significant digits, not below or not above the value.
-std::string number_above(double value);
-std::string number_below(double value);
+/// Significant digits, not below or not above the value.
+std::string number_above(double value, int digits = 5);
+std::string number_below(double value, int digits = 5);
 
 }  // namespace quantbound::apps

@@ -77,8 +77,9 @@ struct BranchAndBound::Impl {
   };
   Objective objective(std::span<const double> deviation) const;
   bool prove(std::span<const double> x);
-  void climb(std::vector<double> x);
-  void try_candidates(std::size_t count);
+  std::vector<double> climb(BranchWorker& worker, std::vector<double> x) const;
+  void try_point(std::span<const double> x);
+  void choose_start(std::size_t count);
   void start_climbs();
 
   void make_workers();
@@ -101,6 +102,7 @@ struct BranchAndBound::Impl {
   std::vector<std::unique_ptr<BranchWorker>> workers;
   std::vector<Verdict> verdicts;
   std::vector<double> candidates, candidate_values;
+  std::vector<double> start;  ///< of the next climb: the best candidate of the last batch; empty when it was used
 };
 
 BranchAndBound::Impl::Impl(const Pair& pair, const Box& of_region, const BranchOptions& of_options)
@@ -127,7 +129,6 @@ void BranchAndBound::Impl::start_from_root() {
   const PiecePool::Id root = pool.allocate();
   bounder->make_root(region, pool.view(root));
   bound_all(std::span(&root, 1));
-  try_candidates(1);
   set_levels();
   settle(root, verdicts[0]);
 }
@@ -212,13 +213,18 @@ std::vector<PiecePool::Id> BranchAndBound::Impl::divide_best(std::size_t count) 
   return children;
 }
 
+/// All pieces at once; beside them the local search goes on from the best point of the batch before.
 void BranchAndBound::Impl::bound_all(std::span<const PiecePool::Id> pieces) {
   make_workers();
   const auto count = static_cast<std::int64_t>(pieces.size());
   const std::size_t inputs = region.low.size();
 #pragma omp parallel for schedule(dynamic, 1) if (count > 1)
-  for (std::int64_t i = 0; i < count; ++i) {
+  for (std::int64_t i = -1; i < count; ++i) {
     BranchWorker& worker = *workers[static_cast<std::size_t>(omp_get_thread_num())];
+    if (i < 0) {
+      if (!start.empty()) start = climb(worker, std::move(start));
+      continue;
+    }
     const auto at = static_cast<std::size_t>(i);
     verdicts[at] = worker.bound(pool.view(pieces[at]), levels);
     const auto point = worker.candidate();
@@ -226,13 +232,14 @@ void BranchAndBound::Impl::bound_all(std::span<const PiecePool::Id> pieces) {
     candidate_values[at] = objective(worker.deviation(point)).value;
   }
   boxes += count;
+  if (!start.empty()) try_point(start);
+  choose_start(pieces.size());
 }
 
 void BranchAndBound::Impl::advance_batch(std::size_t count) {
   const auto children = divide_best(count);
   if (children.empty()) return;
   bound_all(children);
-  try_candidates(children.size());
   set_levels();
   for (std::size_t i = 0; i < children.size(); ++i) settle(children[i], verdicts[i]);
 }
@@ -267,8 +274,7 @@ bool BranchAndBound::Impl::prove(std::span<const double> x) {
 }
 
 /// Sign ascent along the gradient of the linear piece at x, with steps that halve when they do not help.
-void BranchAndBound::Impl::climb(std::vector<double> x) {
-  BranchWorker& worker = *workers[0];
+std::vector<double> BranchAndBound::Impl::climb(BranchWorker& worker, std::vector<double> x) const {
   Objective best = objective(worker.deviation(x));
   std::vector<double> next(x.size());
   for (double step = 0.25; step > 1e-3;) {
@@ -282,35 +288,38 @@ void BranchAndBound::Impl::climb(std::vector<double> x) {
     const Objective there = objective(worker.deviation(next));
     if (there.value > best.value) {
       best = there;
-      x = next;
+      std::swap(x, next);
     } else {
       step *= 0.5;
     }
   }
-  if (best.value > best_objective) prove(x);
+  return x;
 }
 
-void BranchAndBound::Impl::try_candidates(std::size_t count) {
-  std::size_t best = 0;
-  for (std::size_t i = 1; i < count; ++i)
-    if (candidate_values[i] > candidate_values[best]) best = i;
-  if (!(candidate_values[best] > best_objective)) return;
+/// Proves the point if plain arithmetic promises more than is known.
+void BranchAndBound::Impl::try_point(std::span<const double> x) {
+  if (objective(workers[0]->deviation(x)).value > best_objective) prove(x);
+}
+
+void BranchAndBound::Impl::choose_start(std::size_t count) {
+  const auto best =
+      std::max_element(candidate_values.begin(), candidate_values.begin() + static_cast<std::ptrdiff_t>(count));
   const std::size_t inputs = region.low.size();
-  const auto first = candidates.begin() + static_cast<std::ptrdiff_t>(best * inputs);
-  std::vector<double> x(first, first + static_cast<std::ptrdiff_t>(inputs));
-  if (prove(x)) climb(std::move(x));
+  const auto first = candidates.begin() + (best - candidate_values.begin()) * static_cast<std::ptrdiff_t>(inputs);
+  start.assign(first, first + static_cast<std::ptrdiff_t>(inputs));
+  try_point(start);
 }
 
 void BranchAndBound::Impl::start_climbs() {
   const core::RandomStream random(options.seed, "branch and bound");
   std::uint64_t draw = 0;
-  for (int start = 0; start < starting_points; ++start) {
+  for (int i = 0; i < starting_points; ++i) {
     std::vector<double> x(region.low.size());
     for (std::size_t j = 0; j < x.size(); ++j)
       x[j] = std::clamp(region.low[j] + random.uniform(draw++) * (region.high[j] - region.low[j]), region.low[j],
                         region.high[j]);
-    if (start == 0) prove(x);
-    climb(std::move(x));
+    if (draw == x.size()) prove(x);
+    try_point(climb(*workers[0], std::move(x)));
   }
 }
 
@@ -425,7 +434,7 @@ void BranchAndBound::take(std::span<const std::byte> pieces) {
 core::Bytes BranchAndBound::save() const {
   Impl& self = *impl_;
   core::ByteWriter out;
-  out.values(self.fingerprint()).values(self.closed).values(self.witness);
+  out.values(self.fingerprint()).values(self.closed).values(self.witness).values(self.start);
   out.value(self.lower).value(self.best_objective).value(self.refuted).value(self.boxes).value(self.next_sequence);
   for (const std::vector<Entry>* entries : {&self.heap, &self.dive}) {
     out.value(static_cast<std::uint64_t>(entries->size()));
@@ -448,6 +457,7 @@ void BranchAndBound::restore(std::span<const std::byte> saved) {
   }
   self.closed = in.values<double>();
   self.witness = in.values<double>();
+  self.start = in.values<double>();
   self.lower = in.value<double>();
   self.best_objective = in.value<double>();
   self.refuted = in.value<bool>();

@@ -18,6 +18,31 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 /// Added wherever a product may have underflowed: far above what thousands of denormals sum to, far below any bound.
 constexpr double tiny = 1e-300;
 
+/// Whether neurons open in both networks get rows for their d. That costs as much as everything else, and pays where
+/// the change is small beside the relaxations: some generations try both ways, those between do what won.
+struct Plan {
+  bool difference_rows = true;
+  int until_trial = 0;  ///< generations
+
+  /// Rows that leave more than this of the worst bound are not worth their time.
+  static constexpr double worthwhile = 0.75;
+  static constexpr int with_rows_for = 3, without_rows_for = 8;
+};
+
+/// A piece's split: the dimension, and in the upper half its plan.
+struct SplitWord {
+  Index dimension = 0;
+  Plan plan;
+
+  static SplitWord unpack(std::int64_t word) {
+    return {word & 0xFFFF'FFFF, {(word >> 32 & 1) != 0, static_cast<int>(word >> 33)}};
+  }
+  std::int64_t pack() const {
+    return dimension | static_cast<std::int64_t>(plan.difference_rows) << 32 |
+           static_cast<std::int64_t>(plan.until_trial) << 33;
+  }
+};
+
 /// Relative rounding error of a sum of `terms` fused products and whatever few operations surround it, with room for
 /// the 2^-53 that the stored change may be off.
 double gamma(Index terms) { return static_cast<double>(terms + 16) * 0x1p-53 * (1.0 + 0x1p-20); }
@@ -119,14 +144,14 @@ struct LayerScratch {
   IndexList sloped;       ///< of either network
   AlignedDoubles losses;  ///< {functionals, padded neurons}
 
-  LayerScratch(const DenseLayer& layer, Index input_stride, Index functionals)
+  LayerScratch(const DenseLayer& layer, Index input_stride, Index functionals, Index widest)
       : f(layer.outputs, input_stride),
         fq(layer.outputs, input_stride),
         difference(layer.output_stride()),
         difference_after(layer.output_stride()),
         difference_lines(layer.output_stride()),
         sloped(layer.outputs),
-        losses(functionals * layer.output_stride()) {}
+        losses(std::max(functionals, 2 * widest) * layer.output_stride()) {}
 };
 
 /// Rows of coefficients with their sums, in two buffers that swap.
@@ -167,7 +192,7 @@ class DenseWorker final : public BranchWorker {
   Box enclose(std::span<const double> x) override;
 
  private:
-  enum class Depth { intervals, relaxations };
+  enum class Depth { intervals, relaxations, difference_rows };
 
   const DenseLayer& layer(Index l) const { return pair_.layers[static_cast<std::size_t>(l)]; }
   LayerScratch& scratch(Index l) { return scratch_[static_cast<std::size_t>(l)]; }
@@ -182,11 +207,14 @@ class DenseWorker final : public BranchWorker {
   void ranges_of_difference(Index l);
   void apply_phases(Index l, NetScratch& net);
   void refine(Index l, NetScratch LayerScratch::*net, DenseWeights DenseLayer::*weights);
+  void refine_difference(Index l);
+  void lower_pair_rows(Index top, Index count);
   void finish(Index l, NetScratch LayerScratch::*net, const DenseWeights& weights);
   void finish_difference(Index l);
   double sum_tiny() const { return tiny * (1.0 + mass_sum_); }
   void concretize(const RowBlock& rows, const RowSums& sums);
 
+  Index bound_at(Depth depth, const PieceView& piece, std::span<const double> levels);
   Index pick_functionals(const PieceView& piece, std::span<const double> levels);
   void bound_functionals(const PieceView& piece, Index count);
   Verdict choose_split(const PieceView& piece, std::span<const double> levels, Index count);
@@ -198,6 +226,7 @@ class DenseWorker final : public BranchWorker {
   Index input_stride_, functionals_;
   double gamma_rows_;  ///< of the sums along a whole backward pass
   double mass_sum_ = 0.0;
+  Plan plan_;
   std::vector<LayerScratch> scratch_;
   Ranges mapped_;  ///< the input of the first layer
   Centered input_, no_difference_;
@@ -207,7 +236,7 @@ class DenseWorker final : public BranchWorker {
   std::vector<Index> picked_;
   std::vector<double> candidate_, deviation_, gradient_, scores_;
   AlignedDoubles f_value_, d_value_, f_next_, d_next_;
-  IndexList y_list_, d_list_;
+  IndexList y_list_, d_list_, both_open_;
 };
 
 // ---- the pair and its pieces
@@ -225,7 +254,7 @@ void DenseBounder::make_root(const Box& region, const PieceView& piece) const {
   std::copy(region.high.begin(), region.high.end(), piece.high.begin());
   std::fill(piece.bounds.begin(), piece.bounds.end(), infinity);
   std::fill(piece.phases.begin(), piece.phases.end(), 0);
-  *piece.split = 0;
+  *piece.split = SplitWord{}.pack();
 }
 
 double midpoint(double low, double high) { return 0.5 * low + 0.5 * high; }
@@ -236,7 +265,7 @@ void DenseBounder::divide(const PieceView& piece, const PieceView& other) const 
   std::copy(piece.bounds.begin(), piece.bounds.end(), other.bounds.begin());
   std::copy(piece.phases.begin(), piece.phases.end(), other.phases.begin());
   *other.split = *piece.split;
-  const auto at = static_cast<std::size_t>(*piece.split);
+  const auto at = static_cast<std::size_t>(SplitWord::unpack(*piece.split).dimension);
   piece.high[at] = other.low[at] = midpoint(piece.low[at], piece.high[at]);
 }
 
@@ -264,7 +293,7 @@ DenseWorker::DenseWorker(const DenseBounder& bounder)
       no_difference_(input_stride_),
       input_lines_(input_stride_),
       y_rows_(2 * pair_.width * pair_.width),
-      d_rows_(std::max(2 * pair_.width, functionals_) * pair_.width),
+      d_rows_(2 * pair_.width * pair_.width),
       constants_(2 * pair_.width),
       masses_(2 * pair_.width),
       sums_{AlignedDoubles(pair_.width), AlignedDoubles(pair_.width), AlignedDoubles(pair_.width)},
@@ -278,8 +307,9 @@ DenseWorker::DenseWorker(const DenseBounder& bounder)
       f_next_(pair_.width),
       d_next_(pair_.width),
       y_list_(pair_.width),
-      d_list_(pair_.width) {
-  for (const DenseLayer& each : pair_.layers) scratch_.emplace_back(each, input_stride_, functionals_);
+      d_list_(pair_.width),
+      both_open_(pair_.width) {
+  for (const DenseLayer& each : pair_.layers) scratch_.emplace_back(each, input_stride_, functionals_, pair_.width);
 }
 
 void DenseWorker::set_input(std::span<const double> low, std::span<const double> high) {
@@ -488,9 +518,10 @@ void DenseWorker::forward(Index l, Depth depth) {
   ranges_of_difference(l);
   apply_phases(l, to.f);
   apply_phases(l, to.fq);
-  if (depth == Depth::relaxations && l > 0) {
+  if (depth != Depth::intervals && l > 0) {
     refine(l, &LayerScratch::f, &DenseLayer::f);
     refine(l, &LayerScratch::fq, &DenseLayer::fq);
+    if (depth == Depth::difference_rows) refine_difference(l);
   }
   finish(l, &LayerScratch::f, layer(l).f);
   finish(l, &LayerScratch::fq, layer(l).fq);
@@ -513,15 +544,8 @@ Index DenseWorker::pick_functionals(const PieceView& piece, std::span<const doub
   return count;
 }
 
-void DenseWorker::bound_functionals(const PieceView& piece, Index count) {
-  const Index top = layers() - 1, top_stride = layer(top).output_stride();
-  std::fill_n(y_rows_.now.data(), count * top_stride, 0.0);
-  std::fill_n(d_rows_.now.data(), count * top_stride, 0.0);
-  for (Index r = 0; r < count; ++r) {
-    const Index functional = picked_[static_cast<std::size_t>(r)];
-    d_rows_.now[r * top_stride + functional / 2] = functional % 2 == 0 ? 1.0 : -1.0;
-    constants_[r] = masses_[r] = 0.0;
-  }
+/// Rows in (y, d) of the values before the activation of layer `top` go down to the input and become bounds.
+void DenseWorker::lower_pair_rows(Index top, Index count) {
   const RowSums sums{constants_.data(), masses_.data()};
   for (Index l = top; l >= 0; --l) {
     LayerScratch& at = scratch(l);
@@ -542,6 +566,49 @@ void DenseWorker::bound_functionals(const PieceView& piece, Index count) {
     d_rows_.swap();
   }
   concretize(y_rows_.block(input_stride_, count), sums);  // d of the input is zero
+}
+
+/// Backward relaxations of d at neurons open in both networks, both signs as in refine().
+void DenseWorker::refine_difference(Index l) {
+  LayerScratch& to = scratch(l);
+  const DenseLayer& of = layer(l);
+  const Index stride = of.input_stride();
+  both_open_.clear();
+  for (Index r = 0; r < to.f.open.count; ++r) {
+    const Index i = to.f.open[r];
+    if (to.fq.phase[static_cast<std::size_t>(i)] == Phase::open) both_open_.add(i);
+  }
+  const Index n = both_open_.count;
+  if (n == 0) return;
+  for (Index r = 0; r < n; ++r) {
+    const Index i = both_open_[r];
+    for (const auto& [rows, from] : {std::pair{&y_rows_, &of.change}, std::pair{&d_rows_, &of.fq}}) {
+      const double* row = from->rows.data() + i * stride;
+      std::copy_n(row, stride, rows->now.data() + r * stride);
+      std::transform(row, row + stride, rows->now.data() + (n + r) * stride, [](double w) { return -w; });
+    }
+    constants_[r] = of.change.bias[i];
+    constants_[n + r] = -of.change.bias[i];
+    masses_[r] = masses_[n + r] = std::abs(of.change.bias[i]);
+  }
+  lower_pair_rows(l - 1, 2 * n);
+  for (Index r = 0; r < n; ++r) {
+    const Index i = both_open_[r];
+    to.difference.set(
+        i, {std::max(to.difference.low[i], -constants_[n + r]), std::min(to.difference.high[i], constants_[r])});
+  }
+}
+
+void DenseWorker::bound_functionals(const PieceView& piece, Index count) {
+  const Index top = layers() - 1, stride = layer(top).output_stride();
+  std::fill_n(y_rows_.now.data(), count * stride, 0.0);
+  std::fill_n(d_rows_.now.data(), count * stride, 0.0);
+  for (Index r = 0; r < count; ++r) {
+    const Index functional = picked_[static_cast<std::size_t>(r)];
+    d_rows_.now[r * stride + functional / 2] = functional % 2 == 0 ? 1.0 : -1.0;
+    constants_[r] = masses_[r] = 0.0;
+  }
+  lower_pair_rows(top, count);
   for (Index r = 0; r < count; ++r) {
     double& bound = piece.bounds[static_cast<std::size_t>(picked_[static_cast<std::size_t>(r)])];
     bound = std::min(bound, constants_[r]);
@@ -605,13 +672,24 @@ Verdict DenseWorker::choose_split(const PieceView& piece, std::span<const double
     const auto at = static_cast<std::size_t>(j);
     const double middle = midpoint(piece.low[at], piece.high[at]);
     if (!(piece.low[at] < middle && middle < piece.high[at])) continue;
-    const double score = scores_[at];
-    if (score > best_score) best = j, best_score = score;
+    if (scores_[at] > best_score) best = j, best_score = scores_[at];
   }
   if (best < 0) return Verdict::finished;
-  *piece.split = best;
+  *piece.split = SplitWord{best, plan_}.pack();
   return Verdict::open;
 }
+
+/// Lowers the bounds and returns how many functionals are still in rows.
+Index DenseWorker::bound_at(Depth depth, const PieceView& piece, std::span<const double> levels) {
+  load_phases(piece.phases);
+  for (Index l = 0; l < layers(); ++l) forward(l, depth);
+  store_phases(piece.phases);
+  const Index count = pick_functionals(piece, levels);
+  if (count > 0) bound_functionals(piece, count);
+  return count;
+}
+
+double largest(std::span<const double> values) { return *std::max_element(values.begin(), values.end()); }
 
 Verdict DenseWorker::bound(const PieceView& piece, std::span<const double> levels) {
   std::copy(piece.low.begin(), piece.low.end(), candidate_.begin());
@@ -620,13 +698,21 @@ Verdict DenseWorker::bound(const PieceView& piece, std::span<const double> level
     return Verdict::finished;
   }
   set_input(piece.low, piece.high);
-  load_phases(piece.phases);
-  for (Index l = 0; l < layers(); ++l) forward(l, Depth::relaxations);
-  store_phases(piece.phases);
-  const Index count = pick_functionals(piece, levels);
-  if (count == 0) return Verdict::finished;
-  bound_functionals(piece, count);
-  return choose_split(piece, levels, count);
+  plan_ = SplitWord::unpack(*piece.split).plan;
+  Index count = 0;
+  if (plan_.until_trial > 0) {
+    --plan_.until_trial;
+    count = bound_at(plan_.difference_rows ? Depth::difference_rows : Depth::relaxations, piece, levels);
+  } else {
+    count = bound_at(Depth::relaxations, piece, levels);
+    const double without = largest(piece.bounds);
+    if (count > 0) {
+      count = bound_at(Depth::difference_rows, piece, levels);
+      plan_.difference_rows = !(largest(piece.bounds) > Plan::worthwhile * without);
+      plan_.until_trial = plan_.difference_rows ? Plan::with_rows_for : Plan::without_rows_for;
+    }
+  }
+  return count == 0 ? Verdict::finished : choose_split(piece, levels, count);
 }
 
 Box DenseWorker::enclose(std::span<const double> x) {

@@ -14,10 +14,6 @@ namespace quantbound::certify::detail {
 namespace {
 
 using network::Node;
-using Values = std::vector<double>;
-
-constexpr Index block_rows = 96;  // whole tiles of the matrix product, and enough of them to pay for packing weights
-constexpr double inflation = 1.0 + 0x1p-20;  // of sums of nonnegative numbers that were themselves rounded
 
 std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 
@@ -54,78 +50,171 @@ double sum_of(std::span<const double> values) {
   return sum;
 }
 
-/// weighted += |W| z for a matrix of one row per output.
-void add_weighted_rows(std::span<const double> weights, std::span<const double> z, Values& weighted) {
-  for (std::size_t row = 0; row < weighted.size(); ++row)
-    weighted[row] += weighted_magnitude(weights.subspan(row * z.size(), z.size()), z);
-}
-
-void add_magnitudes(std::span<const double> values, Values& sum) {
-  for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += std::abs(values[i]);
+Values absolute(std::span<const double> values) {
+  Values result(values.begin(), values.end());
+  for (double& value : result) value = std::abs(value);
+  return result;
 }
 
 }  // namespace
 
 BackwardWalk::BackwardWalk(const Pair& pair, const PairBounds& bounds, Coupling coupling)
-    : pair_(&pair), bounds_(&bounds), coupling_(coupling), nodes_(pair.graph.nodes.size()) {}
+    : pair_(&pair), bounds_(&bounds), coupling_(coupling), nodes_(pair.graph.nodes.size()) {
+  for (const auto& readers : pair.graph.consumers()) readers_.push_back(std::ssize(readers));
+}
 
 void BackwardWalk::prepare(NodeId node) {
   const Node& of = pair_->graph.nodes[at(node)];
   Prepared& prepared = nodes_[at(node)];
-  if (const auto* dense = std::get_if<network::Dense>(&of.op)) {
-    prepare_dense(*dense, (*bounds_)[of.inputs.front()], prepared);
-  } else if (const auto* activation = std::get_if<Activation>(&of.op)) {
-    prepare_activation(node, *activation, (*bounds_)[of.inputs.front()], prepared);
+  if (const auto* activation = std::get_if<Activation>(&of.op)) {
+    prepare_activation(node, *activation, prepared);
+  } else if (is_affine(of.op)) {
+    prepare_affine(node, prepared);
   } else {
-    prepared.ends = !std::holds_alternative<network::Reshape>(of.op);
+    prepared.ends = true;
   }
 }
 
-void BackwardWalk::prepare_dense(const network::Dense& op, const PairBox& input, Prepared& prepared) {
-  const auto &f = pair_->f[at(op.layer)], &fq = pair_->fq[at(op.layer)], &change = pair_->change[at(op.layer)];
-  const auto z = magnitudes(input.f), zq = magnitudes(input.fq), zd = magnitudes(input.difference);
-  const double terms = static_cast<double>(2 * op.outputs);
-  prepared.gamma = gamma(2 * op.outputs);
-  const auto error = [&](Values weighted, double extent) {
-    // The weighted sums themselves are of `inputs` nonnegative products.
-    const double grown = 1.0 + 2.0 * gamma(2 * op.inputs);
-    const bool any = any_nonzero(weighted);
-    for (double& value : weighted) value = value * grown + (any ? static_cast<double>(2 * op.inputs + 2) * 0x1p-1074 : 0.0);
-    return LayerError{std::move(weighted), any ? (terms + 2.0) * (extent * inflation + 2.0) * 0x1p-1074 : 0.0};
-  };
-  Values weighted(at(op.outputs), 0.0);
-  add_weighted_rows(f.weights, z, weighted);
-  add_magnitudes(f.bias, weighted);
-  prepared.f = error(std::move(weighted), sum_of(z));
-  weighted.assign(at(op.outputs), 0.0);
-  add_weighted_rows(fq.weights, zq, weighted);
-  add_magnitudes(fq.bias, weighted);
-  prepared.fq = error(std::move(weighted), sum_of(zq));
-  if (coupling_ == Coupling::separate) return;
-  weighted.assign(at(op.outputs), 0.0);
-  if (any_nonzero(zd)) add_weighted_rows(fq.weights, zd, weighted);
-  if (pair_->changes(op.layer)) add_weighted_rows(change.weights, z, weighted);
-  add_magnitudes(change.bias, weighted);
-  prepared.difference = error(std::move(weighted), sum_of(z) + sum_of(zd));
+std::span<const double> BackwardWalk::weights(NodeId node, Quantity of) const {
+  const Index layer = layer_of(pair_->graph.nodes[at(node)].op);
+  if (layer < 0) return {};
+  return (of == Quantity::f ? pair_->f : of == Quantity::fq ? pair_->fq : pair_->change)[at(layer)].weights;
 }
 
-void BackwardWalk::prepare_activation(NodeId node, const Activation& op, const PairBox& input, Prepared& prepared) {
+std::span<const double> BackwardWalk::bias(NodeId node, Quantity of) const {
+  const Index layer = layer_of(pair_->graph.nodes[at(node)].op);
+  if (layer < 0) return {};
+  return (of == Quantity::f ? pair_->f : of == Quantity::fq ? pair_->fq : pair_->change)[at(layer)].bias;
+}
+
+void BackwardWalk::prepare_affine(NodeId node, Prepared& prepared) {
+  const Graph& graph = pair_->graph;
+  const Node& of = graph.nodes[at(node)];
+  const bool layer = layer_of(of.op) >= 0;
+  const Index size = tensor::elements(of.shape), inputs = forward_terms(graph, node);
+  const Index terms = 2 * std::max(backward_terms(graph, node), size);
+  const double grown = 1.0 + 2.0 * gamma(2 * inputs + 4);  // of the weighted sums, themselves rounded to nearest
+  prepared.gamma = gamma(terms);
+
+  /// Adds |L| z for the boxes `of` the inputs to `error`.
+  const auto add = [&](AffineError& error, std::span<const double> with, Box PairBox::*box) {
+    std::vector<Values> z;
+    std::vector<const Values*> pointers;
+    double extent = 0.0;
+    for (const NodeId input : of.inputs) z.push_back(magnitudes((*bounds_)[input].*box));
+    for (const Values& values : z) {
+      pointers.push_back(&values);
+      extent += sum_of(values);
+    }
+    if (extent == 0.0 || (layer && !any_nonzero(with))) return;
+    const Values magnitude = absolute(with);
+    Values weighted = forward_linear(graph, node, magnitude, pointers, 1);
+    for (std::size_t i = 0; i < weighted.size(); ++i)
+      error.weighted[i] += std::abs(weighted[i]) * grown + static_cast<double>(2 * inputs + 2) * 0x1p-1074;
+    error.tiny += static_cast<double>(terms + 2) * (extent * 1.001 + 1.0) * 0x1p-1074;
+  };
+  const auto finish = [&](AffineError& error, std::span<const double> constants) {
+    error.constant = constant_part(graph, node, constants);
+    if (!any_nonzero(error.constant)) error.constant.clear();
+    for (std::size_t i = 0; i < error.constant.size(); ++i) error.weighted[i] += std::abs(error.constant[i]) * grown;
+    if (!error.constant.empty()) error.tiny += static_cast<double>(terms + 2) * 0x1p-1074;
+  };
+  prepared.f.weighted.assign(at(size), 0.0);
+  add(prepared.f, weights(node, Quantity::f), &PairBox::f);
+  finish(prepared.f, bias(node, Quantity::f));
+  prepared.fq.weighted.assign(at(size), 0.0);
+  add(prepared.fq, weights(node, Quantity::fq), &PairBox::fq);
+  finish(prepared.fq, bias(node, Quantity::fq));
+  if (coupling_ == Coupling::separate) return;
+  prepared.difference.weighted.assign(at(size), 0.0);
+  add(prepared.difference, weights(node, Quantity::fq), &PairBox::difference);
+  if (!layer) return;
+  add(prepared.difference, weights(node, Quantity::difference), &PairBox::f);
+  finish(prepared.difference, bias(node, Quantity::difference));
+}
+
+void BackwardWalk::prepare_activation(NodeId node, const Activation& op, Prepared& prepared) {
   const auto& grids = pair_->activation_grids;
   const bool rounded = !grids.empty() && grids[at(node)].has_value();
+  const PairBox& input = (*bounds_)[pair_->graph.nodes[at(node)].inputs.front()];
   prepared.ends = rounded || !is_piecewise_linear(op);
   if (prepared.ends) return;
   prepared.single_f = SingleRelaxation(op, input.f);
   prepared.single_fq = SingleRelaxation(op, input.fq);
   if (coupling_ == Coupling::joint) prepared.joint = PairRelaxation(op, input);
+  gather_live_rows(pair_->graph.nodes[at(node)].inputs.front(), prepared.single_f.vertices().factor,
+                   prepared.single_fq.vertices().factor);
+}
+
+/// Most neurons of a layer often vanish over a small region: then products with the rows of the others pay for the copy.
+void BackwardWalk::gather_live_rows(NodeId layer, std::span<const double> f_factor, std::span<const double> fq_factor) {
+  const auto* dense = std::get_if<network::Dense>(&pair_->graph.nodes[at(layer)].op);
+  if (!dense || readers_[at(layer)] != 1 || layer == pair_->graph.output) return;
+  Prepared& prepared = nodes_[at(layer)];
+  prepared.live.clear();
+  for (std::size_t i = 0; i < f_factor.size(); ++i)
+    if (f_factor[i] != 0.0 || fq_factor[i] != 0.0) prepared.live.push_back(static_cast<Index>(i));
+  if (std::ssize(prepared.live) > dense->outputs * 4 / 5 || prepared.live.empty()) {
+    prepared.live.clear();
+    return;
+  }
+  const auto gather = [&](std::span<const double> weights) {
+    const std::size_t inputs = at(dense->inputs);
+    Values rows(prepared.live.size() * inputs);
+    for (std::size_t i = 0; i < prepared.live.size(); ++i)
+      std::copy_n(weights.data() + at(prepared.live[i]) * inputs, inputs, rows.data() + i * inputs);
+    return rows;
+  };
+  prepared.live_f = gather(weights(layer, Quantity::f));
+  prepared.live_fq = gather(weights(layer, Quantity::fq));
+  if (coupling_ == Coupling::joint && pair_->changes(dense->layer))
+    prepared.live_change = gather(weights(layer, Quantity::difference));
+}
+
+/// backward_linear of a dense layer with live rows.
+Values BackwardWalk::layer_backward(NodeId node, Quantity with, const Values& coefficients, Index rows) const {
+  const Prepared& prepared = nodes_[at(node)];
+  const std::size_t size = coefficients.size() / at(rows), count = prepared.live.size();
+  Values gathered(at(rows) * count);
+  for (std::size_t r = 0; r < at(rows); ++r)
+    for (std::size_t i = 0; i < count; ++i) gathered[r * count + i] = coefficients[r * size + at(prepared.live[i])];
+  const Values& of = with == Quantity::f    ? prepared.live_f
+                     : with == Quantity::fq ? prepared.live_fq
+                                            : prepared.live_change;
+  return tensor::dense_adjoint(static_cast<Index>(count), of, gathered, rows);
+}
+
+/// forward_linear of a dense layer with live rows; the others are zero.
+Values BackwardWalk::layer_forward(NodeId node, Quantity with, const Values& values, Index rows) const {
+  const Prepared& prepared = nodes_[at(node)];
+  const std::size_t count = prepared.live.size(), size = at(tensor::elements(pair_->graph.nodes[at(node)].shape));
+  const Values& of = with == Quantity::f    ? prepared.live_f
+                     : with == Quantity::fq ? prepared.live_fq
+                                            : prepared.live_change;
+  const Values gathered = tensor::dense(static_cast<Index>(count), of, {}, values, rows);
+  Values result(at(rows) * size, 0.0);
+  for (std::size_t r = 0; r < at(rows); ++r)
+    for (std::size_t i = 0; i < count; ++i) result[r * size + at(prepared.live[i])] = gathered[r * count + i];
+  return result;
+}
+
+/// Whole tiles of the matrix product and enough of them to pay for packing weights, but within 4 GiB for any graph.
+Index BackwardWalk::rows_at_once() const {
+  constexpr Index most = 96, budget = Index{1} << 29, values_alive = 16;
+  Index largest = 1;
+  for (const Node& node : pair_->graph.nodes) largest = std::max(largest, tensor::elements(node.shape));
+  return std::clamp<Index>(budget / (values_alive * largest) / 2 * 2, 2, most);
 }
 
 /// Slopes of the planes of one activation node for a block of rows, rows x relaxed neurons, with the coefficients that
 /// arrived, the vertices that decided the offsets, and the state of the optimiser.
 struct BackwardWalk::Slopes {
-  Values s, t;
+  Values single;                 ///< of rows of one network
+  std::vector<PlaneForm> forms;  ///< of pairs
   Values p, q;
   std::vector<std::uint8_t> active;
-  Values mean_s, square_s, mean_t, square_t;
+  Values momentum_y, square_y, mean_y, momentum_d, square_d, mean_d;
+  bool empty() const { return active.empty(); }
 };
 
 /// A block of rows on its way to the input.
@@ -138,7 +227,8 @@ struct BackwardWalk::Block {
   std::vector<Values> first, second;
   /// Slopes that replace the chosen ones, and what an optimiser needs of the walk.
   std::vector<Slopes>* slopes = nullptr;
-  Values* input_coefficients = nullptr;
+  /// Where the bound is attained at the nodes at which walks end, per node; kept for an optimiser.
+  std::vector<Values>*attained_first = nullptr, *attained_second = nullptr;
 
   Block(const BackwardWalk& of, Coupling with, Index count)
       : walk(of),
@@ -191,15 +281,13 @@ struct BackwardWalk::Block {
     if (id == 0) {
       at_input(std::move(on_first), std::move(on_second));
     } else if (prepared.ends) {
-      concretize(on_first, (*walk.bounds_)[id].f);
-      concretize(on_second, second_box(id));
-    } else if (const auto* dense = std::get_if<network::Dense>(&node.op)) {
-      through_dense(*dense, prepared, node.inputs.front(), on_first, on_second);
+      concretize(id, on_first, (*walk.bounds_)[id].f, attained_first);
+      concretize(id, on_second, second_box(id), attained_second);
     } else if (std::holds_alternative<Activation>(node.op)) {
       through_activation(prepared, on_first, on_second, slopes ? &(*slopes)[at(id)] : nullptr);
       arrive(node.inputs.front(), std::move(on_first), std::move(on_second));
     } else {
-      arrive(node.inputs.front(), std::move(on_first), std::move(on_second));
+      through_affine(id, prepared, on_first, on_second);
     }
   }
 
@@ -215,40 +303,48 @@ struct BackwardWalk::Block {
     }
     for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += summand[i];
     const auto z = magnitudes(box);
-    for (Index r = 0; r < rows; ++r) sums[at(r)].slack += 0x1p-52 * weighted_magnitude(row(sum, r), z) + 0x1p-1060;
+    const bool any = any_nonzero(z);
+    for (Index r = 0; r < rows; ++r) {
+      const double weighted = weighted_magnitude(row(sum, r), z);
+      sums[at(r)].slack += 0x1p-52 * weighted + (any && any_nonzero(row(sum, r)) ? 0x1p-1070 : 0.0);
+    }
   }
 
-  void through_dense(const network::Dense& op, const Prepared& prepared, NodeId input, const Values& on_first,
-                     const Values& on_second) {
-    const Pair& pair = *walk.pair_;
-    const auto &f = pair.f[at(op.layer)], &fq = pair.fq[at(op.layer)], &change = pair.change[at(op.layer)];
+  void through_affine(NodeId id, const Prepared& prepared, const Values& on_first, const Values& on_second) {
     if (!on_first.empty()) {
-      constants(on_first, f.bias, prepared.f, prepared.gamma);
-      arrive(input, tensor::dense_adjoint(op.outputs, f.weights, on_first, rows), {});
+      constants(on_first, prepared.f, prepared.gamma);
+      pass(id, Quantity::f, on_first, Quantity::f);
     }
     if (on_second.empty()) return;
-    if (coupling == Coupling::joint) {
-      constants(on_second, change.bias, prepared.difference, prepared.gamma);
-      if (pair.changes(op.layer)) {
-        Values through_change = tensor::dense_adjoint(op.outputs, change.weights, on_second, rows);
-        if (first[at(input)].empty()) {
-          first[at(input)] = std::move(through_change);
-        } else {
-          for (std::size_t i = 0; i < through_change.size(); ++i) first[at(input)][i] += through_change[i];
-        }
-      }
-    } else {
-      constants(on_second, fq.bias, prepared.fq, prepared.gamma);
-    }
-    arrive(input, {}, tensor::dense_adjoint(op.outputs, fq.weights, on_second, rows));
+    const bool joint = coupling == Coupling::joint;
+    constants(on_second, joint ? prepared.difference : prepared.fq, prepared.gamma);
+    const Index layer = layer_of(graph().nodes[at(id)].op);
+    if (joint && layer >= 0 && walk.pair_->changes(layer)) pass(id, Quantity::difference, on_second, Quantity::f);
+    pass(id, Quantity::fq, on_second, Quantity::fq);
   }
 
-  /// The bias, and what rounding costs in it and in the coefficients behind the layer.
-  void constants(const Values& coefficients, std::span<const double> bias, const LayerError& error, double layer_gamma) {
+  /// Coefficients through the weights of `with` to the inputs' first (Quantity::f) or second coefficients.
+  void pass(NodeId id, Quantity with, const Values& coefficients, Quantity to) {
+    const auto& inputs = graph().nodes[at(id)].inputs;
+    std::vector<Values> passed;
+    if (!walk.nodes_[at(id)].live.empty()) {
+      passed.push_back(walk.layer_backward(id, with, coefficients, rows));
+    } else {
+      passed = backward_linear(graph(), id, walk.weights(id, with), coefficients, rows);
+    }
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      if (to == Quantity::f) arrive(inputs[i], std::move(passed[i]), {});
+      if (to != Quantity::f) arrive(inputs[i], {}, std::move(passed[i]));
+    }
+  }
+
+  /// The constant part, and what rounding costs in it and in the coefficients behind the node.
+  void constants(const Values& coefficients, const AffineError& error, double node_gamma) {
     for (Index r = 0; r < rows; ++r) {
       const auto of_row = row(coefficients, r);
       const double weighted = weighted_magnitude(of_row, error.weighted);
-      sums[at(r)].add(dot(of_row, bias), layer_gamma * weighted + (any_nonzero(of_row) ? error.tiny : 0.0));
+      sums[at(r)].add(error.constant.empty() ? 0.0 : dot(of_row, error.constant),
+                      node_gamma * weighted + (error.tiny > 0.0 && any_nonzero(of_row) ? error.tiny : 0.0));
     }
   }
 
@@ -275,11 +371,13 @@ struct BackwardWalk::Block {
     const SingleRelaxation& relaxation = on_first.empty() ? prepared.single_fq : prepared.single_f;
     const Vertices& v = joint ? prepared.joint.vertices() : relaxation.vertices();
     const std::size_t n = v.relaxed.size(), size = n * at(rows);
-    const bool fresh = given.s.size() != size;
+    const bool fresh = given.active.size() != size;
     if (fresh) {
-      for (Values* values : {&given.s, &given.p, &given.mean_s, &given.square_s}) values->assign(size, 0.0);
+      for (Values* values : {&given.p, &given.momentum_y, &given.square_y}) values->assign(size, 0.0);
       if (joint)
-        for (Values* values : {&given.t, &given.q, &given.mean_t, &given.square_t}) values->assign(size, 0.0);
+        for (Values* values : {&given.q, &given.mean_y, &given.momentum_d, &given.square_d, &given.mean_d}) values->assign(size, 0.0);
+      if (joint) given.forms.resize(size);
+      if (!joint) given.single.resize(size);
       given.active.assign(size, 0);
     }
     for (Index r = 0; r < rows; ++r) {
@@ -287,19 +385,14 @@ struct BackwardWalk::Block {
       const auto p = row(joint ? on_first : single, r);
       for (std::size_t i = 0; i < n; ++i) part(given.p)[i] = p[at(v.relaxed[i])];
       if (!joint) {
-        if (fresh) relaxation.initial_slopes(p, part(given.s));
-        relaxation.apply(p, part(given.s), part(given.active), sums[at(r)]);
+        if (fresh) relaxation.initial_slopes(part(given.single));
+        relaxation.apply(p, part(given.single), part(given.active), sums[at(r)]);
         continue;
       }
       const auto q = row(on_second, r);
       for (std::size_t i = 0; i < n; ++i) part(given.q)[i] = q[at(v.relaxed[i])];
-      if (fresh) {
-        Values a(p.begin(), p.end()), b(q.begin(), q.end());
-        RowSum ignored;
-        prepared.joint.apply(a, b, ignored);
-        prepared.joint.slopes_of(p, q, a, b, part(given.s), part(given.t));
-      }
-      prepared.joint.apply(p, q, part(given.s), part(given.t), part(given.active), sums[at(r)]);
+      if (fresh) prepared.joint.initial_forms(p, q, part(given.forms));
+      prepared.joint.apply(p, q, part(given.forms), part(given.active), sums[at(r)]);
     }
   }
 
@@ -311,13 +404,12 @@ struct BackwardWalk::Block {
       accumulate(on_first, std::move(on_second), box.f);
       on_second = {};
     }
-    if (input_coefficients) *input_coefficients = on_first.empty() ? on_second : on_first;
-    concretize(on_first, box.f);
-    concretize(on_second, second_box(0));
+    concretize(0, on_first, box.f, attained_first);
+    concretize(0, on_second, second_box(0), attained_second);
   }
 
   /// Adds the largest value of the coefficients' function over a box.
-  void concretize(const Values& coefficients, const Box& box) {
+  void concretize(NodeId node, const Values& coefficients, const Box& box, std::vector<Values>* attained) {
     if (coefficients.empty()) return;
     const std::size_t size = box.low.size();
     Values center(size), radius(size), extent(size);
@@ -327,41 +419,55 @@ struct BackwardWalk::Block {
       radius[i] = distance == 0.0 ? 0.0 : core::next_up(distance);
       extent[i] = std::abs(center[i]) + radius[i];
     }
+    const bool nothing = !any_nonzero(extent);
+    if (attained && !nothing) (*attained)[at(node)] = attained_point(coefficients, box, center);
     for (Index r = 0; r < rows; ++r) {
       const auto of_row = row(coefficients, r);
       const double error = gamma(static_cast<std::int64_t>(2 * size)) * weighted_magnitude(of_row, extent);
-      const bool nothing = error == 0.0 && (!any_nonzero(of_row) || !any_nonzero(extent));
-      sums[at(r)].add(dot(of_row, center) + weighted_magnitude(of_row, radius),
-                      nothing ? 0.0 : error + static_cast<double>(2 * size + 2) * 0x1p-1074);
+      const double tiny = nothing || !any_nonzero(of_row) ? 0.0 : static_cast<double>(2 * size + 2) * 0x1p-1074;
+      sums[at(r)].add(dot(of_row, center) + weighted_magnitude(of_row, radius), error + tiny);
     }
+  }
+
+  static Values attained_point(const Values& coefficients, const Box& box, const Values& center) {
+    Values point(coefficients.size());
+    for (std::size_t i = 0; i < point.size(); ++i) {
+      const std::size_t e = i % center.size();
+      point[i] = coefficients[i] > 0.0 ? box.high[e] : (coefficients[i] < 0.0 ? box.low[e] : center[e]);
+    }
+    return point;
   }
 };
 
 /// Minimises the upper bounds of a block of rows over the slopes of their planes, each row for itself. The derivative of
 /// a bound with respect to coefficients is the point where it is attained, which a pass forward through the planes finds;
-/// with respect to slopes it follows from that and the vertex that decided the offset. Steps as Adam takes them
-/// (Kingma, Ba 2015). Every evaluation is a proof, so the best is kept.
-class BackwardWalk::Ascent {
+/// with respect to slopes it follows from that and the vertex that decided the offset. The bounds are convex in the
+/// planes but have kinks: Adam smooths its gradients. Every evaluation is a proof, so the best is kept.
+class BackwardWalk::Descent {
  public:
-  Ascent(const BackwardWalk& walk, NodeId node, std::span<const Index> elements, Quantity quantity)
+  Descent(const BackwardWalk& walk, NodeId node, std::span<const Index> elements, Quantity quantity, Index steps)
       : walk_(walk),
+        steps_(steps),
         node_(node),
         elements_(elements),
         quantity_(quantity),
         coupling_(quantity == Quantity::difference ? walk.coupling_ : Coupling::separate),
         rows_(2 * std::ssize(elements)),
         slopes_(walk.nodes_.size()),
+        first_(walk.nodes_.size()),
+        second_(walk.nodes_.size()),
         best_(at(rows_), std::numeric_limits<double>::infinity()) {}
 
-  Values run(Index steps) {
-    for (Index step = 0; step <= steps; ++step) {
+  Values run() {
+    for (Index step = 0; step <= steps_; ++step) {
       Block block(walk_, coupling_, rows_);
       block.slopes = &slopes_;
-      block.input_coefficients = &input_;
+      block.attained_first = &first_;
+      block.attained_second = quantity_ == Quantity::fq ? &first_ : &second_;
       block.start(node_, elements_, quantity_);
       block.run(node_);
       for (std::size_t r = 0; r < best_.size(); ++r) best_[r] = std::min(best_[r], block.sums[r].upper());
-      if (step < steps) descend(step);
+      if (step < steps_) forward(step);
     }
     return std::move(best_);
   }
@@ -369,52 +475,64 @@ class BackwardWalk::Ascent {
  private:
   bool joint() const { return coupling_ == Coupling::joint; }
 
-  /// One pass forward and one step.
-  void descend(Index step) {
+  /// One pass forward and one step. Values are y (y' for rows of f_q alone) and, for pairs, d; empty means zero.
+  void forward(Index step) {
     const Graph& graph = walk_.pair_->graph;
-    std::vector<Values> first(graph.nodes.size()), second(graph.nodes.size());
     NodeId last = 0;
     for (NodeId id = 0; id < node_; ++id)
-      if (!slopes_[at(id)].s.empty()) last = id;
-    first[0] = attained_input();
+      if (!slopes_[at(id)].empty()) last = id;
     for (NodeId id = 1; id <= last; ++id) {
       const Node& node = graph.nodes[at(id)];
-      Values &y = first[at(node.inputs.front())], &d = second[at(node.inputs.front())];
-      if (const auto* dense = std::get_if<network::Dense>(&node.op)) {
-        forward_dense(*dense, y, d, first[at(id)], second[at(id)]);
-      } else if (!slopes_[at(id)].s.empty()) {
-        forward_activation(id, y, d, step);
-        first[at(id)] = std::move(y);
-        second[at(id)] = std::move(d);
-      } else {
-        first[at(id)] = std::move(y);
-        second[at(id)] = std::move(d);
+      if (walk_.nodes_[at(id)].ends || !known(node)) continue;
+      if (!slopes_[at(id)].empty()) {
+        first_[at(id)] = first_[at(node.inputs.front())];
+        second_[at(id)] = second_[at(node.inputs.front())];
+        if (joint()) second_[at(id)].resize(first_[at(id)].size(), 0.0);
+        forward_activation(id, first_[at(id)], second_[at(id)], step);
+      } else if (!std::holds_alternative<Activation>(node.op)) {
+        forward_affine(id);
       }
     }
+    for (auto* values : {&first_, &second_})
+      for (Values& of_node : *values) of_node.clear();
   }
 
-  Values attained_input() const {
-    const Box& box = (*walk_.bounds_)[0].f;
-    Values x(input_.size());
-    const std::size_t size = box.low.size();
-    for (std::size_t r = 0; r < at(rows_); ++r)
-      for (std::size_t i = 0; i < size; ++i) {
-        const double a = input_[r * size + i];
-        x[r * size + i] = a > 0.0 ? box.high[i] : (a < 0.0 ? box.low[i] : (box.low[i] + box.high[i]) / 2.0);
-      }
-    return x;
+  bool known(const Node& node) const {
+    return std::all_of(node.inputs.begin(), node.inputs.end(), [&](NodeId input) { return !first_[at(input)].empty(); });
   }
 
-  void forward_dense(const network::Dense& op, const Values& y, const Values& d, Values& y_out, Values& d_out) const {
-    const Pair& pair = *walk_.pair_;
-    const auto &f = pair.f[at(op.layer)], &fq = pair.fq[at(op.layer)], &change = pair.change[at(op.layer)];
-    const auto& own = quantity_ == Quantity::fq ? fq : f;
-    y_out = tensor::dense(op.outputs, own.weights, own.bias, y, rows_);
+  void forward_affine(NodeId id) {
+    const Quantity own = quantity_ == Quantity::fq ? Quantity::fq : Quantity::f;
+    first_[at(id)] = image(id, own, first_);
+    add_to_rows(first_[at(id)], constant_part(walk_.pair_->graph, id, walk_.bias(id, own)));
     if (!joint()) return;
-    d_out = tensor::dense(op.outputs, change.weights, change.bias, y, rows_);
-    if (d.empty()) return;
-    const Values through = tensor::dense(op.outputs, fq.weights, {}, d, rows_);
-    for (std::size_t i = 0; i < d_out.size(); ++i) d_out[i] += through[i];
+    second_[at(id)] = image(id, Quantity::fq, second_);
+    const Index layer = layer_of(walk_.pair_->graph.nodes[at(id)].op);
+    if (layer < 0) return;
+    const Values change = image(id, Quantity::difference, first_);
+    second_[at(id)].resize(change.size(), 0.0);
+    for (std::size_t i = 0; i < change.size(); ++i) second_[at(id)][i] += change[i];
+    add_to_rows(second_[at(id)], constant_part(walk_.pair_->graph, id, walk_.bias(id, Quantity::difference)));
+  }
+
+  /// The linear part at the inputs' values; empty where all are zero.
+  Values image(NodeId id, Quantity with, std::vector<Values>& values) const {
+    const Graph& graph = walk_.pair_->graph;
+    const auto& inputs = graph.nodes[at(id)].inputs;
+    std::vector<const Values*> pointers;
+    bool any = false;
+    for (const NodeId input : inputs) any = any || !values[at(input)].empty();
+    if (!any) return {};
+    for (const NodeId input : inputs) {
+      values[at(input)].resize(at(rows_ * tensor::elements(graph.nodes[at(input)].shape)), 0.0);
+      pointers.push_back(&values[at(input)]);
+    }
+    if (!walk_.nodes_[at(id)].live.empty()) return walk_.layer_forward(id, with, *pointers.front(), rows_);
+    return forward_linear(graph, id, walk_.weights(id, with), pointers, rows_);
+  }
+
+  static void add_to_rows(Values& values, const Values& constants) {
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] += constants[i % constants.size()];
   }
 
   /// From the arguments of the activation to its relaxed values, in place, while the slopes take a step.
@@ -429,17 +547,23 @@ class BackwardWalk::Ascent {
       for (std::size_t j = 0; j < n; ++j) {
         const std::size_t place = r * n + j, neuron = r * size + at(v.relaxed[j]);
         const std::size_t vertex = slopes.active[place] * n + j;
-        const double p = slopes.p[place], away_y = y[neuron] - v.y[vertex], s = slopes.s[place];
+        const double p = slopes.p[place], away_y = y[neuron] - v.y[vertex];
         if (!joint()) {
-          y[neuron] = v.r[vertex] + s * away_y;
-          adam(slopes.s[place], slopes.mean_s[place], slopes.square_s[place], p * away_y, step);
+          const SingleRelaxation& relaxation = quantity_ == Quantity::fq ? prepared.single_fq : prepared.single_f;
+          double& slope = slopes.single[place];
+          y[neuron] = v.r[vertex] + (p > 0.0 ? relaxation.upper_slope(static_cast<Index>(j)) : slope) * away_y;
+          if (p < 0.0) move_single(slope, {slopes.momentum_y[place], slopes.square_y[place]}, p * away_y, step);
           continue;
         }
-        const double q = slopes.q[place], t = slopes.t[place], away_d = d[neuron] - v.d[vertex];
-        y[neuron] = v.r[vertex] + s * away_y;
-        d[neuron] = v.g[vertex] + (t - s) * away_y + t * away_d;
-        adam(slopes.s[place], slopes.mean_s[place], slopes.square_s[place], (p - q) * away_y, step);
-        adam(slopes.t[place], slopes.mean_t[place], slopes.square_t[place], q * (away_y + away_d), step);
+        PlaneForm& form = slopes.forms[place];
+        const double q = slopes.q[place], away_d = d[neuron] - v.d[vertex];
+        const double narrowness = prepared.joint.narrowness(static_cast<Index>(j));
+        const double sign_p = p > 0.0 ? 1.0 : -1.0, sign_q = q > 0.0 ? 1.0 : -1.0;
+        y[neuron] = v.r[vertex] + (form.s + form.x * sign_p) * away_y + (form.v + form.z * sign_p) * away_d;
+        d[neuron] = v.g[vertex] + (form.w + form.x * narrowness * sign_q) * away_y + (form.t + form.z * sign_q) * away_d;
+        if (p == 0.0 && q == 0.0) continue;
+        move_plane(form.x, {slopes.momentum_y[place], slopes.square_y[place]}, slopes.mean_y[place], away_y, step);
+        move_plane(form.z, {slopes.momentum_d[place], slopes.square_d[place]}, slopes.mean_d[place], away_d, step);
       }
       for (std::size_t i = 0; i < size; ++i) {
         y[r * size + i] *= v.factor[i];
@@ -448,33 +572,52 @@ class BackwardWalk::Ascent {
     }
   }
 
-  static void adam(double& slope, double& mean, double& square, double gradient, Index step) {
-    const double rate0 = std::getenv("LR") ? std::atof(std::getenv("LR")) : 0.1, decay = std::getenv("DEC") ? std::atof(std::getenv("DEC")) : 0.97;
-    mean = 0.9 * mean + 0.1 * gradient;
-    square = 0.999 * square + 0.001 * gradient * gradient;
-    const double m = mean / (1.0 - std::pow(0.9, step + 1)), v = square / (1.0 - std::pow(0.999, step + 1));
-    const double change = rate0 * std::pow(decay, step) * m / (std::sqrt(v) + 1e-300);
-    if (std::isfinite(change)) slope -= change;
+  /// What Adam (Kingma, Ba 2015) remembers of one parameter.
+  struct Moments {
+    double& mean;
+    double& square;
+  };
+  double adam(Moments moments, double gradient, double rate, double decay, Index step) const {
+    constexpr double of_mean = 0.9, of_square = 0.999;
+    moments.mean = of_mean * moments.mean + (1.0 - of_mean) * gradient;
+    moments.square = of_square * moments.square + (1.0 - of_square) * gradient * gradient;
+    const double k = static_cast<double>(step);
+    const double mean = moments.mean / (1.0 - std::pow(of_mean, k + 1.0));
+    const double root = std::sqrt(moments.square / (1.0 - std::pow(of_square, k + 1.0)));
+    const double change = rate * std::pow(decay, k) * mean / root;
+    return std::isfinite(change) ? change : 0.0;
+  }
+
+  void move_single(double& slope, Moments moments, double gradient, Index step) const {
+    slope = std::clamp(slope - adam(moments, gradient, 0.09, 0.97, step), 0.0, 1.0);
+  }
+
+  /// Planes of pairs start close to an optimum with kinks: steps are small, and the last one goes to the mean.
+  void move_plane(double& slope, Moments moments, double& mean, double gradient, Index step) const {
+    slope -= adam(moments, gradient, 0.025, 0.98, step);
+    mean = step == 0 ? slope : mean + 2.0 / (static_cast<double>(step) + 2.0) * (slope - mean);
+    if (step == steps_ - 1) slope = mean;
   }
 
   const BackwardWalk& walk_;
+  Index steps_;
   NodeId node_;
   std::span<const Index> elements_;
   Quantity quantity_;
   Coupling coupling_;
   Index rows_;
   std::vector<Slopes> slopes_;
-  Values input_;  ///< coefficients at the input
+  std::vector<Values> first_, second_;  ///< values of the nodes where bounds are attained
   Values best_;
 };
 
 Box BackwardWalk::optimized_bound(NodeId node, std::span<const Index> elements, Quantity quantity, Index steps) const {
-  const Index per_block = block_rows / 2, count = std::ssize(elements), blocks = (count + per_block - 1) / per_block;
+  const Index per_block = rows_at_once() / 2, count = std::ssize(elements), blocks = (count + per_block - 1) / per_block;
   Box result{Values(elements.size()), Values(elements.size())};
 #pragma omp parallel for schedule(dynamic) if (blocks > 1)
   for (Index b = 0; b < blocks; ++b) {
     const Index begin = b * per_block, size = std::min(per_block, count - begin);
-    const Values best = Ascent(*this, node, elements.subspan(at(begin), at(size)), quantity).run(steps);
+    const Values best = Descent(*this, node, elements.subspan(at(begin), at(size)), quantity, steps).run();
     for (Index e = 0; e < size; ++e) {
       result.high[at(begin + e)] = best[at(2 * e)];
       result.low[at(begin + e)] = -best[at(2 * e + 1)];
@@ -484,7 +627,7 @@ Box BackwardWalk::optimized_bound(NodeId node, std::span<const Index> elements, 
 }
 
 Box BackwardWalk::bound(NodeId node, std::span<const Index> elements, Quantity quantity) const {
-  const Index per_block = block_rows / 2, count = std::ssize(elements), blocks = (count + per_block - 1) / per_block;
+  const Index per_block = rows_at_once() / 2, count = std::ssize(elements), blocks = (count + per_block - 1) / per_block;
   Box result{Values(elements.size()), Values(elements.size())};
 #pragma omp parallel for schedule(dynamic) if (blocks > 1)
   for (Index b = 0; b < blocks; ++b) {

@@ -12,6 +12,7 @@
 
 #include "quantbound/certify/pair_bounds.hpp"
 
+#include "linear_operators.hpp"
 #include "relaxation.hpp"
 
 namespace quantbound::certify::detail {
@@ -36,28 +37,39 @@ class BackwardWalk {
  private:
   struct Block;
   struct Slopes;
-  class Ascent;
+  class Descent;
 
-  /// What a weight layer costs a row in rounding: gamma times |coefficients| . weighted, and what underflow may lose.
-  struct LayerError {
+  /// What an affine node costs a row in rounding: gamma times |coefficients| . weighted, and what underflow may lose.
+  struct AffineError {
+    std::vector<double> constant;  ///< the node's own; empty where all are zero
     std::vector<double> weighted;
     double tiny = 0.0;
   };
   struct Prepared {
     double gamma = 0.0;
-    LayerError f, fq, difference;
+    AffineError f, fq, difference;
     SingleRelaxation single_f, single_fq;
     PairRelaxation joint;
     bool ends = false;  ///< walks stop here
+    /// Of a dense layer behind which some neurons vanish in both networks: the others, and their rows of the weights.
+    std::vector<Index> live;
+    Values live_f, live_fq, live_change;
   };
 
-  void prepare_dense(const network::Dense& op, const PairBox& input, Prepared& prepared);
-  void prepare_activation(NodeId node, const Activation& op, const PairBox& input, Prepared& prepared);
+  void prepare_affine(NodeId node, Prepared& prepared);
+  void prepare_activation(NodeId node, const Activation& op, Prepared& prepared);
+  void gather_live_rows(NodeId layer, std::span<const double> f_factor, std::span<const double> fq_factor);
+  Values layer_backward(NodeId node, Quantity with, const Values& coefficients, Index rows) const;
+  Values layer_forward(NodeId node, Quantity with, const Values& values, Index rows) const;
+  std::span<const double> weights(NodeId node, Quantity of) const;
+  std::span<const double> bias(NodeId node, Quantity of) const;
+  Index rows_at_once() const;
 
   const Pair* pair_;
   const PairBounds* bounds_;
   Coupling coupling_;
   std::vector<Prepared> nodes_;
+  std::vector<Index> readers_;  ///< of each node
 };
 
 }  // namespace quantbound::certify::detail

@@ -37,16 +37,35 @@ class Propagation {
   }
 
   PairBounds run() {
-    for (NodeId v = 1; v < std::ssize(pair_.graph.nodes); ++v) {
-      const Node& node = pair_.graph.nodes[at(v)];
-      equal_[at(v)] = stays_equal(v, node) ? 1 : 0;
-      bounds_[v] =
-          equal_[at(v)] != 0 ? once(node) : std::visit([&](const auto& op) { return apply(op, v, node); }, node.op);
-    }
+    for (NodeId v = 1; v < std::ssize(pair_.graph.nodes); ++v) step(v);
     return std::move(bounds_);
   }
 
+  /// The output's alone: a node is forgotten when its last reader has run.
+  PairBox run_to_output() {
+    std::vector<Index> readers(pair_.graph.nodes.size(), 0);
+    for (const Node& node : pair_.graph.nodes) {
+      for (const NodeId input : node.inputs) ++readers[at(input)];
+    }
+    ++readers[at(pair_.graph.output)];
+    for (NodeId v = 1; v <= pair_.graph.output; ++v) {
+      step(v);
+      for (const NodeId input : pair_.graph.nodes[at(v)].inputs) {
+        if (--readers[at(input)] == 0) bounds_[input] = {};
+      }
+      if (readers[at(v)] == 0) bounds_[v] = {};
+    }
+    return std::move(bounds_[pair_.graph.output]);
+  }
+
  private:
+  void step(NodeId v) {
+    const Node& node = pair_.graph.nodes[at(v)];
+    equal_[at(v)] = stays_equal(v, node) ? 1 : 0;
+    bounds_[v] =
+        equal_[at(v)] != 0 ? once(node) : std::visit([&](const auto& op) { return apply(op, v, node); }, node.op);
+  }
+
   const PairBox& in(const Node& node, std::size_t which = 0) const { return bounds_[node.inputs[which]]; }
 
   /// Whether f and f_q compute the same at this node: nothing changed on any way to it.
@@ -61,7 +80,7 @@ class Propagation {
   }
 
   /// One network's box for both.
-  PairBox once(const Node& node) const {
+  PairBox once(const Node& node) {
     Box box;
     if (const auto* convolution = std::get_if<network::Convolution>(&node.op)) {
       box = one_layer(node, convolution->layer);
@@ -73,18 +92,18 @@ class Propagation {
     return {box, box, detail::zero_box(box.low.size())};
   }
 
-  Box one_layer(const Node& node, Index layer) const {
-    return detail::layer_image(LinearMap(node.op), pair_.f[at(layer)], in(node).f);
+  Box one_layer(const Node& node, Index layer) {
+    return detail::layer_image(LinearMap(node.op), pair_.f[at(layer)], in(node).f, work_);
   }
 
   // ---- weight layers
 
-  PairBox apply(const network::Convolution& op, NodeId, const Node& node) const { return layer(node, op.layer); }
-  PairBox apply(const network::Dense& op, NodeId, const Node& node) const { return layer(node, op.layer); }
+  PairBox apply(const network::Convolution& op, NodeId, const Node& node) { return layer(node, op.layer); }
+  PairBox apply(const network::Dense& op, NodeId, const Node& node) { return layer(node, op.layer); }
 
-  PairBox layer(const Node& node, Index number) const {
+  PairBox layer(const Node& node, Index number) {
     return detail::pair_image(LinearMap(node.op), pair_.f[at(number)], pair_.fq[at(number)], pair_.change[at(number)],
-                              in(node));
+                              in(node), work_);
   }
 
   // ---- everything else
@@ -170,6 +189,7 @@ class Propagation {
 
   const Pair& pair_;
   PairBounds bounds_;
+  detail::Workspace work_;
   std::vector<char> equal_;  ///< per node: f and f_q compute the same there
 };
 
@@ -196,10 +216,14 @@ PairBounds difference_interval(const Pair& pair, const PairBox& input) {
   return Propagation(pair, input).run();
 }
 
+PairBox output_interval(const Pair& pair, const Box& input) {
+  check_input(pair, input);
+  return Propagation(pair, shared_input(input)).run_to_output();
+}
+
 Box difference_at(const Pair& pair, std::span<const double> x) {
   const std::vector<double> point(x.begin(), x.end());
-  PairBounds bounds = difference_interval(pair, Box{point, point});
-  return std::move(bounds[pair.graph.output].difference);
+  return output_interval(pair, Box{point, point}).difference;
 }
 
 }  // namespace quantbound::certify

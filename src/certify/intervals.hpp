@@ -15,27 +15,39 @@ namespace quantbound::certify::detail {
 class LinearMap {
  public:
   /// @pre op is a weight layer
-  explicit LinearMap(const network::Operator& op);
+  explicit LinearMap(network::Operator op);
+
+  /// Whether two such maps of one column can be one map with the rows of both.
+  bool stackable() const;
+  /// That map: its results are those of the first weights, then those of the second. @pre stackable()
+  LinearMap stacked() const;
 
   Index fan_in() const;
   /// Multiply-adds for one column.
   Index multiply_adds() const;
+  Index outputs() const;
   /// weights * column for each column, one after the other.
-  std::vector<double> multiply(std::span<const double> weights, std::span<const double> columns) const;
+  void multiply(std::span<const double> weights, std::span<const double> columns, std::span<double> results) const;
 
  private:
   Index inputs() const;
-  const network::Operator* op_;
+  network::Operator op_;
+};
+
+/// Memory that one layer's passes leave to the next one's. The numbers in it mean nothing between calls.
+struct Workspace {
+  std::vector<double> mids, rads, by_f, by_yq, by_second, rad_f, rad_yq, rad_second;
 };
 
 /// {W y + b : y in the box}.
-Box layer_image(const LinearMap& map, const LayerParameters& layer, const Box& y);
+Box layer_image(const LinearMap& map, const LayerParameters& layer, const Box& y, Workspace& work);
 
 /// y, y' and d behind a layer that changes from f to f_q: d by both identities, W d + dW y' + db and W' d + dW y + db,
 /// inside the separate difference. For layers beyond `most_for_both` multiply-adds, where passes are what costs, by the
 /// first alone: it is the one that makes d no wider than AMP with ranges, and the two differ by |dW| / |W| of d.
 PairBox pair_image(const LinearMap& map, const LayerParameters& f, const LayerParameters& fq,
-                   const LayerParameters& change, const PairBox& in, Index most_for_both = Index{1} << 18);
+                   const LayerParameters& change, const PairBox& in, Workspace& work,
+                   Index most_for_both = Index{1} << 18);
 
 core::Interval interval_at(const Box& box, std::size_t i);
 Box zero_box(std::size_t size);

@@ -212,9 +212,8 @@ void SingleRelaxation::apply(std::span<double> p, RowSum& sum) const {
   sum.add(total, gamma(n) * magnitude);
 }
 
-void SingleRelaxation::initial_slopes(std::span<const double> p, std::span<double> slopes) const {
-  for (std::size_t i = 0; i < slopes.size(); ++i)
-    slopes[i] = p[at(vertices_.relaxed[i])] > 0.0 ? upper_[i] : lower_[i];
+void SingleRelaxation::initial_slopes(std::span<double> slopes) const {
+  std::copy(lower_.begin(), lower_.end(), slopes.begin());
 }
 
 void SingleRelaxation::apply(std::span<double> p, std::span<const double> slopes, std::span<std::uint8_t> active,
@@ -225,7 +224,7 @@ void SingleRelaxation::apply(std::span<double> p, std::span<const double> slopes
   double total = 0.0, magnitude = 0.0;
   for (Index i = 0; i < n; ++i) {
     double& w = p[at(v.relaxed[at(i)])];
-    const double a = w * slopes[at(i)], extent = v.extent_y[at(i)], weight = std::abs(w) + std::abs(a);
+    const double a = w * (w > 0.0 ? upper_[at(i)] : slopes[at(i)]), extent = v.extent_y[at(i)], weight = std::abs(w) + std::abs(a);
     double c = -infinity;
     for (Index k = 0; k < v.count; ++k) {
       const double residual = w * v.r[at(k * n + i)] - a * v.y[at(k * n + i)];
@@ -280,6 +279,7 @@ void PairRelaxation::add_neuron(const Activation& activation, std::span<const do
   lower_fq_.push_back(fq.lower);
   upper_d_.push_back(bounded ? std::clamp(du / span, 0.0, 1.0) : 0.0);
   lower_d_.push_back(bounded ? std::clamp(-dl / span, 0.0, 1.0) : 0.0);
+  narrowness_.push_back(bounded && u > l ? std::min(1.0, (du - dl) / (u - l)) : 1.0);
   middle_y_.push_back(0.0);
   middle_d_.push_back(0.0);
   if (!bounded) return;
@@ -299,12 +299,13 @@ void PairRelaxation::add_neuron(const Activation& activation, std::span<const do
 /// Up to `chunk` relaxed neurons of one row: their coefficients and the best planes so far.
 struct PairRelaxation::Chunk {
   Index first = 0, size = 0;
+  std::array<double, chunk> best;    ///< kind of the best plane
   std::array<double, chunk> vertex;  ///< that decided the last offset
   std::array<double, chunk> p, q, a, b, c, best_a, best_b, best_c, best_height;
 };
 
 /// Completes the planes of slopes a, b with their offsets and keeps those that are lower than the best over the middle.
-void PairRelaxation::compete(Chunk& work) const {
+void PairRelaxation::compete(Chunk& work, double kind) const {
   const Vertices& v = vertices_;
   const Index n = v.neurons();
   work.c.fill(-infinity);
@@ -330,8 +331,32 @@ void PairRelaxation::compete(Chunk& work) const {
     work.best_a[i] = better ? work.a[i] : work.best_a[i];
     work.best_b[i] = better ? work.b[i] : work.best_b[i];
     work.best_c[i] = better ? c : work.best_c[i];
+    work.best[i] = better ? kind : work.best[i];
     work.best_height[i] = better ? height : work.best_height[i];
   }
+}
+
+void PairRelaxation::candidates(Chunk& work) const {
+  for (Index j = 0; j < work.size; ++j) {  // act(y) and the difference
+    const std::size_t i = at(j), neuron = at(work.first + j);
+    work.a[i] = work.p[i] * (work.p[i] > 0.0 ? upper_f_[neuron] : lower_f_[neuron]);
+    work.b[i] = work.q[i] * (work.q[i] > 0.0 ? upper_d_[neuron] : lower_d_[neuron]);
+  }
+  compete(work, 0.0);
+  for (Index j = 0; j < work.size; ++j) {  // act(y') and the difference
+    const std::size_t i = at(j), neuron = at(work.first + j);
+    const double rest = work.q[i] - work.p[i];
+    work.a[i] = work.p[i] * (work.p[i] > 0.0 ? upper_fq_[neuron] : lower_fq_[neuron]);
+    work.b[i] = work.a[i] + rest * (rest > 0.0 ? upper_d_[neuron] : lower_d_[neuron]);
+  }
+  compete(work, 1.0);
+  for (Index j = 0; j < work.size; ++j) {  // both apart
+    const std::size_t i = at(j), neuron = at(work.first + j);
+    const double rest = work.p[i] - work.q[i];
+    work.b[i] = work.q[i] * (work.q[i] > 0.0 ? upper_fq_[neuron] : lower_fq_[neuron]);
+    work.a[i] = work.b[i] + rest * (rest > 0.0 ? upper_f_[neuron] : lower_f_[neuron]);
+  }
+  compete(work, 2.0);
 }
 
 void PairRelaxation::apply(std::span<double> p, std::span<double> q, RowSum& sum) const {
@@ -347,26 +372,7 @@ void PairRelaxation::apply(std::span<double> p, std::span<double> q, RowSum& sum
   for (work.first = 0; work.first < n; work.first += chunk) {
     work.size = std::min(chunk, n - work.first);
     gather(p, q, work);
-    for (Index j = 0; j < work.size; ++j) {  // act(y) and the difference
-      const std::size_t i = at(j), neuron = at(work.first + j);
-      work.a[i] = work.p[i] * (work.p[i] > 0.0 ? upper_f_[neuron] : lower_f_[neuron]);
-      work.b[i] = work.q[i] * (work.q[i] > 0.0 ? upper_d_[neuron] : lower_d_[neuron]);
-    }
-    compete(work);
-    for (Index j = 0; j < work.size; ++j) {  // act(y') and the difference
-      const std::size_t i = at(j), neuron = at(work.first + j);
-      const double rest = work.q[i] - work.p[i];
-      work.a[i] = work.p[i] * (work.p[i] > 0.0 ? upper_fq_[neuron] : lower_fq_[neuron]);
-      work.b[i] = work.a[i] + rest * (rest > 0.0 ? upper_d_[neuron] : lower_d_[neuron]);
-    }
-    compete(work);
-    for (Index j = 0; j < work.size; ++j) {  // both apart
-      const std::size_t i = at(j), neuron = at(work.first + j);
-      const double rest = work.p[i] - work.q[i];
-      work.b[i] = work.q[i] * (work.q[i] > 0.0 ? upper_fq_[neuron] : lower_fq_[neuron]);
-      work.a[i] = work.b[i] + rest * (rest > 0.0 ? upper_f_[neuron] : lower_f_[neuron]);
-    }
-    compete(work);
+    candidates(work);
     for (Index j = 0; j < work.size; ++j) {
       const std::size_t i = at(j), neuron = at(v.relaxed[at(work.first + j)]);
       p[neuron] = work.best_a[i];
@@ -378,21 +384,37 @@ void PairRelaxation::apply(std::span<double> p, std::span<double> q, RowSum& sum
   sum.add(total, gamma(n) * magnitude);
 }
 
-void PairRelaxation::slopes_of(std::span<const double> p, std::span<const double> q, std::span<const double> a,
-                               std::span<const double> b, std::span<double> s, std::span<double> t) const {
-  const auto ratio = [](double value, double weight) {
-    const double result = weight == 0.0 ? 0.0 : value / weight;
-    return std::isfinite(result) ? result : 0.0;
-  };
-  for (std::size_t i = 0; i < s.size(); ++i) {
-    const std::size_t neuron = at(vertices_.relaxed[i]);
-    t[i] = ratio(b[neuron], q[neuron]);
-    s[i] = ratio(a[neuron] - b[neuron], p[neuron] - q[neuron]);
+void PairRelaxation::initial_forms(std::span<const double> p, std::span<const double> q,
+                                   std::span<PlaneForm> forms) const {
+  const Index n = vertices_.neurons();
+  Chunk work;
+  for (work.first = 0; work.first < n; work.first += chunk) {
+    work.size = std::min(chunk, n - work.first);
+    gather(p, q, work);
+    candidates(work);
+    for (Index j = 0; j < work.size; ++j) {
+      const std::size_t i = at(j), neuron = at(work.first + j);
+      const auto line = [](double weight, double upper, double lower) { return weight > 0.0 ? upper : lower; };
+      const double wp = work.p[i], wq = work.q[i];
+      PlaneForm& form = forms[neuron];
+      if (work.best[i] == 0.0) {
+        form.s = line(wp, upper_f_[neuron], lower_f_[neuron]);
+        form.t = line(wq, upper_d_[neuron], lower_d_[neuron]);
+      } else if (work.best[i] == 1.0) {
+        form.s = line(wp, upper_fq_[neuron], lower_fq_[neuron]);
+        form.t = line(wq - wp, upper_d_[neuron], lower_d_[neuron]);
+        form.v = form.s - form.t;
+      } else {
+        form.s = line(wp - wq, upper_f_[neuron], lower_f_[neuron]);
+        form.t = line(wq, upper_fq_[neuron], lower_fq_[neuron]);
+        form.w = form.t - form.s;
+      }
+    }
   }
 }
 
-void PairRelaxation::apply(std::span<double> p, std::span<double> q, std::span<const double> s,
-                           std::span<const double> t, std::span<std::uint8_t> active, RowSum& sum) const {
+void PairRelaxation::apply(std::span<double> p, std::span<double> q, std::span<const PlaneForm> forms,
+                           std::span<std::uint8_t> active, RowSum& sum) const {
   const Vertices& v = vertices_;
   for (std::size_t i = 0; i < p.size(); ++i) {
     p[i] *= v.factor[i];
@@ -406,10 +428,12 @@ void PairRelaxation::apply(std::span<double> p, std::span<double> q, std::span<c
     gather(p, q, work);
     for (Index j = 0; j < work.size; ++j) {
       const std::size_t i = at(j), neuron = at(work.first + j);
-      work.b[i] = work.q[i] * t[neuron];
-      work.a[i] = (work.p[i] - work.q[i]) * s[neuron] + work.b[i];
+      const PlaneForm& form = forms[neuron];
+      const double wp = work.p[i], wq = work.q[i], ap = std::abs(wp), aq = std::abs(wq);
+      work.a[i] = form.s * wp + form.w * wq + form.x * (ap + narrowness_[neuron] * aq);
+      work.b[i] = form.t * wq + form.v * wp + form.z * (ap + aq);
     }
-    compete(work);
+    compete(work, 0.0);
     for (Index j = 0; j < work.size; ++j) {
       const std::size_t i = at(j), neuron = at(v.relaxed[at(work.first + j)]);
       p[neuron] = work.best_a[i];
@@ -428,6 +452,7 @@ void PairRelaxation::gather(std::span<const double> p, std::span<const double> q
     work.p[at(j)] = p[neuron];
     work.q[at(j)] = q[neuron];
   }
+  work.best.fill(0.0);
   work.best_a.fill(0.0);
   work.best_b.fill(0.0);
   work.best_c.fill(infinity);

@@ -26,6 +26,13 @@ struct LineSlopes {
   double upper = 0.0, lower = 0.0;
 };
 
+/// A plane whose slopes follow the coefficients: a = (s + x sign p) p + (w + x narrowness sign q) q and
+/// b = (t + z sign q) q + (v + z sign p) p. What the relaxation chose is in s, w, t, v; an optimiser moves x and z.
+struct PlaneForm {
+  double s = 0.0, w = 0.0, t = 0.0, v = 0.0;
+  double x = 0.0, z = 0.0;
+};
+
 /// Which neurons need no relaxation, and vertices of those that do. Arrays hold neuron after neuron for each vertex.
 struct Vertices {
   std::vector<double> factor;    ///< per neuron: 1 where the activation is the identity, 0 where it vanishes
@@ -45,11 +52,12 @@ class SingleRelaxation {
   /// Coefficients on the output become coefficients on the input, in place.
   void apply(std::span<double> p, RowSum& sum) const;
 
-  /// The same with slopes from outside, a = p slope per relaxed neuron; `active` receives the vertex that decided each
-  /// offset.
+  /// The same with slopes from outside where p < 0, a = p slope per relaxed neuron; `active` receives the vertex that
+  /// decided each offset.
   void apply(std::span<double> p, std::span<const double> slopes, std::span<std::uint8_t> active, RowSum& sum) const;
-  /// The slopes that the first apply takes for these coefficients.
-  void initial_slopes(std::span<const double> p, std::span<double> slopes) const;
+  /// The slopes that the first apply takes.
+  void initial_slopes(std::span<double> slopes) const;
+  double upper_slope(Index j) const { return upper_[static_cast<std::size_t>(j)]; }
   const Vertices& vertices() const { return vertices_; }
 
  private:
@@ -64,22 +72,25 @@ class PairRelaxation {
   /// Coefficients on output and output difference become coefficients on y and d, in place.
   void apply(std::span<double> p, std::span<double> q, RowSum& sum) const;
 
-  /// The same with slopes from outside: with P = p - q the plane is P s y + q t y' + c, whatever s and t are.
-  void apply(std::span<double> p, std::span<double> q, std::span<const double> s, std::span<const double> t,
-             std::span<std::uint8_t> active, RowSum& sum) const;
-  /// s and t of the planes a, b that the first apply made of p, q, per relaxed neuron.
-  void slopes_of(std::span<const double> p, std::span<const double> q, std::span<const double> a,
-                 std::span<const double> b, std::span<double> s, std::span<double> t) const;
+  /// The planes that the first apply takes for these coefficients, as forms per relaxed neuron.
+  void initial_forms(std::span<const double> p, std::span<const double> q, std::span<PlaneForm> forms) const;
+  /// The same with planes from outside; `active` receives the vertex that decided each offset.
+  void apply(std::span<double> p, std::span<double> q, std::span<const PlaneForm> forms, std::span<std::uint8_t> active,
+             RowSum& sum) const;
+  /// Of relaxed neuron j: how much narrower the interval of d is than that of y; at most 1.
+  double narrowness(Index j) const { return narrowness_[static_cast<std::size_t>(j)]; }
   const Vertices& vertices() const { return vertices_; }
 
  private:
   struct Chunk;
   void add_neuron(const Activation& activation, std::span<const double> kinks, const PairBox& input, Index j);
   void gather(std::span<const double> p, std::span<const double> q, Chunk& work) const;
-  void compete(Chunk& work) const;
+  void candidates(Chunk& work) const;
+  void compete(Chunk& work, double kind) const;
 
   Vertices vertices_;
   std::vector<double> upper_f_, lower_f_, upper_fq_, lower_fq_, upper_d_, lower_d_;
+  std::vector<double> narrowness_;
   std::vector<double> middle_y_, middle_d_;  ///< where planes are compared
 };
 

@@ -29,6 +29,7 @@ std::vector<Box> network_boxes(const Graph& graph, std::span<const LayerParamete
                                std::span<const std::optional<ActivationGrid>> grids, const Box& input) {
   std::vector<Box> boxes(graph.nodes.size());
   boxes.front() = input;
+  detail::Workspace work;
   for (std::size_t v = 1; v < graph.nodes.size(); ++v) {
     const network::Node& node = graph.nodes[v];
     std::vector<const network::Shape*> shapes;
@@ -38,9 +39,9 @@ std::vector<Box> network_boxes(const Graph& graph, std::span<const LayerParamete
       inputs.push_back(&boxes[at(input_node)]);
     }
     if (const auto* convolution = std::get_if<network::Convolution>(&node.op)) {
-      boxes[v] = detail::layer_image(detail::LinearMap(node.op), layers[at(convolution->layer)], *inputs.front());
+      boxes[v] = detail::layer_image(detail::LinearMap(node.op), layers[at(convolution->layer)], *inputs.front(), work);
     } else if (const auto* dense = std::get_if<network::Dense>(&node.op)) {
-      boxes[v] = detail::layer_image(detail::LinearMap(node.op), layers[at(dense->layer)], *inputs.front());
+      boxes[v] = detail::layer_image(detail::LinearMap(node.op), layers[at(dense->layer)], *inputs.front(), work);
     } else if (!grids.empty() && grids[v]) {
       boxes[v] = through_grid(*grids[v], *inputs.front());
     } else {

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <utility>
 
 #include "quantbound/certify/difference_interval.hpp"
@@ -90,25 +91,52 @@ void tighten(PairBox& box) {
 /// The forms of one value: y, y', and d by each rule.
 struct Forms {
   Form f, fq;
-  std::array<Form, detail::rules.size()> d;
+  std::vector<Form> d;
 
   /// The same operation on every form.
   template <class Operation>
   Forms each(Operation operation) const {
     Forms result{operation(f), operation(fq), {}};
-    for (std::size_t k = 0; k < d.size(); ++k) result.d[k] = operation(d[k]);
+    for (const Form& form : d) result.d.push_back(operation(form));
     return result;
   }
 };
 
-/// The graph, node after node; forms are dropped when their last reader has run.
-class Propagation {
+bool rounds(const Pair& pair, std::size_t v) { return !pair.activation_grids.empty() && pair.activation_grids[v]; }
+
+/// Both functions of an activation, where both are piecewise linear.
+std::optional<detail::PiecewisePair> piecewise(const Pair& pair, const network::Activation& op, std::size_t v) {
+  const auto f = detail::pieces_of(op);
+  if (!f) return std::nullopt;
+  if (!rounds(pair, v)) return detail::PiecewisePair{*f, *f, 0.0, true};
+  const ActivationGrid& grid = *pair.activation_grids[v];
+  return detail::PiecewisePair{*f, *detail::pieces_of(grid), grid.step / 2.0, false};
+}
+
+/// What an activation makes of the intervals of its input joins what is known of its output.
+void narrow_by_image(const Pair& pair, std::size_t v, PairBounds& known) {
+  const auto* activation = std::get_if<network::Activation>(&pair.graph.nodes[v].op);
+  const auto functions = activation ? piecewise(pair, *activation, v) : std::nullopt;
+  if (!functions) return;
+  const PairBox& before = known[pair.graph.nodes[v].inputs.front()];
+  std::vector<PairInterval> images(before.f.low.size());
+#pragma omp parallel for schedule(static) if (tensor::worth_threads(100 * std::ssize(images)))
+  for (std::size_t i = 0; i < images.size(); ++i) images[i] = detail::image(*functions, element(before, i));
+  known.nodes[v] = intersection(known.nodes[v], pair_box(images));
+  tighten(known.nodes[v]);
+}
+
+/// One family of forms through the graph, node after node; forms are dropped when their last reader has run. Reads and
+/// narrows what is known of the nodes, which it shares with the other families.
+class Family {
  public:
-  Propagation(const Pair& pair, const Box& input, Index generators)
+  Family(const Pair& pair, const Box& input, Index generators, detail::Style style, PairBounds& known)
       : pair_(pair),
         graph_(pair.graph),
         most_(generators),
-        known_(difference_interval(pair, input)),
+        style_(style),
+        rules_(detail::rules_of(style)),
+        known_(known),
         forms_(graph_.nodes.size()),
         readers_(graph_.nodes.size(), 0) {
     for (const Node& node : graph_.nodes)
@@ -116,18 +144,13 @@ class Propagation {
     forms_.front() = input_forms(input);
   }
 
-  PairBounds run() && {
-    for (std::size_t v = 0; v < graph_.nodes.size(); ++v) {
-      const Node& node = graph_.nodes[v];
-      if (v > 0) {
-        forms_[v] = std::visit([&](const auto& op) { return apply(op, node, v); }, node.op);
-        enclose(forms_[v], known_.nodes[v]);
-      }
-      for (const NodeId input : node.inputs)
-        if (--readers_[at(input)] == 0) forms_[at(input)] = {};
-      if (readers_[v] == 0) forms_[v] = {};
-    }
-    return std::move(known_);
+  void step(std::size_t v) {
+    const Node& node = graph_.nodes[v];
+    forms_[v] = std::visit([&](const auto& op) { return apply(op, node, v); }, node.op);
+    enclose(forms_[v], known_.nodes[v]);
+    for (const NodeId input : node.inputs)
+      if (--readers_[at(input)] == 0) forms_[at(input)] = {};
+    if (readers_[v] == 0) forms_[v] = {};
   }
 
  private:
@@ -137,19 +160,23 @@ class Propagation {
     return graph_.nodes[at(node.inputs[which])].shape;
   }
 
+  Forms zeros(std::size_t n) const {
+    const Form zero = detail::constant(std::vector<double>(n, 0.0));
+    return {zero, zero, std::vector<Form>(rules_.size(), zero)};
+  }
+
   Forms input_forms(const Box& input) {
-    Form x = detail::constant(std::vector<double>(input.low.size(), 0.0));
+    Forms forms = zeros(input.low.size());
     std::vector<detail::Noise> noises;
     for (std::size_t i = 0; i < input.low.size(); ++i) {
       const detail::Ball ball = detail::ball(input.low[i], input.high[i]);
-      x.center[i] = ball.center;
+      forms.f.center[i] = ball.center;
       if (ball.radius > 0.0)
         noises.push_back({next_noise_ + static_cast<NoiseId>(i), static_cast<Index>(i), ball.radius});
     }
-    next_noise_ += x.size();
-    detail::add_noises(x, std::move(noises), most_);
-    Forms forms{x, x, {}};
-    forms.d.fill(detail::constant(std::vector<double>(input.low.size(), 0.0)));
+    next_noise_ += forms.f.size();
+    detail::add_noises(forms.f, std::move(noises), most_);
+    forms.fq = forms.f;
     return forms;
   }
 
@@ -162,7 +189,7 @@ class Propagation {
     known.f = intersection(known.f, enclosed(forms.f));
     known.fq = intersection(known.fq, enclosed(forms.fq));
     for (Form& d : forms.d) known.difference = intersection(known.difference, enclosed(d));
-    Form apart = detail::difference(forms.f, forms.fq);
+    const Form apart = detail::difference(forms.f, forms.fq);
     known.difference = intersection(known.difference, detail::enclosure(apart, detail::radii(apart)));
     tighten(known);
     detail::replace_overflown(forms.f, known.f);
@@ -188,17 +215,16 @@ class Propagation {
     return apply_layer(map, op.layer, of_input(node));
   }
 
-  /// d by one identity or the other: no element is better off with a mixture, which would lose what cancels.
+  /// d by one identity or the other: a mixture, element by element, would lose what cancels later.
   Forms apply_layer(const LayerMap& map, Index layer, const Forms& in) const {
     const auto &w = pair_.f[at(layer)], &wq = pair_.fq[at(layer)], &dw = pair_.change[at(layer)];
-    const Form of_f = detail::affine(map, dw.weights, dw.bias, in.f);
-    const Form of_fq = detail::affine(map, dw.weights, dw.bias, in.fq);
     Forms out;
     out.f = detail::affine(map, w.weights, w.bias, in.f);
     out.fq = detail::affine(map, wq.weights, wq.bias, in.fq);
-    for (std::size_t k = 0; k < in.d.size(); ++k) {
-      const bool by_f = detail::rules[k] != detail::Rule::mirrored;
-      out.d[k] = detail::add(detail::affine(map, by_f ? wq.weights : w.weights, {}, in.d[k]), by_f ? of_f : of_fq);
+    for (std::size_t k = 0; k < rules_.size(); ++k) {
+      const bool by_f = rules_[k] != detail::Rule::mirrored;
+      const Form carried = detail::affine(map, by_f ? wq.weights : w.weights, {}, in.d[k]);
+      out.d.push_back(detail::add(carried, detail::affine(map, dw.weights, dw.bias, by_f ? in.f : in.fq)));
     }
     return out;
   }
@@ -206,37 +232,18 @@ class Propagation {
   // ---- activations
 
   Forms apply(const network::Activation& op, const Node& node, std::size_t v) {
-    const PairBox& before = known_of_input(node);
-    PairBox& after = known_.nodes[v];
-    const std::size_t n = before.f.low.size();
-    std::vector<ActivationLines> lines(n);
-    const auto functions = piecewise(op, v);
+    const PairBox &before = known_of_input(node), &after = known_.nodes[v];
+    const auto functions = piecewise(pair_, op, v);
     const bool smooth =
-        !rounded(v) && (op.kind == network::ActivationKind::sigmoid || op.kind == network::ActivationKind::tanh);
-    if (functions) {
-      std::vector<PairInterval> images(n);
-      for (std::size_t i = 0; i < n; ++i) images[i] = detail::image(*functions, element(before, i));
-      after = intersection(after, pair_box(images));
-      tighten(after);
-    }
-#pragma omp parallel for schedule(static) if (tensor::worth_threads(100 * static_cast <Index>(n)))
-    for (std::size_t i = 0; i < n; ++i) {
-      lines[i] = functions ? detail::relax(*functions, element(before, i), element(after, i))
+        !rounds(pair_, v) && (op.kind == network::ActivationKind::sigmoid || op.kind == network::ActivationKind::tanh);
+    std::vector<ActivationLines> lines(before.f.low.size());
+#pragma omp parallel for schedule(static) if (tensor::worth_threads(100 * std::ssize(lines)))
+    for (std::size_t i = 0; i < lines.size(); ++i) {
+      lines[i] = functions ? detail::relax(*functions, element(before, i), element(after, i), style_)
                  : smooth  ? detail::relax_smooth(op.kind, element(before, i), element(after, i))
                            : detail::boxes(element(after, i));
     }
     return apply_lines(of_input(node), lines);
-  }
-
-  bool rounded(std::size_t v) const { return !pair_.activation_grids.empty() && pair_.activation_grids[v]; }
-
-  /// Both functions of the node, where both are piecewise linear.
-  std::optional<detail::PiecewisePair> piecewise(const network::Activation& op, std::size_t v) const {
-    const auto f = detail::pieces_of(op);
-    if (!f) return std::nullopt;
-    if (!rounded(v)) return detail::PiecewisePair{*f, *f, 0.0, true};
-    const ActivationGrid& grid = *pair_.activation_grids[v];
-    return detail::PiecewisePair{*f, *detail::pieces_of(grid), grid.step / 2.0, false};
   }
 
   /// Lines become forms; every line with a noise brings a new one, and f's and f_q's are shared with the difference.
@@ -252,12 +259,12 @@ class Propagation {
     Forms out;
     out.f = detail::combine(Parts{{in.f, f}}, each([](const auto& l) { return l.f.offset; }));
     out.fq = detail::combine(Parts{{in.fq, fq}}, each([](const auto& l) { return l.fq.offset; }));
-    for (std::size_t k = 0; k < out.d.size(); ++k) {
+    for (std::size_t k = 0; k < rules_.size(); ++k) {
       const auto d_f = each([&](const auto& l) { return l.difference[k].f; });
       const auto d_fq = each([&](const auto& l) { return l.difference[k].fq; });
       const auto d = each([&](const auto& l) { return l.difference[k].d; });
-      out.d[k] = detail::combine(Parts{{in.f, d_f}, {in.fq, d_fq}, {in.d[k], d}},
-                                 each([&](const auto& l) { return l.difference[k].offset; }));
+      out.d.push_back(detail::combine(Parts{{in.f, d_f}, {in.fq, d_fq}, {in.d[k], d}},
+                                      each([&](const auto& l) { return l.difference[k].offset; })));
     }
     add_noises_of(lines, out);
     return out;
@@ -333,7 +340,7 @@ class Propagation {
     }
     const Forms& in = of_input(node);
     Forms taken{detail::gather(in.f, f, 0.0), detail::gather(in.fq, fq, 0.0), {}};
-    for (std::size_t k = 0; k < in.d.size(); ++k) taken.d[k] = detail::gather(in.d[k], f, 0.0);
+    for (const Form& d : in.d) taken.d.push_back(detail::gather(d, f, 0.0));
     return apply_lines(taken, lines);
   }
 
@@ -342,7 +349,7 @@ class Propagation {
   Forms apply(const network::Add&, const Node& node, std::size_t) const {
     const Forms &a = of_input(node), &b = of_input(node, 1);
     Forms out{detail::add(a.f, b.f), detail::add(a.fq, b.fq), {}};
-    for (std::size_t k = 0; k < out.d.size(); ++k) out.d[k] = detail::add(a.d[k], b.d[k]);
+    for (std::size_t k = 0; k < a.d.size(); ++k) out.d.push_back(detail::add(a.d[k], b.d[k]));
     return out;
   }
 
@@ -357,7 +364,7 @@ class Propagation {
     const Forms& in = of_input(node);
     using Parts = std::vector<detail::Part>;
     Forms out{detail::combine(Parts{{in.f, scale}}, shift), detail::combine(Parts{{in.fq, scale}}, shift), {}};
-    for (std::size_t k = 0; k < out.d.size(); ++k) out.d[k] = detail::combine(Parts{{in.d[k], scale}}, zero);
+    for (const Form& d : in.d) out.d.push_back(detail::combine(Parts{{d, scale}}, zero));
     return out;
   }
 
@@ -390,7 +397,7 @@ class Propagation {
     const auto source = sources(move, tensor::elements(input_shape(node, which)), tensor::elements(node.shape));
     const Forms& in = of_input(node, which);
     Forms out{detail::gather(in.f, source, fill), detail::gather(in.fq, source, fill), {}};
-    for (std::size_t k = 0; k < out.d.size(); ++k) out.d[k] = detail::gather(in.d[k], source, 0.0);
+    for (const Form& d : in.d) out.d.push_back(detail::gather(d, source, 0.0));
     return out;
   }
 
@@ -439,10 +446,7 @@ class Propagation {
   Forms apply_boxes(std::size_t n, std::size_t v) {
     std::vector<ActivationLines> lines(n);
     for (std::size_t i = 0; i < n; ++i) lines[i] = detail::boxes(element(known_.nodes[v], i));
-    const Form nothing = detail::constant(std::vector<double>(n, 0.0));
-    Forms nothings{nothing, nothing, {}};
-    nothings.d.fill(nothing);
-    return apply_lines(nothings, lines);
+    return apply_lines(zeros(n), lines);
   }
 
   Forms apply(const network::Input&, const Node& node, std::size_t) const {
@@ -453,7 +457,9 @@ class Propagation {
   const Pair& pair_;
   const Graph& graph_;
   Index most_;
-  PairBounds known_;
+  detail::Style style_;
+  std::span<const detail::Rule> rules_;
+  PairBounds& known_;
   std::vector<Forms> forms_;
   std::vector<Index> readers_;  ///< of each value, still to run
   NoiseId next_noise_ = 0;
@@ -465,7 +471,14 @@ PairBounds difference_zonotope(const Pair& pair, const Box& input, Index generat
   QUANTBOUND_ASSERT(generators >= 1 && std::ssize(input.low) == tensor::elements(pair.graph.input_shape()) &&
                         input.low.size() == input.high.size(),
                     generators, input.low.size(), input.high.size(), tensor::to_string(pair.graph.input_shape()));
-  return Propagation(pair, input, generators).run();
+  PairBounds known = difference_interval(pair, input);
+  std::vector<Family> families;
+  for (const detail::Style style : detail::styles) families.emplace_back(pair, input, generators, style, known);
+  for (std::size_t v = 1; v < pair.graph.nodes.size(); ++v) {
+    narrow_by_image(pair, v, known);
+    for (Family& family : families) family.step(v);
+  }
+  return known;
 }
 
 std::size_t difference_zonotope_bytes(const Pair& pair, Index generators) {
@@ -478,9 +491,8 @@ std::size_t difference_zonotope_bytes(const Pair& pair, Index generators) {
                          std::holds_alternative<network::Product>(node.op);
     if (relaxed) noises += 3 * n;
   }
-  // Five forms of the input of a node, five of its output, the two products of the change, and a sum of twice the
-  // noises.
-  const auto forms = std::size_t{14};
+  // The seven forms of all families before and after a node, and a sum of twice the noises with its two terms.
+  constexpr std::size_t forms = 18;
   return forms * at(std::min(noises, generators)) * at(widest) * sizeof(double);
 }
 

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "quantbound/certify/pair.hpp"
@@ -31,15 +32,23 @@ struct DifferenceLine {
   double f_noise = 0.0, fq_noise = 0.0;
 };
 
-/// No slope is best for all that follows, so the difference has several forms, each relaxed by its own rule:
-/// the cheapest of all lines, noise and slopes weighed; the slope d_high / (d_high - d_low) of VeryDiff; and the same
-/// slope for the mirrored difference, -d_low / (d_high - d_low), which leaves as much noise.
+/// No slopes are best for all that follows, so there are two families of forms of f, f_q and the difference, whose
+/// bounds meet at every node. With the least noise, a line of f is DeepZ's; by price, slopes cost a part of what they
+/// carry, which wins where that no longer cancels.
+enum class Style { least_noise, least_price };
+inline constexpr std::array styles{Style::least_noise, Style::least_price};
+
+/// How the difference is relaxed: by the cheapest of all lines, noise and slopes weighed; with the slope
+/// d_high / (d_high - d_low) of VeryDiff; or with that of the mirrored difference, -d_low / (d_high - d_low), which
+/// leaves as much noise.
 enum class Rule { cheapest, upper, mirrored };
-constexpr std::array rules{Rule::cheapest, Rule::upper, Rule::mirrored};
+inline constexpr std::size_t most_rules = 2;
+/// The differences that a family carries.
+std::span<const Rule> rules_of(Style style);
 
 struct ActivationLines {
   Line f, fq;
-  std::array<DifferenceLine, rules.size()> difference;
+  std::array<DifferenceLine, most_rules> difference;  ///< by the rules of the style
 };
 
 /// slope x + constant up to `end`; the pieces of a continuous function, the last one without end.
@@ -60,7 +69,8 @@ struct PiecewisePair {
 };
 
 /// `after`: what is already known of the result.
-ActivationLines relax(const PiecewisePair& functions, const PairInterval& before, const PairInterval& after);
+ActivationLines relax(const PiecewisePair& functions, const PairInterval& before, const PairInterval& after,
+                      Style style);
 
 /// Sigmoid and tanh.
 ActivationLines relax_smooth(network::ActivationKind kind, const PairInterval& before, const PairInterval& after);

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <exception>
 #include <limits>
 #include <numeric>
 
 #include <fmt/format.h>
+#include <omp.h>
 
 #include "quantbound/core/assert.hpp"
 #include "quantbound/core/error.hpp"
@@ -45,7 +47,7 @@ class Difference {
         outputs_(tensor::elements(graph.output_shape())) {
     Index values = 1;
     for (const network::Node& node : graph.nodes) values += tensor::elements(node.shape);
-    at_once_ = std::clamp<Index>(tape_values / values, 1, 64);
+    at_once_ = std::clamp<Index>(tape_values / values, 1, 32);
   }
 
   const Graph& graph() const { return graph_; }
@@ -54,10 +56,12 @@ class Difference {
 
   /// f_q - f: points x outputs.
   std::vector<double> values(std::span<const double> points) const {
-    const Index count = std::ssize(points) / inputs_;
-    std::vector<double> result = network::forward(graph_, fq_, points, count);
-    const std::vector<double> reference = network::forward(graph_, f_, points, count);
-    for (std::size_t i = 0; i < result.size(); ++i) result[i] -= reference[i];
+    std::vector<double> result(index(std::ssize(points) / inputs_ * outputs_));
+    for_each_part(std::ssize(points) / inputs_, [&](Index first, Index count) {
+      const auto x = points.subspan(index(first * inputs_), index(count * inputs_));
+      subtract(network::forward(graph_, fq_, x, count), network::forward(graph_, f_, x, count),
+               result.data() + first * outputs_);
+    });
     return result;
   }
 
@@ -66,23 +70,37 @@ class Difference {
     std::vector<double> gradients;  ///< of sum_i weights_i (f_q - f)_i: points x inputs
   };
   Slopes slopes(std::span<const double> points, std::span<const double> weights) const {
-    const Index count = std::ssize(points) / inputs_, parts = (count + at_once_ - 1) / at_once_;
     Slopes all{std::vector<double>(weights.size()), std::vector<double>(points.size())};
-    // One part is worth the threads of its kernels; of several, each thread takes whole ones.
-#pragma omp parallel for schedule(dynamic) if (parts > 1)
-    for (Index k = 0; k < parts; ++k) {
-      const Index first = k * at_once_, part = std::min(at_once_, count - first);
-      const auto x = points.subspan(index(first * inputs_), index(part * inputs_));
-      const auto w = weights.subspan(index(first * outputs_), index(part * outputs_));
-      const network::Tape tape(graph_, f_, x, part), quantized(graph_, fq_, x, part);
+    for_each_part(std::ssize(points) / inputs_, [&](Index first, Index count) {
+      const auto x = points.subspan(index(first * inputs_), index(count * inputs_));
+      const auto w = weights.subspan(index(first * outputs_), index(count * outputs_));
+      const network::Tape tape(graph_, f_, x, count), quantized(graph_, fq_, x, count);
       subtract(quantized.output(), tape.output(), all.values.data() + first * outputs_);
       subtract(quantized.pull_back(w), tape.pull_back(w), all.gradients.data() + first * inputs_);
-    }
+    });
     return all;
   }
 
  private:
   static constexpr Index tape_values = Index{1} << 24;  // 128 MiB of each network
+
+  /// A few points at a time: each thread takes whole parts, and only a single part is left to the threads of the
+  /// kernels.
+  template <class Evaluate>
+  void for_each_part(Index count, const Evaluate& evaluate) const {
+    const Index parts = (count + at_once_ - 1) / at_once_;
+    std::exception_ptr failure;
+#pragma omp parallel for schedule(dynamic) if (parts > 1)
+    for (Index part = 0; part < parts; ++part) {
+      try {
+        evaluate(part * at_once_, std::min(at_once_, count - part * at_once_));
+      } catch (...) {  // no exception may leave the loop of a thread
+#pragma omp critical(quantbound_attack_failure)
+        failure = std::current_exception();
+      }
+    }
+    if (failure) std::rethrow_exception(failure);
+  }
 
   static void subtract(std::span<const double> a, std::span<const double> b, double* out) {
     for (std::size_t i = 0; i < a.size(); ++i) out[i] = a[i] - b[i];
@@ -297,9 +315,22 @@ std::vector<Climb> climbs_again(std::vector<Climb> climbs, const Box& box, const
   return again;
 }
 
+/// The calling thread alone works while this lives: for many small steps that are not worth waking others.
+class OneThread {
+ public:
+  OneThread() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+  ~OneThread() { omp_set_num_threads(before_); }
+
+ private:
+  int before_;
+};
+
 /// Moves one coordinate at a time by ever smaller parts of the box, or to its ends, as long as the deviation grows.
 void polish(const Difference& difference, const Box& box, Best& best) {
   constexpr double smallest = 0x1p-30;
+  const OneThread alone;
   for (double part = 0.25; part >= smallest;) {
     const AttackResult before = best.result();
     std::vector<double> points;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 
 #include <omp.h>
 
@@ -95,11 +96,10 @@ void depthwise_plane(const Convolution& g, const double* kernel, double bias, co
   }
 }
 
-std::vector<double> convolve_depthwise(const Convolution& g, std::span<const double> weights,
-                                       std::span<const double> bias, std::span<const double> input, Index batch) {
+void convolve_depthwise(const Convolution& g, std::span<const double> weights, std::span<const double> bias,
+                        std::span<const double> input, Index batch, std::span<double> output) {
   const Index in_plane = g.height * g.width, out_plane = g.out_height() * g.out_width();
   const Index multiplier = g.channels_out / g.groups, taps = g.fan_in();
-  std::vector<double> output(static_cast<std::size_t>(batch * g.channels_out * out_plane));
 #pragma omp parallel for schedule(static) if (worth_threads(batch * g.multiply_adds()))
   for (Index item = 0; item < batch * g.channels_out; ++item) {
     const Index sample = item / g.channels_out, channel = item % g.channels_out;
@@ -107,7 +107,6 @@ std::vector<double> convolve_depthwise(const Convolution& g, std::span<const dou
     depthwise_plane(g, weights.data() + channel * taps, bias.empty() ? 0.0 : bias[static_cast<std::size_t>(channel)],
                     plane, output.data() + item * out_plane);
   }
-  return output;
 }
 
 /// Output rows taken at once: enough columns to keep the product busy, few enough to stay in the second-level cache.
@@ -140,25 +139,33 @@ void convolve_rows(const Convolution& g, std::span<const double> weights, std::s
 
 }  // namespace
 
-std::vector<double> convolve(const Convolution& geometry, std::span<const double> weights, std::span<const double> bias,
-                             std::span<const double> input, Index batch) {
+void convolve(const Convolution& geometry, std::span<const double> weights, std::span<const double> bias,
+              std::span<const double> input, Index batch, std::span<double> output) {
   check(geometry, weights, bias, input, batch);
   const Convolution& g = geometry;
-  if (g.groups == g.channels_in) return convolve_depthwise(g, weights, bias, input, batch);
+  const Index out_elements = g.channels_out * g.out_height() * g.out_width();
+  QUANTBOUND_ASSERT(std::ssize(output) == batch * out_elements, output.size(), batch, out_elements);
+  if (g.groups == g.channels_in) return convolve_depthwise(g, weights, bias, input, batch, output);
 
   const Index rows = rows_at_once(g), blocks = (g.out_height() + rows - 1) / rows;
   const Index in_elements = g.channels_in * g.height * g.width;
-  const Index out_elements = g.channels_out * g.out_height() * g.out_width();
   const Index scratch_size = is_pointwise(g) ? 0 : g.fan_in() * rows * g.out_width();
-  std::vector<double> output(static_cast<std::size_t>(batch * out_elements));
-  std::vector<double> scratch(static_cast<std::size_t>(scratch_size * omp_get_max_threads()));
+  const auto scratch =
+      std::make_unique_for_overwrite<double[]>(static_cast<std::size_t>(scratch_size * omp_get_max_threads()));
 #pragma omp parallel for schedule(static) if (worth_threads(batch * g.multiply_adds()))
   for (Index item = 0; item < batch * blocks; ++item) {
     const Index sample = item / blocks, first = item % blocks * rows;
     convolve_rows(g, weights, bias, input.data() + sample * in_elements,
                   {first, std::min(first + rows, g.out_height())}, output.data() + sample * out_elements,
-                  scratch.data() + scratch_size * omp_get_thread_num());
+                  scratch.get() + scratch_size * omp_get_thread_num());
   }
+}
+
+std::vector<double> convolve(const Convolution& geometry, std::span<const double> weights, std::span<const double> bias,
+                             std::span<const double> input, Index batch) {
+  std::vector<double> output(
+      static_cast<std::size_t>(batch * geometry.channels_out * geometry.out_height() * geometry.out_width()));
+  convolve(geometry, weights, bias, input, batch, output);
   return output;
 }
 

@@ -26,14 +26,15 @@ constexpr Index few_samples = 32;
 
 }  // namespace
 
-std::vector<double> dense(Index outputs, std::span<const double> weights, std::span<const double> bias,
-                          std::span<const double> input, Index batch) {
+void dense(Index outputs, std::span<const double> weights, std::span<const double> bias, std::span<const double> input,
+           Index batch, std::span<double> output) {
   const Index inputs = inputs_of(outputs, weights, bias, input, batch);
-  std::vector<double> output(static_cast<std::size_t>(batch * outputs), 0.0);
+  QUANTBOUND_ASSERT(std::ssize(output) == batch * outputs, output.size(), batch, outputs);
 #pragma omp parallel for schedule(static) if (worth_threads(batch * std::ssize(weights)))
   for (Index first = 0; first < batch; first += block_samples) {
     const Index count = std::min(block_samples, batch - first);
     double* y = output.data() + first * outputs;
+    std::fill_n(y, count * outputs, 0.0);
     if (!bias.empty())
       for (Index n = 0; n < count; ++n) std::copy(bias.begin(), bias.end(), y + n * outputs);
     const double* x = input.data() + first * inputs;
@@ -45,6 +46,12 @@ std::vector<double> dense(Index outputs, std::span<const double> weights, std::s
                           {y, outputs, count, 1, outputs});
     }
   }
+}
+
+std::vector<double> dense(Index outputs, std::span<const double> weights, std::span<const double> bias,
+                          std::span<const double> input, Index batch) {
+  std::vector<double> output(static_cast<std::size_t>(batch * outputs));
+  dense(outputs, weights, bias, input, batch, output);
   return output;
 }
 

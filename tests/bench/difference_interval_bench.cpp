@@ -1,4 +1,5 @@
-// The price of certify::difference_interval in forward passes of network::forward (double, batch 1, the same threads):
+// The price of certify::output_interval (difference_interval, of which only the output is kept) in forward passes of
+// network::forward (double, batch 1, the same threads):
 //
 //   difference_interval_bench NETWORK... [--bits=8] [--radius=0.00392156862745098] [--threads=N] [--rounds=5]
 //       one line per network: seconds of both, their ratio, the peak memory of the process, the width of the output
@@ -94,9 +95,7 @@ void measure(const std::string& file, const Options& options) {
   double deviation = 0.0;
   for (int round = 0; round < options.rounds; ++round) {
     for (int k = 0; k < 5; ++k) pass.add([&] { network::forward(pair.graph, pair.f, box.low, 1); });
-    interval.add([&] {
-      deviation = certify::largest_magnitude(certify::difference_interval(pair, box)[pair.graph.output].difference);
-    });
+    interval.add([&] { deviation = certify::largest_magnitude(certify::output_interval(pair, box).difference); });
   }
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);

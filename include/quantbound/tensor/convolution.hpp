@@ -18,6 +18,10 @@ namespace quantbound::tensor {
 std::vector<double> convolve(const Convolution& geometry, std::span<const double> weights, std::span<const double> bias,
                              std::span<const double> input, Index batch);
 
+/// The same into memory of the caller. @pre output.size() is that of the result
+void convolve(const Convolution& geometry, std::span<const double> weights, std::span<const double> bias,
+              std::span<const double> input, Index batch, std::span<double> output);
+
 /// The same by seven plain loops.
 std::vector<double> convolve_reference(const Convolution& geometry, std::span<const double> weights,
                                        std::span<const double> bias, std::span<const double> input, Index batch);

@@ -15,6 +15,10 @@ namespace quantbound::tensor {
 std::vector<double> dense(Index outputs, std::span<const double> weights, std::span<const double> bias,
                           std::span<const double> input, Index batch);
 
+/// The same into memory of the caller. @pre output.size() == batch * outputs
+void dense(Index outputs, std::span<const double> weights, std::span<const double> bias, std::span<const double> input,
+           Index batch, std::span<double> output);
+
 std::vector<double> dense_reference(Index outputs, std::span<const double> weights, std::span<const double> bias,
                                     std::span<const double> input, Index batch);
 

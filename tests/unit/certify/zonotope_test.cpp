@@ -175,7 +175,8 @@ class PlainVeryDiff {
   std::size_t noises_ = 0;
 };
 
-TEST(DifferenceZonotope, IsNoLooserThanVeryDiffInPlainDoubles) {
+// Tighter bounds choose other slopes, so now and then a later bound is a little looser.
+TEST(DifferenceZonotope, IsTighterThanVeryDiffInPlainDoublesOnAverageAndNeverMuchLooser) {
   double ratios = 0.0, worst = 0.0;
   int count = 0;
   for (std::uint64_t seed = 0; seed < 60; ++seed) {
@@ -191,8 +192,8 @@ TEST(DifferenceZonotope, IsNoLooserThanVeryDiffInPlainDoubles) {
   }
   RecordProperty("worst", std::to_string(worst));
   RecordProperty("mean", std::to_string(std::exp(ratios / count)));
-  EXPECT_LT(std::exp(ratios / count), 0.97);
-  EXPECT_LT(worst, 1.001);
+  EXPECT_LT(std::exp(ratios / count), 0.93);
+  EXPECT_LT(worst, 1.06);
 }
 
 // ---- properties
@@ -341,11 +342,13 @@ bool within(const Rational& value, double radius) {
   return radius == std::numeric_limits<double>::infinity() || abs(value) <= Rational(radius);
 }
 
-void expect_holds(const detail::ActivationLines& lines, const Feasible& p, const Rational& y, const Rational& yq) {
+/// `rules`: of how many differences.
+void expect_holds(const detail::ActivationLines& lines, std::size_t rules, const Feasible& p, const Rational& y,
+                  const Rational& yq) {
   const Rational f = residual(lines.f, y, p.y), fq = residual(lines.fq, yq, p.yq);
   ASSERT_TRUE(within(f, lines.f.noise)) << p.y << " " << lines.f.slope;
   ASSERT_TRUE(within(fq, lines.fq.noise)) << p.yq << " " << lines.fq.slope;
-  for (const detail::DifferenceLine& line : lines.difference) {
+  for (const detail::DifferenceLine& line : std::span(lines.difference).first(rules)) {
     const Rational linear = Rational(line.f) * Rational(p.y) + Rational(line.fq) * Rational(p.yq) +
                             Rational(line.d) * (Rational(p.yq) - Rational(p.y)) + Rational(line.offset) +
                             Rational(line.f_noise) * f + Rational(line.fq_noise) * fq;
@@ -374,12 +377,14 @@ TEST(ZonotopeRelaxation, HoldsTheExactFunctionsAtRandomPointsOfThePolygon) {
     }
     const detail::PairInterval before = around(points), image = detail::image(functions, before);
     const detail::PairInterval after = draws.chance(0.5) ? image : unknown;
-    const detail::ActivationLines lines = detail::relax(functions, before, after);
+    const detail::Style style = trial % 2 == 0 ? detail::Style::least_noise : detail::Style::least_price;
+    const std::size_t rules = detail::rules_of(style).size();
+    const detail::ActivationLines lines = detail::relax(functions, before, after, style);
     for (const Feasible& p : points) {
       const Rational y = exact_value(functions.f, p.y);
       for (const double error : {-functions.rounding, functions.rounding}) {
         const Rational yq = exact_value(functions.fq, p.yq) + Rational(error);
-        ASSERT_NO_FATAL_FAILURE(expect_holds(lines, p, y, yq)) << trial;
+        ASSERT_NO_FATAL_FAILURE(expect_holds(lines, rules, p, y, yq)) << trial;
         ASSERT_TRUE(Rational(image.f_low) <= y && y <= Rational(image.f_high)) << trial;
         ASSERT_TRUE(Rational(image.fq_low) <= yq && yq <= Rational(image.fq_high)) << trial;
         ASSERT_TRUE(Rational(image.d_low) <= yq - y && yq - y <= Rational(image.d_high)) << trial;
@@ -406,7 +411,7 @@ TEST(ZonotopeRelaxation, HoldsSigmoidAndTanh) {
     }
     const auto lines = detail::relax_smooth(kind, around(points), unknown);
     for (const Feasible& p : points) {
-      expect_holds(lines, p, sigma(kind, p.y), sigma(kind, p.yq));
+      expect_holds(lines, detail::most_rules, p, sigma(kind, p.y), sigma(kind, p.yq));
       if (HasFatalFailure()) FAIL() << trial;
     }
   }
@@ -418,20 +423,47 @@ TEST(ZonotopeRelaxation, OfAReluLeavesTheNoiseOfDeepZAndVeryDiff) {
   const double infinity = std::numeric_limits<double>::infinity();
   const detail::PairInterval unknown{-infinity, infinity, -infinity, infinity, -infinity, infinity};
   // y and y' in [-1, 3], d in [-0.1, 0.3].
-  const auto lines = detail::relax(functions, {-1.0, 3.0, -1.0, 3.0, -0.1, 0.3}, unknown);
-  EXPECT_NEAR(lines.f.slope, 0.75, 1e-15);
-  EXPECT_NEAR(lines.f.noise, 0.375, 1e-12);
-  const auto& upper = lines.difference[1];
-  EXPECT_NEAR(upper.d, 0.75, 1e-15);
-  EXPECT_NEAR(upper.noise, 0.15, 1e-12);  // max(0.1, 0.3) / 2
-  EXPECT_NEAR(lines.difference[2].d, 0.25, 1e-15);
-  EXPECT_NEAR(lines.difference[2].noise, 0.15, 1e-12);
-  EXPECT_LE(lines.difference[0].noise, 0.15 + 1e-12);
+  const detail::PairInterval both_unstable{-1.0, 3.0, -1.0, 3.0, -0.1, 0.3};
+  const auto least_noise = detail::relax(functions, both_unstable, unknown, detail::Style::least_noise);
+  EXPECT_NEAR(least_noise.f.slope, 0.75, 1e-15);
+  EXPECT_NEAR(least_noise.f.noise, 0.375, 1e-12);
+  EXPECT_LE(least_noise.difference[0].noise, 0.15 + 1e-12);
+  EXPECT_NEAR(least_noise.difference[1].d, 0.25, 1e-15);
+  EXPECT_NEAR(least_noise.difference[1].noise, 0.15, 1e-12);  // max(0.1, 0.3) / 2
+  const auto least_price = detail::relax(functions, both_unstable, unknown, detail::Style::least_price);
+  EXPECT_NEAR(least_price.difference[0].d, 0.75, 1e-15);
+  EXPECT_NEAR(least_price.difference[0].noise, 0.15, 1e-12);
+  // A ReLU that is nearly never active: a slope costs more than it saves.
+  const detail::PairInterval nearly_off{-9.0, 1.0, -9.0, 1.0, -0.1, 0.3};
+  EXPECT_GT(detail::relax(functions, nearly_off, unknown, detail::Style::least_noise).f.slope, 0.0);
+  EXPECT_EQ(detail::relax(functions, nearly_off, unknown, detail::Style::least_price).f.slope, 0.0);
   // f_q certainly active: d + (y - relu(y)), with f's noise and none of its own.
-  const auto active = detail::relax(functions, {-1.0, 3.0, 0.0, 4.0, -4.0, 5.0}, unknown);
+  const auto active = detail::relax(functions, {-1.0, 3.0, 0.0, 4.0, -4.0, 5.0}, unknown, detail::Style::least_noise);
   EXPECT_EQ(active.difference[1].d, 1.0);
   EXPECT_EQ(active.difference[1].f_noise, -1.0);
   EXPECT_EQ(active.difference[1].noise, 0.0);
+}
+
+TEST(ZonotopeRelaxation, OfMaximaTakesADecidedElementAndForgetsTheDifferenceWhereThePlacesDiffer) {
+  const std::vector<Index> window{0, 1, 2};
+  const Box first{{5.0, 0.0, 1.0}, {6.0, 2.0, 3.0}}, second{{0.0, 5.0, 1.0}, {2.0, 6.0, 3.0}},
+      undecided{{5.0, 4.0, 1.0}, {6.0, 5.5, 3.0}};
+  const detail::Largest at_0 = detail::largest(first, window), at_1 = detail::largest(second, window),
+                        nearly_0 = detail::largest(undecided, window);
+  EXPECT_EQ(at_0.element, 0);
+  EXPECT_EQ(at_0.excess, 0.0);
+  EXPECT_EQ(at_1.element, 1);
+  EXPECT_EQ(nearly_0.element, 0);
+  EXPECT_EQ(nearly_0.excess, 0.5);
+  const detail::PairInterval taken{5.0, 6.0, 5.0, 6.0, -0.01, 0.01}, after{5.0, 6.0, 5.0, 6.0, -1.0, 1.0};
+  const auto decided = detail::relax_largest(at_0, at_0, taken, after).difference[0];
+  EXPECT_EQ(decided.d, 1.0);
+  EXPECT_EQ(decided.noise + decided.error, 0.0);
+  EXPECT_EQ(detail::relax_largest(at_0, at_1, taken, after).difference[0].d, 0.0);
+  const auto lines = detail::relax_largest(at_0, nearly_0, taken, after);
+  EXPECT_EQ(lines.fq.slope, 1.0);
+  EXPECT_NEAR(lines.fq.offset, 0.25, 1e-15);
+  EXPECT_NEAR(lines.fq.noise, 0.25, 1e-15);
 }
 
 // ---- forms, against rational arithmetic at random noises and slacks
@@ -439,7 +471,8 @@ TEST(ZonotopeRelaxation, OfAReluLeavesTheNoiseOfDeepZAndVeryDiff) {
 detail::Form random_form(Index n, Index noises, Draws& draws) {
   detail::Form form = detail::constant(std::vector<double>(at(n), 0.0));
   for (double& c : form.center) c = decades(draws);
-  for (double& s : form.slack) s = std::abs(decades(draws)) * 1e-3;
+  const bool exact = draws.chance(0.5);  // then rounding errors are all that slack is for
+  for (double& s : form.slack) s = exact ? 0.0 : std::abs(decades(draws)) * 1e-3;
   for (Index g = 0; g < noises; ++g) form.ids.push_back((form.ids.empty() ? 0 : form.ids.back()) + draws.integer(1, 3));
   for (Index k = 0; k < n * noises; ++k) form.rows.push_back(decades(draws));
   return form;
