@@ -76,7 +76,9 @@ def shade(ax, curves):
             continue
         ax.fill_between(both.bits, both.bottom, both.top, color=colour, linewidth=0, zorder=0)
         factor = (both.top - both.bottom).values
-        words = list(dict.fromkeys(f"$10^{{{size:.1f}}}$" for size in (factor.min(), factor.max())))
+        if factor.max() < 0.3:  # no room for words, and none needed
+            continue
+        words = list(dict.fromkeys(f"$10^{{{size:.1f}}}$" if size >= 1.0 else f"{10.0**size:.2g}" for size in (factor.min(), factor.max())))
         middle = both.isel(bits=both.sizes["bits"] // 2)
         ax.text(float(middle.bits), float(middle.top + middle.bottom) / 2, "a factor of " + " to ".join(words), ha="center",
                 va="center", color="#333333")
