@@ -136,6 +136,10 @@ def gap(trace, title):
         ax.set_xlabel("seconds")
         ax.set_ylabel("deviation of an output (inf-norm)")
         ax.set_yscale("log")
+        plain = plt.FuncFormatter(lambda value, _position: f"{value:g}")
+        ax.yaxis.set_major_formatter(plain)
+        narrow = np.nanmax(shown) < 10.0 * np.nanmin(np.fmin(shown, attained))  # within a decade there is one power of ten at most
+        ax.yaxis.set_minor_formatter(plain if narrow else plt.NullFormatter())
         ax.set_xlim(left=0.0)
         label_lines(ax, ends)
     return fig
