@@ -169,7 +169,9 @@ TEST(QebverifStudy, IsNarrowerBehindOneHiddenLayerAndWithinKnownRatiosBehindMore
                 << std::exp(log_hidden) << ", output " << std::exp(log_output) << " (largest " << largest
                 << "), mean width of the output " << mean << '\n';
       EXPECT_LE(std::exp(log_output), study.largest[static_cast<std::size_t>(bits / 2 - 2)]) << study.published << bits;
-      if (one_hidden_layer) EXPECT_LT(largest, 1.0) << study.published << " Q=" << bits;
+      if (one_hidden_layer) {
+        EXPECT_LT(largest, 1.0) << study.published << " Q=" << bits;
+      }
     }
   }
 }
