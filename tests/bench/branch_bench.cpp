@@ -1,6 +1,8 @@
 /// Branch and bound on pairs of real networks: one line per search, and how the gap falls. Run it on a quiet machine:
 ///   branch_bench [threads] [filter]
+#include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
@@ -43,7 +45,7 @@ void run(const Case& each) {
   const double wall = omp_get_wtime() - start, used = user_seconds() - user;
   const certify::SearchState state = search.state();
   fmt::print(
-      "{:<28} upper {:<14.10g} lower {:<14.10g} wall {:7.3f} s user {:7.3f} s boxes {:8} open {:7} {:8.0f} "
+      "{:<36} upper {:<14.10g} lower {:<14.10g} wall {:7.3f} s user {:7.3f} s boxes {:8} open {:7} {:8.0f} "
       "boxes/s/core {}\n",
       each.name, state.upper, state.lower, wall, used, state.boxes, state.open, static_cast<double>(state.boxes) / used,
       search.done() ? state.refuted ? "refuted" : "done" : "not done");
@@ -51,16 +53,6 @@ void run(const Case& each) {
 }
 
 network::Network read(const std::string& path) { return network::read_network(data + "/models/" + path); }
-
-certify::Pair pair_of(const network::Network& f, const network::Network& fq) {
-  certify::Pair pair{f.name, f.graph, f.layers, fq.layers, {}, {}};
-  for (std::size_t l = 0; l < pair.f.size(); ++l) {
-    pair.change.push_back(pair.fq[l]);
-    for (std::size_t i = 0; i < pair.f[l].weights.size(); ++i) pair.change[l].weights[i] -= pair.f[l].weights[i];
-    for (std::size_t i = 0; i < pair.f[l].bias.size(); ++i) pair.change[l].bias[i] -= pair.f[l].bias[i];
-  }
-  return pair;
-}
 
 std::function<network::Box(const certify::Pair&)> property(int number) {
   return [number](const certify::Pair&) {
@@ -87,8 +79,8 @@ std::vector<Case> all_cases() {
     options.target = network::Box{std::vector<double>(5, -0.05), std::vector<double>(5, 0.05)};
     cases.push_back({fmt::format("acas 1_1 float16 prop {}", number),
                      [] {
-                       return pair_of(read("acasxu/ACASXU_run2a_1_1_batch_2000.nnet"),
-                                      read("acasxu/ACASXU_run2a_1_1_batch_2000_16bit.nnet"));
+                       return certify::make_pair(read("acasxu/ACASXU_run2a_1_1_batch_2000.nnet"),
+                                                 read("acasxu/ACASXU_run2a_1_1_batch_2000_16bit.nnet"));
                      },
                      property(number), options});
   }
@@ -99,7 +91,7 @@ std::vector<Case> all_cases() {
     cases.push_back({fmt::format("isomorphic {} pruned {}", net, percent),
                      [=] {
                        const std::string stem = "isomorphic/ACASXU_run2a_" + net + "_batch_2000";
-                       return pair_of(read(stem + ".onnx"), read(stem + "_pruned" + percent + ".onnx"));
+                       return certify::make_pair(read(stem + ".onnx"), read(stem + "_pruned" + percent + ".onnx"));
                      },
                      [](const certify::Pair&) {
                        return network::Box{{0.6, -0.5, -0.5, 0.45, -0.45}, {0.679857769, 0.5, 0.5, 0.5, -0.45}};
@@ -110,7 +102,7 @@ std::vector<Case> all_cases() {
     certify::BranchOptions options;
     options.tolerance = 1e-7;
     cases.push_back({"cooke large " + which,
-                     [=] { return pair_of(read("merged/large.onnx"), read("merged/" + which + ".onnx")); },
+                     [=] { return certify::make_pair(read("merged/large.onnx"), read("merged/" + which + ".onnx")); },
                      [](const certify::Pair&) {
                        return network::Box{{0.0}, {1.0}};
                      },
@@ -125,12 +117,38 @@ std::vector<Case> all_cases() {
   return cases;
 }
 
+/// Every packed ACAS network, properties 1 to 4, {8, 6, 4} bits, both granularities.
+std::vector<Case> study() {
+  std::vector<Case> cases;
+  for (const auto& file : std::filesystem::directory_iterator(data + "/models/acasxu")) {
+    if (file.path().extension() != ".onnx") continue;
+    const std::string net = file.path().filename().string().substr(13, 3);
+    for (int bits = 8; bits >= 4; bits -= 2) {
+      for (const auto granularity : {quantize::Granularity::tensor, quantize::Granularity::channel}) {
+        for (int number = 1; number <= 4; ++number) {
+          cases.push_back({fmt::format("study {} {} {} bits prop {}", net, quantize::to_string(granularity), bits, number),
+                           [=] {
+                             quantize::Configuration configuration;
+                             configuration.bits = bits;
+                             configuration.granularity = granularity;
+                             return certify::make_pair(network::read_network(file.path()), configuration);
+                           },
+                           property(number),
+                           {}});
+        }
+      }
+    }
+  }
+  std::sort(cases.begin(), cases.end(), [](const Case& a, const Case& b) { return a.name < b.name; });
+  return cases;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   omp_set_num_threads(argc > 1 ? std::atoi(argv[1]) : 2);
   const std::string filter = argc > 2 ? argv[2] : "";
-  for (const Case& each : all_cases())
+  for (const Case& each : filter.starts_with("study") ? study() : all_cases())
     if (each.name.find(filter) != std::string::npos) run(each);
   return 0;
 }

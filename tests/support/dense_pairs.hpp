@@ -39,16 +39,7 @@ class RandomChain {
       move(layer.weights);
       move(layer.bias);
     }
-    return pair_of(f, fq);
-  }
-
-  static certify::Pair pair_of(const network::Network& f, const network::Network& fq) {
-    certify::Pair pair{f.name, f.graph, f.layers, fq.layers, fq.layers, {}};
-    for (std::size_t l = 0; l < pair.f.size(); ++l) {
-      subtract(pair.change[l].weights, pair.f[l].weights);
-      subtract(pair.change[l].bias, pair.f[l].bias);
-    }
-    return pair;
+    return certify::make_pair(f, fq);
   }
 
   network::Box box(Index size) {
@@ -139,10 +130,6 @@ class RandomChain {
       default:
         return builder.relu(input);
     }
-  }
-
-  static void subtract(std::vector<double>& from, const std::vector<double>& values) {
-    for (std::size_t i = 0; i < from.size(); ++i) from[i] -= values[i];
   }
 
   void move(std::vector<double>& values) {
