@@ -161,6 +161,10 @@ class Crown {
   bool bound_output() {
     std::vector<Index> all(bounds_[pair_.graph.output].f.low.size());
     std::iota(all.begin(), all.end(), 0);
+    // Where the change is as large as the relaxations, walks apart can be the better ones.
+    if (coupling_ == Coupling::joint &&
+        !narrow(bounds_[pair_.graph.output].difference, walk_.separate_bound(pair_.graph.output, all)))
+      return false;
     return bound(pair_.graph.output, all, Quantity::f) && bound(pair_.graph.output, all, Quantity::fq) &&
            bound(pair_.graph.output, all, Quantity::difference, steps_);
   }

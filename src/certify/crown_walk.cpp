@@ -653,12 +653,20 @@ Box BackwardWalk::optimized_bound(NodeId node, std::span<const Index> elements, 
 }
 
 Box BackwardWalk::bound(NodeId node, std::span<const Index> elements, Quantity quantity) const {
+  return bound(node, elements, quantity, quantity == Quantity::difference ? coupling_ : Coupling::separate);
+}
+
+Box BackwardWalk::separate_bound(NodeId node, std::span<const Index> elements) const {
+  return bound(node, elements, Quantity::difference, Coupling::separate);
+}
+
+Box BackwardWalk::bound(NodeId node, std::span<const Index> elements, Quantity quantity, Coupling coupling) const {
   const Index per_block = rows_at_once() / 2, count = std::ssize(elements), blocks = (count + per_block - 1) / per_block;
   Box result{Values(elements.size()), Values(elements.size())};
 #pragma omp parallel for schedule(dynamic) if (blocks > 1)
   for (Index b = 0; b < blocks; ++b) {
     const Index begin = b * per_block, size = std::min(per_block, count - begin);
-    Block block(*this, quantity == Quantity::difference ? coupling_ : Coupling::separate, 2 * size);
+    Block block(*this, coupling, 2 * size);
     block.start(node, elements.subspan(at(begin), at(size)), quantity);
     block.run(node);
     for (Index e = 0; e < size; ++e) {

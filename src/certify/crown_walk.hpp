@@ -31,6 +31,8 @@ class BackwardWalk {
 
   /// Bounds of some elements of a node. @pre all nodes up to it are prepared
   Box bound(NodeId node, std::span<const Index> elements, Quantity quantity) const;
+  /// Of a difference, with both networks relaxed apart whatever the coupling of the walk.
+  Box separate_bound(NodeId node, std::span<const Index> elements) const;
 
   /// Relaxation gaps of all neurons for the bound of |difference| at one element, the largest first.
   std::vector<Influence> influences(NodeId node, Index element) const;
@@ -60,6 +62,7 @@ class BackwardWalk {
     Values live_f, live_fq, live_change;
   };
 
+  Box bound(NodeId node, std::span<const Index> elements, Quantity quantity, Coupling coupling) const;
   void prepare_affine(NodeId node, Prepared& prepared);
   void prepare_activation(NodeId node, const Activation& op, Prepared& prepared);
   void gather_live_rows(NodeId layer, std::span<const double> f_factor, std::span<const double> fq_factor);
