@@ -56,7 +56,8 @@ class BackwardWalk {
     AffineError f, fq, difference;
     SingleRelaxation single_f, single_fq;
     PairRelaxation joint;
-    bool ends = false;  ///< walks stop here
+    bool ends = false;   ///< walks stop here
+    bool fixed = false;  ///< slopes are not for optimising
     /// Of a dense layer behind which some neurons vanish in both networks: the others, and their rows of the weights.
     std::vector<Index> live;
     Values live_f, live_fq, live_change;
