@@ -13,6 +13,31 @@
 
 namespace quantbound::certify::detail {
 
+/// Whether neurons open in both networks get rows for their d. That costs as much as everything else, and pays where
+/// the change is small beside the relaxations: some generations try both ways, those between do what won.
+struct Plan {
+  bool difference_rows = true;
+  int until_trial = 0;  ///< generations
+
+  /// Rows that leave more than this of the worst bound are not worth their time.
+  static constexpr double worthwhile = 0.75;
+  static constexpr int with_rows_for = 3, without_rows_for = 8;
+};
+
+/// A piece's split: the dimension, and in the upper half its plan.
+struct SplitWord {
+  Index dimension = 0;
+  Plan plan;
+
+  static SplitWord unpack(std::int64_t word) {
+    return {word & 0xFFFF'FFFF, {(word >> 32 & 1) != 0, static_cast<int>(word >> 33)}};
+  }
+  std::int64_t pack() const {
+    return dimension | static_cast<std::int64_t>(plan.difference_rows) << 32 |
+           static_cast<std::int64_t>(plan.until_trial) << 33;
+  }
+};
+
 /// @pre not_dense(pair) is empty
 std::unique_ptr<BranchBounder> make_dense_bounder(const Pair& pair, const DenseKernels& kernels = dense_kernels());
 
