@@ -145,6 +145,27 @@ void check_place(const fs::path& path, const char* option) {
     throw InputError(fmt::format("--{} cannot be written; choose another place", option), path.string());
 }
 
+/// Seconds that a method takes, roughly; what takes longer is not run unasked.
+double guessed_seconds(Method method, const certify::Pair& pair, const certify::MethodOptions& limits) {
+  double once = 0.0, back = 0.0, values = static_cast<double>(tensor::elements(pair.graph.input_shape()));
+  for (const network::NodeId id : pair.graph.weight_layers()) {
+    const auto& node = pair.graph.nodes[static_cast<std::size_t>(id)];
+    const double size = static_cast<double>(tensor::elements(node.shape));
+    const auto* convolution = std::get_if<network::Convolution>(&node.op);
+    once += convolution != nullptr ? static_cast<double>(convolution->geometry.multiply_adds())
+                                   : size * static_cast<double>(std::get<network::Dense>(node.op).inputs);
+    back += size * once;  // every value goes back to the input
+    values += size;
+  }
+  constexpr double per_step = 2e-10;
+  const double crown = 4.0 * back * per_step;
+  if (method == Method::difference_zonotope)
+    return 30.0 * std::min(static_cast<double>(limits.generators), values) * once * per_step;
+  if (method == Method::difference_crown || method == Method::merged_crown) return crown;
+  if (method == Method::alpha_crown) return crown * 3.0 * static_cast<double>(limits.alpha_steps);
+  return 10.0 * once * per_step;
+}
+
 network::Box cube(std::size_t outputs, double half) {
   return {std::vector<double>(outputs, -half), std::vector<double>(outputs, half)};
 }
@@ -253,6 +274,7 @@ void settle_methods(CertifySettings& settings, const Problem& problem) {
     if (info.method == Method::merged_interval || info.method == Method::merged_crown || info.method == Method::star)
       continue;
     if (info.method == Method::branch_and_bound && !few && !wanted) continue;
+    if (guessed_seconds(info.method, problem.pair, settings.limits) > default_seconds) continue;
     if (refusal(info.method).empty()) settings.methods.push_back(info.method);
   }
   if (wanted && !settings.searches())

@@ -140,7 +140,7 @@ void print_text(const Problem& problem, const CertifySettings& settings, const C
   for (const auto& result : answer.results) {
     const auto info = std::ranges::find(certify::methods(), result.method, &certify::MethodInfo::method);
     table.add({std::string(info->name), number_above(certify::largest_magnitude(result.certificate.difference)),
-               short_number(std::max(result.certificate.seconds, 1e-6)),
+               fmt::format("{:.2g}", result.certificate.seconds),
                std::string(result.remark.empty() ? info->summary : result.remark)});
   }
   fmt::print("{}\n", table.str());

@@ -15,8 +15,10 @@ using certify::BranchAndBound;
 using network::Box;
 using Clock = std::chrono::steady_clock;
 
-/// Work between exchanges. The first are short: at the start one rank has all the work.
-constexpr double first_slice = 0.002, last_slice = 0.05, slice_alone = 0.1;
+/// Seconds of work between exchanges. The first are short: at the start one rank has all the work. Later they grow
+/// where ranks wait for each other, as on machines that have other work too.
+constexpr double first_slice = 0.002, usual_slice = 0.05, longest_slice = 0.25, slice_alone = 0.1;
+constexpr double much_waiting = 0.1, little_waiting = 0.02;
 
 /// Element by element; a box without elements is what no piece came to.
 void extend(Box& hull, const Box& box) {
@@ -45,7 +47,7 @@ Box box_from(core::ByteReader& reader) {
 /// What a rank tells all others.
 struct SharedSearch::Record {
   struct Numbers {
-    double upper, lower, seconds;
+    double upper, lower, seconds, waited;
     std::int64_t boxes, open;
     bool done, refuted, stop, save, time_is_up;
   } numbers{};
@@ -73,6 +75,7 @@ std::vector<SharedSearch::Record> SharedSearch::exchange(Wish wish, bool time_is
   mine.numbers = {.upper = std::max(state.upper, settled_upper_),
                   .lower = std::max(state.lower, witness_lower_),
                   .seconds = elapsed(),
+                  .waited = waited_,
                   .boxes = state.boxes + settled_boxes_,
                   .open = state.open,
                   .done = state.open == 0 || search_.done(),
@@ -80,7 +83,9 @@ std::vector<SharedSearch::Record> SharedSearch::exchange(Wish wish, bool time_is
                   .stop = wish.stop,
                   .save = wish.save,
                   .time_is_up = time_is_up};
+  const auto start = Clock::now();
   const auto all = team_->share(core::ByteWriter().value(mine.numbers).values(mine.witness).take());
+  waited_ = std::chrono::duration<double>(Clock::now() - start).count();
   std::vector<Record> records;
   for (const auto& bytes : all) {
     core::ByteReader reader(bytes);
@@ -115,6 +120,22 @@ void SharedSearch::move_pieces(const std::vector<Record>& records) {
   }
 }
 
+/// From what the ranks with work to do waited in the round before.
+void SharedSearch::adapt_slice(const std::vector<Record>& records) {
+  double waited = 0.0, working = 0.0;
+  for (const Record& r : records) {
+    if (r.numbers.done) continue;
+    waited += r.numbers.waited;
+    working += 1.0;
+  }
+  const double part = waited / (std::max(working, 1.0) * slice_);
+  if (slice_ < usual_slice || part > much_waiting) {
+    slice_ = std::min(2.0 * slice_, longest_slice);
+  } else if (part < little_waiting) {
+    slice_ = std::max(0.5 * slice_, usual_slice);
+  }
+}
+
 SearchView SharedSearch::round(const SearchLimits& limits, Wish wish) {
   const double left = limits.max_seconds - elapsed();
   const std::int64_t boxes_left = limits.max_boxes - boxes_this_run_;
@@ -145,7 +166,7 @@ SearchView SharedSearch::round(const SearchLimits& limits, Wish wish) {
     view.end = SearchEnd::out_of_boxes;
   } else if (team_->size() > 1) {
     move_pieces(records);
-    slice_ = std::min(2.0 * slice_, last_slice);
+    adapt_slice(records);
   }
   return view;
 }

@@ -61,6 +61,7 @@ class SharedSearch {
   struct Record;
   std::vector<Record> exchange(Wish wish, bool time_is_up);
   void adopt_witness(const std::vector<Record>& records);
+  void adapt_slice(const std::vector<Record>& records);
   void move_pieces(const std::vector<Record>& records);
   void absorb(std::span<const std::byte> part, bool is_first);
   double elapsed() const;
@@ -70,7 +71,8 @@ class SharedSearch {
   const network::Box* region_;
   certify::BranchOptions options_;
   certify::BranchAndBound search_;
-  double slice_;  ///< seconds between exchanges
+  double slice_;         ///< seconds between exchanges, the same on every rank
+  double waited_ = 0.0;  ///< seconds in the last exchange
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   double seconds_before_ = 0.0;      ///< of earlier runs
   std::int64_t boxes_before_ = 0;    ///< of earlier runs, all ranks

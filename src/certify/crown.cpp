@@ -8,6 +8,8 @@
 #include "quantbound/core/rounding.hpp"
 
 #include "crown_walk.hpp"
+#include "intervals.hpp"
+#include "transformer.hpp"
 
 namespace quantbound::certify {
 
@@ -26,6 +28,16 @@ bool narrow(Box& box, std::span<const Index> elements, const Box& proved) {
     const std::size_t i = at(elements[e]);
     box.low[i] = std::max(box.low[i], proved.low[e]);
     box.high[i] = std::min(box.high[i], proved.high[e]);
+    possible = possible && box.low[i] <= box.high[i];
+  }
+  return possible;
+}
+
+bool narrow(Box& box, const Box& proved) {
+  bool possible = true;
+  for (std::size_t i = 0; i < box.low.size(); ++i) {
+    box.low[i] = std::max(box.low[i], proved.low[i]);
+    box.high[i] = std::min(box.high[i], proved.high[i]);
     possible = possible && box.low[i] <= box.high[i];
   }
   return possible;
@@ -60,6 +72,7 @@ class Crown {
   std::optional<PairBounds> run() {
     const auto consumers = pair_.graph.consumers();
     for (NodeId node = 0; node <= pair_.graph.output; ++node) {
+      if (!repropagate(node)) return std::nullopt;
       walk_.prepare(node);
       after_activation_ = after_activation(node);
       if (!narrow_by_sum(bounds_[node])) return std::nullopt;
@@ -89,6 +102,32 @@ class Crown {
     });
   }
 
+  /// Intervals of a node again, where those of its input have become narrower: cheap, and what they decide needs no walk.
+  bool repropagate(NodeId node) {
+    const auto& of = pair_.graph.nodes[at(node)];
+    if (of.inputs.size() != 1 || !narrower_[at(of.inputs.front())]) return true;
+    const PairBox& input = bounds_[of.inputs.front()];
+    PairBox image;
+    if (const auto* activation = std::get_if<network::Activation>(&of.op)) {
+      const auto& grids = pair_.activation_grids;
+      image = detail::activate(*activation, grids.empty() ? std::nullopt : grids[at(node)], input);
+    } else if (const Index layer = detail::layer_of(of.op); layer >= 0) {
+      const detail::LinearMap map(of.op);
+      const auto &f = pair_.f[at(layer)], &fq = pair_.fq[at(layer)];
+      image = coupling_ == Coupling::joint
+                  ? detail::pair_image(map, f, fq, pair_.change[at(layer)], input, work_)
+                  : PairBox{detail::layer_image(map, f, input.f, work_), detail::layer_image(map, fq, input.fq, work_),
+                            bounds_[node].difference};
+    } else if (std::holds_alternative<network::Reshape>(of.op)) {
+      image = input;
+    } else {
+      return true;
+    }
+    narrower_[at(node)] = true;
+    PairBox& box = bounds_[node];
+    return narrow(box.f, image.f) && narrow(box.fq, image.fq) && narrow(box.difference, image.difference);
+  }
+
   /// Neurons of which f or f_q may have either sign.
   std::vector<Index> open_neurons(NodeId node) const {
     const PairBox& box = bounds_[node];
@@ -105,6 +144,7 @@ class Crown {
     Box& box = quantity == Quantity::f    ? bounds_[node].f
                : quantity == Quantity::fq ? bounds_[node].fq
                                           : bounds_[node].difference;
+    narrower_[at(node)] = true;
     return narrow(box, elements, proved) && narrow_by_sum(bounds_[node]);
   }
 
@@ -131,6 +171,8 @@ class Crown {
   PairBounds bounds_;
   BackwardWalk walk_;
   bool after_activation_ = false;
+  std::vector<bool> narrower_ = std::vector<bool>(pair_.graph.nodes.size(), false);  ///< than what was given
+  detail::Workspace work_;
   std::vector<bool> nonlinear_ = std::vector<bool>(pair_.graph.nodes.size(), false);
 };
 
@@ -160,6 +202,15 @@ PairBounds merged_crown(const Pair& pair, const Box& input) {
 
 PairBounds difference_crown(const Pair& pair, const Box& input) {
   return *difference_crown(pair, difference_interval(pair, input));
+}
+
+std::vector<Influence> influences(const Pair& pair, const PairBounds& bounds) {
+  const NodeId output = pair.graph.output;
+  BackwardWalk walk(pair, bounds, Coupling::joint);
+  for (NodeId node = 0; node <= output; ++node) walk.prepare(node);
+  const auto deviations = magnitudes(bounds[output].difference);
+  const auto largest = std::max_element(deviations.begin(), deviations.end());
+  return walk.influences(output, static_cast<Index>(largest - deviations.begin()));
 }
 
 }  // namespace quantbound::certify

@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "quantbound/core/assert.hpp"
+#include "quantbound/tensor/adjoint.hpp"
+#include "quantbound/tensor/matrix.hpp"
 
 namespace quantbound::certify::detail {
 
@@ -57,7 +59,9 @@ Values absolute(std::span<const double> values) {
 }  // namespace
 
 BackwardWalk::BackwardWalk(const Pair& pair, const PairBounds& bounds, Coupling coupling)
-    : pair_(&pair), bounds_(&bounds), coupling_(coupling), nodes_(pair.graph.nodes.size()) {}
+    : pair_(&pair), bounds_(&bounds), coupling_(coupling), nodes_(pair.graph.nodes.size()) {
+  for (const auto& readers : pair.graph.consumers()) readers_.push_back(std::ssize(readers));
+}
 
 void BackwardWalk::prepare(NodeId node) {
   const Node& of = pair_->graph.nodes[at(node)];
@@ -138,6 +142,60 @@ void BackwardWalk::prepare_activation(NodeId node, const Activation& op, Prepare
   prepared.single_f = SingleRelaxation(op, input.f);
   prepared.single_fq = SingleRelaxation(op, input.fq);
   if (coupling_ == Coupling::joint) prepared.joint = PairRelaxation(op, input);
+  gather_live_rows(pair_->graph.nodes[at(node)].inputs.front(), prepared.single_f.vertices().factor,
+                   prepared.single_fq.vertices().factor);
+}
+
+/// Most neurons of a layer often vanish over a small region: then products with the rows of the others pay for the copy.
+void BackwardWalk::gather_live_rows(NodeId layer, std::span<const double> f_factor, std::span<const double> fq_factor) {
+  const auto* dense = std::get_if<network::Dense>(&pair_->graph.nodes[at(layer)].op);
+  if (!dense || readers_[at(layer)] != 1 || layer == pair_->graph.output) return;
+  Prepared& prepared = nodes_[at(layer)];
+  prepared.live.clear();
+  for (std::size_t i = 0; i < f_factor.size(); ++i)
+    if (f_factor[i] != 0.0 || fq_factor[i] != 0.0) prepared.live.push_back(static_cast<Index>(i));
+  if (std::ssize(prepared.live) > dense->outputs * 4 / 5 || prepared.live.empty()) {
+    prepared.live.clear();
+    return;
+  }
+  const auto gather = [&](std::span<const double> weights) {
+    const std::size_t inputs = at(dense->inputs);
+    Values rows(prepared.live.size() * inputs);
+    for (std::size_t i = 0; i < prepared.live.size(); ++i)
+      std::copy_n(weights.data() + at(prepared.live[i]) * inputs, inputs, rows.data() + i * inputs);
+    return rows;
+  };
+  prepared.live_f = gather(weights(layer, Quantity::f));
+  prepared.live_fq = gather(weights(layer, Quantity::fq));
+  if (coupling_ == Coupling::joint && pair_->changes(dense->layer))
+    prepared.live_change = gather(weights(layer, Quantity::difference));
+}
+
+/// backward_linear of a dense layer with live rows.
+Values BackwardWalk::layer_backward(NodeId node, Quantity with, const Values& coefficients, Index rows) const {
+  const Prepared& prepared = nodes_[at(node)];
+  const std::size_t size = coefficients.size() / at(rows), count = prepared.live.size();
+  Values gathered(at(rows) * count);
+  for (std::size_t r = 0; r < at(rows); ++r)
+    for (std::size_t i = 0; i < count; ++i) gathered[r * count + i] = coefficients[r * size + at(prepared.live[i])];
+  const Values& of = with == Quantity::f    ? prepared.live_f
+                     : with == Quantity::fq ? prepared.live_fq
+                                            : prepared.live_change;
+  return tensor::dense_adjoint(static_cast<Index>(count), of, gathered, rows);
+}
+
+/// forward_linear of a dense layer with live rows; the others are zero.
+Values BackwardWalk::layer_forward(NodeId node, Quantity with, const Values& values, Index rows) const {
+  const Prepared& prepared = nodes_[at(node)];
+  const std::size_t count = prepared.live.size(), size = at(tensor::elements(pair_->graph.nodes[at(node)].shape));
+  const Values& of = with == Quantity::f    ? prepared.live_f
+                     : with == Quantity::fq ? prepared.live_fq
+                                            : prepared.live_change;
+  const Values gathered = tensor::dense(static_cast<Index>(count), of, {}, values, rows);
+  Values result(at(rows) * size, 0.0);
+  for (std::size_t r = 0; r < at(rows); ++r)
+    for (std::size_t i = 0; i < count; ++i) result[r * size + at(prepared.live[i])] = gathered[r * count + i];
+  return result;
 }
 
 /// Whole tiles of the matrix product and enough of them to pay for packing weights, but within 4 GiB for any graph.
@@ -155,7 +213,7 @@ struct BackwardWalk::Slopes {
   std::vector<PlaneForm> forms;  ///< of pairs
   Values p, q;
   std::vector<std::uint8_t> active;
-  Values momentum_y, mean_y, momentum_d, mean_d;
+  Values momentum_y, square_y, mean_y, momentum_d, square_d, mean_d;
   bool empty() const { return active.empty(); }
 };
 
@@ -169,6 +227,8 @@ struct BackwardWalk::Block {
   std::vector<Values> first, second;
   /// Slopes that replace the chosen ones, and what an optimiser needs of the walk.
   std::vector<Slopes>* slopes = nullptr;
+  /// Receives the relaxation gaps of every row.
+  std::vector<std::vector<Influence>>* influences = nullptr;
   /// Where the bound is attained at the nodes at which walks end, per node; kept for an optimiser.
   std::vector<Values>*attained_first = nullptr, *attained_second = nullptr;
 
@@ -226,6 +286,7 @@ struct BackwardWalk::Block {
       concretize(id, on_first, (*walk.bounds_)[id].f, attained_first);
       concretize(id, on_second, second_box(id), attained_second);
     } else if (std::holds_alternative<Activation>(node.op)) {
+      if (influences) record_gaps(node.inputs.front(), prepared, on_first, on_second);
       through_activation(prepared, on_first, on_second, slopes ? &(*slopes)[at(id)] : nullptr);
       arrive(node.inputs.front(), std::move(on_first), std::move(on_second));
     } else {
@@ -268,7 +329,12 @@ struct BackwardWalk::Block {
   /// Coefficients through the weights of `with` to the inputs' first (Quantity::f) or second coefficients.
   void pass(NodeId id, Quantity with, const Values& coefficients, Quantity to) {
     const auto& inputs = graph().nodes[at(id)].inputs;
-    auto passed = backward_linear(graph(), id, walk.weights(id, with), coefficients, rows);
+    std::vector<Values> passed;
+    if (!walk.nodes_[at(id)].live.empty()) {
+      passed.push_back(walk.layer_backward(id, with, coefficients, rows));
+    } else {
+      passed = backward_linear(graph(), id, walk.weights(id, with), coefficients, rows);
+    }
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       if (to == Quantity::f) arrive(inputs[i], std::move(passed[i]), {});
       if (to != Quantity::f) arrive(inputs[i], {}, std::move(passed[i]));
@@ -301,6 +367,17 @@ struct BackwardWalk::Block {
     }
   }
 
+  /// @pre Coupling::joint
+  void record_gaps(NodeId input, const Prepared& prepared, const Values& on_first, const Values& on_second) {
+    const Values zeros((on_first.empty() ? on_second : on_first).size(), 0.0);
+    const auto& relaxed = prepared.joint.vertices().relaxed;
+    for (Index r = 0; r < rows; ++r) {
+      const auto gaps = prepared.joint.gaps(row(on_first.empty() ? zeros : on_first, r),
+                                            row(on_second.empty() ? zeros : on_second, r));
+      for (std::size_t i = 0; i < gaps.size(); ++i) (*influences)[at(r)].push_back({input, relaxed[i], gaps[i]});
+    }
+  }
+
   /// With slopes from outside; the first time they are those that would have been chosen.
   void through_given(const Prepared& prepared, Values& on_first, Values& on_second, Slopes& given) {
     const bool joint = coupling == Coupling::joint;
@@ -310,9 +387,9 @@ struct BackwardWalk::Block {
     const std::size_t n = v.relaxed.size(), size = n * at(rows);
     const bool fresh = given.active.size() != size;
     if (fresh) {
-      for (Values* values : {&given.p, &given.momentum_y, &given.mean_y}) values->assign(size, 0.0);
+      for (Values* values : {&given.p, &given.momentum_y, &given.square_y}) values->assign(size, 0.0);
       if (joint)
-        for (Values* values : {&given.q, &given.momentum_d, &given.mean_d}) values->assign(size, 0.0);
+        for (Values* values : {&given.q, &given.mean_y, &given.momentum_d, &given.square_d, &given.mean_d}) values->assign(size, 0.0);
       if (joint) given.forms.resize(size);
       if (!joint) given.single.resize(size);
       given.active.assign(size, 0);
@@ -379,8 +456,7 @@ struct BackwardWalk::Block {
 /// Minimises the upper bounds of a block of rows over the slopes of their planes, each row for itself. The derivative of
 /// a bound with respect to coefficients is the point where it is attained, which a pass forward through the planes finds;
 /// with respect to slopes it follows from that and the vertex that decided the offset. The bounds are convex in the
-/// planes but have kinks, so gradients are smoothed over the steps and the last step goes to the mean of all slopes,
-/// later ones counting more. Every evaluation is a proof, so the best is kept.
+/// planes but have kinks: Adam smooths its gradients. Every evaluation is a proof, so the best is kept.
 class BackwardWalk::Descent {
  public:
   Descent(const BackwardWalk& walk, NodeId node, std::span<const Index> elements, Quantity quantity, Index steps)
@@ -446,7 +522,7 @@ class BackwardWalk::Descent {
     if (!joint()) return;
     second_[at(id)] = image(id, Quantity::fq, second_);
     const Index layer = layer_of(walk_.pair_->graph.nodes[at(id)].op);
-    if (layer < 0) return;
+    if (layer < 0 || !walk_.pair_->changes(layer)) return;
     const Values change = image(id, Quantity::difference, first_);
     second_[at(id)].resize(change.size(), 0.0);
     for (std::size_t i = 0; i < change.size(); ++i) second_[at(id)][i] += change[i];
@@ -465,6 +541,7 @@ class BackwardWalk::Descent {
       values[at(input)].resize(at(rows_ * tensor::elements(graph.nodes[at(input)].shape)), 0.0);
       pointers.push_back(&values[at(input)]);
     }
+    if (!walk_.nodes_[at(id)].live.empty()) return walk_.layer_forward(id, with, *pointers.front(), rows_);
     return forward_linear(graph, id, walk_.weights(id, with), pointers, rows_);
   }
 
@@ -489,7 +566,7 @@ class BackwardWalk::Descent {
           const SingleRelaxation& relaxation = quantity_ == Quantity::fq ? prepared.single_fq : prepared.single_f;
           double& slope = slopes.single[place];
           y[neuron] = v.r[vertex] + (p > 0.0 ? relaxation.upper_slope(static_cast<Index>(j)) : slope) * away_y;
-          if (p < 0.0) adam(slope, slopes.momentum_y[place], slopes.mean_y[place], p * away_y, step);
+          if (p < 0.0) move_single(slope, {slopes.momentum_y[place], slopes.square_y[place]}, p * away_y, step);
           continue;
         }
         PlaneForm& form = slopes.forms[place];
@@ -499,9 +576,8 @@ class BackwardWalk::Descent {
         y[neuron] = v.r[vertex] + (form.s + form.x * sign_p) * away_y + (form.v + form.z * sign_p) * away_d;
         d[neuron] = v.g[vertex] + (form.w + form.x * narrowness * sign_q) * away_y + (form.t + form.z * sign_q) * away_d;
         if (p == 0.0 && q == 0.0) continue;
-        const double extent = v.extent_y[j];
-        descend(form.x, slopes.momentum_y[place], slopes.mean_y[place], away_y / extent, step);
-        descend(form.z, slopes.momentum_d[place], slopes.mean_d[place], away_d / (narrowness * extent), step);
+        move_plane(form.x, {slopes.momentum_y[place], slopes.square_y[place]}, slopes.mean_y[place], away_y, step);
+        move_plane(form.z, {slopes.momentum_d[place], slopes.square_d[place]}, slopes.mean_d[place], away_d, step);
       }
       for (std::size_t i = 0; i < size; ++i) {
         y[r * size + i] *= v.factor[i];
@@ -510,29 +586,32 @@ class BackwardWalk::Descent {
     }
   }
 
-  /// A slope of one network, between 0 and 1, as Adam moves it (Kingma, Ba 2015), with the settings of alpha-CROWN.
-  static void adam(double& slope, double& mean, double& square, double gradient, Index step) {
-    constexpr double lr = 0.15, dec = 0.96;
-    mean = 0.9 * mean + 0.1 * gradient;
-    square = 0.999 * square + 0.001 * gradient * gradient;
-    const double k = static_cast<double>(step) + 1.0;
-    const double m = mean / (1.0 - std::pow(0.9, k)), v = std::sqrt(square / (1.0 - std::pow(0.999, k)));
-    const double change = lr * std::pow(dec, k) * m / v;
-    if (std::isfinite(change)) slope = std::clamp(slope - change, 0.0, 1.0);
+  /// What Adam (Kingma, Ba 2015) remembers of one parameter.
+  struct Moments {
+    double& mean;
+    double& square;
+  };
+  double adam(Moments moments, double gradient, double rate, double decay, Index step) const {
+    constexpr double of_mean = 0.9, of_square = 0.999;
+    moments.mean = of_mean * moments.mean + (1.0 - of_mean) * gradient;
+    moments.square = of_square * moments.square + (1.0 - of_square) * gradient * gradient;
+    const double k = static_cast<double>(step);
+    const double mean = moments.mean / (1.0 - std::pow(of_mean, k + 1.0));
+    const double root = std::sqrt(moments.square / (1.0 - std::pow(of_square, k + 1.0)));
+    const double change = rate * std::pow(decay, k) * mean / root;
+    return std::isfinite(change) ? change : 0.0;
   }
 
-  /// Moves one slope against the smoothed distance between the attained point and the vertex that decided the offset,
-  /// relative to what is known of the neuron. `mean` of all later slopes is what the last step returns to.
-  void descend(double& slope, double& momentum, double& mean, double away, Index step) const {
-    if (!std::isfinite(away)) return;
-    const double k = static_cast<double>(step);
-    momentum = smoothing * momentum + (1.0 - smoothing) * away;
-    slope -= first_step * std::pow(decay, k) * momentum / (1.0 - std::pow(smoothing, k + 1.0));
-    mean = step == 0 ? slope : mean + 2.0 / (k + 2.0) * (slope - mean);
+  void move_single(double& slope, Moments moments, double gradient, Index step) const {
+    slope = std::clamp(slope - adam(moments, gradient, 0.09, 0.97, step), 0.0, 1.0);
+  }
+
+  /// Planes of pairs start close to an optimum with kinks: steps are small, and the last one goes to the mean.
+  void move_plane(double& slope, Moments moments, double& mean, double gradient, Index step) const {
+    slope -= adam(moments, gradient, 0.025, 0.98, step);
+    mean = step == 0 ? slope : mean + 2.0 / (static_cast<double>(step) + 2.0) * (slope - mean);
     if (step == steps_ - 1) slope = mean;
   }
-
-  static constexpr double first_step = 0.2, decay = 0.95, smoothing = 0.9;
 
   const BackwardWalk& walk_;
   Index steps_;
@@ -545,6 +624,18 @@ class BackwardWalk::Descent {
   std::vector<Values> first_, second_;  ///< values of the nodes where bounds are attained
   Values best_;
 };
+
+std::vector<Influence> BackwardWalk::influences(NodeId node, Index element) const {
+  QUANTBOUND_ASSERT(coupling_ == Coupling::joint, element);
+  std::vector<std::vector<Influence>> of_rows(2);
+  Block block(*this, coupling_, 2);
+  block.influences = &of_rows;
+  block.start(node, std::span(&element, 1), Quantity::difference);
+  block.run(node);
+  auto& result = of_rows[block.sums[1].upper() > block.sums[0].upper() ? 1 : 0];
+  std::stable_sort(result.begin(), result.end(), [](const Influence& a, const Influence& b) { return a.gap > b.gap; });
+  return std::move(result);
+}
 
 Box BackwardWalk::optimized_bound(NodeId node, std::span<const Index> elements, Quantity quantity, Index steps) const {
   const Index per_block = rows_at_once() / 2, count = std::ssize(elements), blocks = (count + per_block - 1) / per_block;

@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "quantbound/certify/crown.hpp"
 #include "quantbound/certify/pair_bounds.hpp"
 
 #include "linear_operators.hpp"
@@ -31,7 +32,10 @@ class BackwardWalk {
   /// Bounds of some elements of a node. @pre all nodes up to it are prepared
   Box bound(NodeId node, std::span<const Index> elements, Quantity quantity) const;
 
-  /// The same after `steps` of slope optimisation per row, starting from the slopes that bound() takes.
+  /// Relaxation gaps of all neurons for the bound of |difference| at one element, the largest first.
+  std::vector<Influence> influences(NodeId node, Index element) const;
+
+  /// The same as bound() after `steps` of slope optimisation per row, starting from the slopes that bound() takes.
   Box optimized_bound(NodeId node, std::span<const Index> elements, Quantity quantity, Index steps) const;
 
  private:
@@ -51,10 +55,16 @@ class BackwardWalk {
     SingleRelaxation single_f, single_fq;
     PairRelaxation joint;
     bool ends = false;  ///< walks stop here
+    /// Of a dense layer behind which some neurons vanish in both networks: the others, and their rows of the weights.
+    std::vector<Index> live;
+    Values live_f, live_fq, live_change;
   };
 
   void prepare_affine(NodeId node, Prepared& prepared);
   void prepare_activation(NodeId node, const Activation& op, Prepared& prepared);
+  void gather_live_rows(NodeId layer, std::span<const double> f_factor, std::span<const double> fq_factor);
+  Values layer_backward(NodeId node, Quantity with, const Values& coefficients, Index rows) const;
+  Values layer_forward(NodeId node, Quantity with, const Values& values, Index rows) const;
   std::span<const double> weights(NodeId node, Quantity of) const;
   std::span<const double> bias(NodeId node, Quantity of) const;
   Index rows_at_once() const;
@@ -63,6 +73,7 @@ class BackwardWalk {
   const PairBounds* bounds_;
   Coupling coupling_;
   std::vector<Prepared> nodes_;
+  std::vector<Index> readers_;  ///< of each node
 };
 
 }  // namespace quantbound::certify::detail

@@ -282,6 +282,8 @@ void PairRelaxation::add_neuron(const Activation& activation, std::span<const do
   narrowness_.push_back(bounded && u > l ? std::min(1.0, (du - dl) / (u - l)) : 1.0);
   middle_y_.push_back(0.0);
   middle_d_.push_back(0.0);
+  middle_r_.push_back(0.0);
+  middle_g_.push_back(0.0);
   if (!bounded) return;
   const auto vertices = hexagon_vertices(kinks, l, u, lq, uq, dl, du);
   QUANTBOUND_ASSERT(std::ssize(vertices) == v.count, vertices.size(), v.count);
@@ -294,6 +296,8 @@ void PairRelaxation::add_neuron(const Activation& activation, std::span<const do
     middle_y_.back() += y / static_cast<double>(v.count);
     middle_d_.back() += d / static_cast<double>(v.count);
   }
+  middle_r_.back() = activation(middle_y_.back());
+  middle_g_.back() = activation(middle_y_.back() + middle_d_.back()) - middle_r_.back();
 }
 
 /// Up to `chunk` relaxed neurons of one row: their coefficients and the best planes so far.
@@ -382,6 +386,22 @@ void PairRelaxation::apply(std::span<double> p, std::span<double> q, RowSum& sum
     }
   }
   sum.add(total, gamma(n) * magnitude);
+}
+
+std::vector<double> PairRelaxation::gaps(std::span<const double> p, std::span<const double> q) const {
+  const Index n = vertices_.neurons();
+  std::vector<double> result(at(n));
+  Chunk work;
+  for (work.first = 0; work.first < n; work.first += chunk) {
+    work.size = std::min(chunk, n - work.first);
+    gather(p, q, work);
+    candidates(work);
+    for (Index j = 0; j < work.size; ++j) {
+      const std::size_t i = at(j), neuron = at(work.first + j);
+      result[neuron] = work.best_height[i] - work.p[i] * middle_r_[neuron] - work.q[i] * middle_g_[neuron];
+    }
+  }
+  return result;
 }
 
 void PairRelaxation::initial_forms(std::span<const double> p, std::span<const double> q,

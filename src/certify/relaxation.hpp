@@ -71,6 +71,8 @@ class PairRelaxation {
   PairRelaxation(const Activation& activation, const PairBox& input);
   /// Coefficients on output and output difference become coefficients on y and d, in place.
   void apply(std::span<double> p, std::span<double> q, RowSum& sum) const;
+  /// How far the planes of the first apply lie above what they replace, over the middle of each relaxed neuron.
+  std::vector<double> gaps(std::span<const double> p, std::span<const double> q) const;
 
   /// The planes that the first apply takes for these coefficients, as forms per relaxed neuron.
   void initial_forms(std::span<const double> p, std::span<const double> q, std::span<PlaneForm> forms) const;
@@ -92,6 +94,7 @@ class PairRelaxation {
   std::vector<double> upper_f_, lower_f_, upper_fq_, lower_fq_, upper_d_, lower_d_;
   std::vector<double> narrowness_;
   std::vector<double> middle_y_, middle_d_;  ///< where planes are compared
+  std::vector<double> middle_r_, middle_g_;  ///< act(y), act(y + d) - act(y) there
 };
 
 }  // namespace quantbound::certify::detail

@@ -10,7 +10,7 @@
 
 #include <omp.h>
 
-#include "quantbound/certify/difference_interval.hpp"
+#include "quantbound/certify/crown.hpp"
 #include "quantbound/core/assert.hpp"
 #include "quantbound/core/rounding.hpp"
 
@@ -35,28 +35,34 @@ std::size_t index(Index i) { return static_cast<std::size_t>(i); }
 /// minute on one core. Which layers those are depends on the pair and its bounds alone, not on time.
 constexpr double refinable_nonzeros = 2e9;
 /// Iterations of one linear program: the bound of an unfinished one holds too.
-constexpr int output_iterations = 20000, neuron_iterations = 500;
+constexpr int output_iterations = 20000, neuron_iterations = 3000;
+/// Of max_seconds, for bounding neurons; the rest is for the outputs.
+constexpr double neurons_share = 0.7;
 /// Bytes that one nonzero costs in the program, CLP's copies and the factorisation.
 constexpr double bytes_per_nonzero = 200.0;
 /// Neurons of a layer that share a solver, one after the other.
 constexpr Index neurons_together = 16;
 
-/// When to end: asked from every thread, the caller's `stop` from the first alone.
+/// When to end, at a share of the time or when the caller says so: asked from every thread, the caller's `stop` from
+/// the first alone.
 class Deadline {
  public:
-  explicit Deadline(const MethodOptions& options) : options_(&options), start_(std::chrono::steady_clock::now()) {}
+  using Clock = std::chrono::steady_clock;
+  Deadline(const MethodOptions& options, Clock::time_point start, double share)
+      : options_(&options), start_(start), seconds_(share * options.max_seconds) {}
   bool passed() {
     if (passed_.load(std::memory_order_relaxed)) return true;
-    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start_;
+    const std::chrono::duration<double> elapsed = Clock::now() - start_;
     const bool asked = omp_get_thread_num() == 0 && options_->stop && options_->stop();
-    if (!asked && elapsed.count() < options_->max_seconds) return false;
+    if (!asked && elapsed.count() < seconds_) return false;
     passed_.store(true, std::memory_order_relaxed);
     return true;
   }
 
  private:
   const MethodOptions* options_;
-  std::chrono::steady_clock::time_point start_;
+  Clock::time_point start_;
+  double seconds_;
   std::atomic<bool> passed_ = false;
 };
 
@@ -65,7 +71,7 @@ struct Objective {
   std::vector<Term> terms;
   double constant = 0.0;
 
-  Objective(double sign, std::initializer_list<StarValue> values) {
+  Objective(double sign, const std::vector<StarValue>& values) {
     for (const StarValue value : values) {
       if (value.is_variable()) {
         terms.push_back({value.variable, sign});
@@ -103,11 +109,14 @@ bool crosses(double low, double high) { return low < 0.0 && high > 0.0; }
 /// The pair's relaxation as it is refined from input to output.
 class Search {
  public:
-  Search(const Pair& pair, const PairBounds& start, const MethodOptions& options)
-      : pair_(pair), relaxation_(pair, start, first_node(pair, start, options)), deadline_(options) {}
+  Search(const Pair& pair, const PairBounds& start, const MethodOptions& options, Deadline::Clock::time_point begin)
+      : pair_(pair),
+        relaxation_(pair, start, first_node(pair, start, options)),
+        neurons_until_(options, begin, neurons_share),
+        outputs_until_(options, begin, 1.0) {}
 
   Box run() {
-    for (NodeId node = 1; node < std::ssize(pair_.graph.nodes) && !deadline_.passed(); ++node) {
+    for (NodeId node = 1; node < std::ssize(pair_.graph.nodes) && !neurons_until_.passed(); ++node) {
       if (std::holds_alternative<network::Activation>(pair_.graph.nodes[index(node)].op)) refine(node);
     }
     return outputs();
@@ -123,7 +132,7 @@ class Search {
 
   const Pair& pair_;
   StarRelaxation relaxation_;
-  Deadline deadline_;
+  Deadline neurons_until_, outputs_until_;
 };
 
 /// The first node that is modelled: from the output back, as many nodes as fit into the memory.
@@ -174,16 +183,17 @@ void Search::refine(NodeId node) {
   std::vector<Objective> objectives;
   for (const Index i : elements) {
     const StarValue a = relaxation_.value(from, i, StarPart::f), da = relaxation_.value(from, i, StarPart::difference);
-    for (const double sign : {1.0, -1.0}) {
-      objectives.emplace_back(sign, std::initializer_list<StarValue>{a});
-      objectives.emplace_back(sign, std::initializer_list<StarValue>{a, da});
-      objectives.emplace_back(sign, std::initializer_list<StarValue>{da});
+    for (const double sign : {1.0, -1.0}) {  // opposite ends are far apart for the simplex, these three are not
+      for (const auto& values :
+           {std::vector<StarValue>{a}, std::vector<StarValue>{a, da}, std::vector<StarValue>{da}}) {
+        objectives.emplace_back(sign, values);
+      }
     }
   }
   const auto work = static_cast<double>(std::ssize(objectives)) * static_cast<double>(relaxation_.program().nonzeros());
   if (!relaxation_.relaxes() || work > refinable_nonzeros) return;
 
-  const auto found = minima(relaxation_.program(), objectives, 6 * neurons_together, neuron_iterations, deadline_);
+  const auto found = minima(relaxation_.program(), objectives, 6 * neurons_together, neuron_iterations, neurons_until_);
   for (std::size_t i = 0; i < elements.size(); ++i) {
     const double* low = found.data() + 6 * i;
     const double* high = low + 3;
@@ -197,9 +207,9 @@ Box Search::outputs() {
   std::vector<Objective> objectives;
   for (Index i = 0; i < std::ssize(result.low); ++i) {
     const StarValue d = relaxation_.value(node, i, StarPart::difference);
-    for (const double sign : {1.0, -1.0}) objectives.emplace_back(sign, std::initializer_list<StarValue>{d});
+    for (const double sign : {1.0, -1.0}) objectives.emplace_back(sign, std::vector<StarValue>{d});
   }
-  const auto found = minima(relaxation_.program(), objectives, 2, output_iterations, deadline_);
+  const auto found = minima(relaxation_.program(), objectives, 2, output_iterations, outputs_until_);
   for (std::size_t i = 0; i < result.low.size(); ++i) {
     const double low = std::max(result.low[i], found[2 * i]), high = std::min(result.high[i], -found[2 * i + 1]);
     if (low > high) continue;  // two proofs that touch but for rounding
@@ -213,11 +223,12 @@ Box Search::outputs() {
 
 Box star(const Pair& pair, const PairBounds& start, const MethodOptions& options) {
   QUANTBOUND_ASSERT(std::ssize(start.nodes) == std::ssize(pair.graph.nodes), start.nodes.size());
-  return Search(pair, start, options).run();
+  return Search(pair, start, options, Deadline::Clock::now()).run();
 }
 
 Box star(const Pair& pair, const Box& input, const MethodOptions& options) {
-  return star(pair, difference_interval(pair, input), options);
+  const auto begin = Deadline::Clock::now();
+  return Search(pair, difference_crown(pair, input), options, begin).run();
 }
 
 }  // namespace quantbound::certify

@@ -68,9 +68,10 @@ double certify_seconds(certify::Method method, const GraphSize& size, const cert
 }
 
 double attack_seconds(const GraphSize& size, const observe::AttackOptions& options) {
+  // f and f_q there and back for every output and sign, of at most ten outputs, and a look at many points before.
   const auto starts = static_cast<double>(options.starts), steps = static_cast<double>(options.steps);
-  const double both_ways = 6.0;  // f and f_q, there and back
-  return (starts + 2.0 * size.outputs * steps) * both_ways * size.multiply_adds * per_vector_step;
+  const double climbs = 2.0 * std::min(10.0, size.outputs), looks = 400.0;
+  return starts * (climbs * steps + looks) * size.multiply_adds * 0.7e-9;
 }
 
 double certify_bytes(certify::Method method, const GraphSize& size, const certify::MethodOptions& options) {

@@ -129,6 +129,22 @@ class Stage(program.WithFolder):
         row = json.loads(quantbound("show", self.folder / "out.h5", "--json").out)["rows"][0]
         self.assertIsNone(row["certified"])
 
+    def test_what_the_clock_ended_is_flagged_and_holds(self):
+        network = {"family": "mlp", "depth": 5, "width": 24, "inputs": 4, "domain": {"low": -1.0, "high": 1.0}}
+        certify = {"method": ["branch_and_bound"], "tolerance": 0.0, "max_seconds": 0.2}
+        run, ds = self.sweep(network=[network], certify=certify, observe={"attack": {"starts": 4, "steps": 20}})
+        flags = dict(zip(ds.status.attrs["flag_meanings"].split(), ds.status.attrs["flag_values"]))
+        self.assertEqual(ds.status.values.ravel().tolist(), [flags["timed_out"]])
+        self.assertLess(float(ds.attacked), float(ds.certified))
+        self.assertTrue(np.isfinite(ds.certified).all())
+        self.assertLess(float(ds.certified_lower), float(ds.certified))
+
+    def test_a_limit_of_pieces_is_no_time_out(self):
+        network = {"family": "mlp", "depth": 5, "width": 24, "inputs": 4, "domain": {"low": -1.0, "high": 1.0}}
+        run, ds = self.sweep(network=[network], certify={"method": ["branch_and_bound"], "tolerance": 0.0, "max_boxes": 40})
+        self.assertEqual(ds.status.values.ravel().tolist(), [1])
+        self.assertLessEqual(int(ds.certify_boxes), 41)  # a split gives two pieces
+
     def test_a_result_of_version_1_0_can_still_be_shown(self):
         self.sweep(certify={"method": ["interval"]})
         with h5py.File(self.folder / "out.h5", "r+") as file:
