@@ -85,8 +85,8 @@ class Crown {
   }
 
  private:
-  /// Whether anything but affine operators lies between the input and the node: intervals of the first layers are as good
-  /// as any walk.
+  /// Whether anything but affine operators lies between the input and the node: intervals of the first layers are as
+  /// good as any walk.
   bool after_activation(NodeId node) {
     const auto& of = pair_.graph.nodes[at(node)];
     bool after = std::holds_alternative<network::Activation>(of.op);
@@ -101,7 +101,8 @@ class Crown {
     });
   }
 
-  /// Intervals of a node again, where those of its input have become narrower: cheap, and what they decide needs no walk.
+  /// Intervals of a node again, where those of its input have become narrower: cheap, and what they decide needs no
+  /// walk.
   bool repropagate(NodeId node) {
     const auto& of = pair_.graph.nodes[at(node)];
     if (of.inputs.size() != 1 || !narrower_[at(of.inputs.front())]) return true;
@@ -152,7 +153,8 @@ class Crown {
 
   bool bound(NodeId node, std::span<const Index> elements, Quantity quantity, Index steps = 0) {
     if (elements.empty()) return true;
-    const Box proved = steps > 0 ? walk_.optimized_bound(node, elements, quantity, steps) : walk_.bound(node, elements, quantity);
+    const Box proved =
+        steps > 0 ? walk_.optimized_bound(node, elements, quantity, steps) : walk_.bound(node, elements, quantity);
     Box& box = quantity == Quantity::f    ? bounds_[node].f
                : quantity == Quantity::fq ? bounds_[node].fq
                                           : bounds_[node].difference;

@@ -1,5 +1,5 @@
-// The crown methods on MNIST pairs beside the figures of auto_LiRPA (data/reference/peers_certify.csv): value, time, and
-// the ratio of both, row by row, with geometric means at the end.
+// The crown methods on MNIST pairs beside the figures of auto_LiRPA (data/reference/peers_certify.csv): value, time,
+// and the ratio of both, row by row, with geometric means at the end.
 //
 //     crown_bench SHARED_DATA [NETWORK...] [--bits 8,6,4] [--radius 0.01,0.03,0.05] [--images 0,1,2] [--steps 20]
 #include <algorithm>
@@ -13,9 +13,8 @@
 #include <string>
 #include <vector>
 
-#include <time.h>
-
 #include <fmt/format.h>
+#include <time.h>
 
 #include "quantbound/certify/crown.hpp"
 #include "quantbound/certify/difference_interval.hpp"
@@ -110,11 +109,16 @@ int main(int argc, char** argv) {
   for (int i = 2; i < argc; ++i) {
     const std::string argument = argv[i];
     const std::string value = i + 1 < argc ? argv[i + 1] : "";
-    if (argument == "--bits") bits = split(value), ++i;
-    else if (argument == "--radius") radii = split(value), ++i;
-    else if (argument == "--images") images = split(value), ++i;
-    else if (argument == "--steps") steps = std::atoi(value.c_str()), ++i;
-    else networks.push_back(argument);
+    if (argument == "--bits")
+      bits = split(value), ++i;
+    else if (argument == "--radius")
+      radii = split(value), ++i;
+    else if (argument == "--images")
+      images = split(value), ++i;
+    else if (argument == "--steps")
+      steps = std::atoi(value.c_str()), ++i;
+    else
+      networks.push_back(argument);
   }
   if (networks.empty()) networks = {"mnist-net_256x2", "mnist-net_256x4"};
   const Peers peers = read_peers(shared + "/reference/peers_certify.csv");
@@ -146,8 +150,10 @@ int main(int argc, char** argv) {
           };
           const Peer crown = peer("CROWN"), alpha = peer("alpha-CROWN-20"), pgd = peer("pgd_lower_bound");
           fmt::print(
-              "{:16} {} img{} {:4} | pgd {:8.4g} | interval {:8.4g} {:6.2f} ms | CROWN {:8.4g} {:6.1f} ms | merged {:8.4g} "
-              "{:6.2f} ms | difference {:8.4g} {:6.2f} ms | alpha-CROWN {:8.4g} {:7.0f} ms | alpha {:8.4g} {:6.1f} ms\n",
+              "{:16} {} img{} {:4} | pgd {:8.4g} | interval {:8.4g} {:6.2f} ms | CROWN {:8.4g} {:6.1f} ms | merged "
+              "{:8.4g} "
+              "{:6.2f} ms | difference {:8.4g} {:6.2f} ms | alpha-CROWN {:8.4g} {:7.0f} ms | alpha {:8.4g} {:6.1f} "
+              "ms\n",
               name, b, image, radius, pgd.value, interval.value, 1e3 * interval.seconds, crown.value,
               1e3 * crown.seconds, merged.value, 1e3 * merged.seconds, joint.value, 1e3 * joint.seconds, alpha.value,
               1e3 * alpha.seconds, optimized.value, 1e3 * optimized.seconds);
