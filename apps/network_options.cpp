@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <filesystem>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -36,6 +36,16 @@ double number(const std::string& text, const char* option) {
   return value;
 }
 
+/// The two numbers of --box or --clip.
+std::pair<double, double> limits(const options::variables_map& values, const char* option) {
+  const auto given = values[option].as<std::vector<double>>();
+  if (given.size() != 2) throw InputError(fmt::format("--{} needs LOW HIGH", option), here);
+  if (!std::isfinite(given[0]) || !std::isfinite(given[1]))
+    throw InputError(fmt::format("--{} needs finite numbers", option), here);
+  if (given[0] > given[1]) throw InputError(fmt::format("--{} needs LOW HIGH, with LOW <= HIGH", option), here);
+  return {given[0], given[1]};
+}
+
 /// "FILE.npy:ROW"
 Box ball(const options::variables_map& values, const network::Network& network) {
   const auto text = values["around"].as<std::string>();
@@ -46,8 +56,10 @@ Box ball(const options::variables_map& values, const network::Network& network) 
   if (position != std::floor(position)) throw InputError("--around: the row is a whole number, from 0", here);
   const auto row = static_cast<Index>(position);
   const double radius = values["radius"].as<double>();
-  if (radius < 0.0) throw InputError("--radius must not be negative", here);
-  const observe::SampleSet set({.name = "around", .images = text.substr(0, colon)});
+  if (!(radius >= 0.0) || std::isinf(radius)) throw InputError("--radius must be finite and not negative", here);
+  const double scale = values["scale"].as<double>();
+  if (!(scale > 0.0) || std::isinf(scale)) throw InputError("--scale must be positive and finite", here);
+  const observe::SampleSet set({.name = "around", .images = text.substr(0, colon), .scale = scale});
   if (row < 0 || row >= set.count()) throw InputError(fmt::format("row {} of {} rows", row, set.count()), text);
   set.require_fits(network.graph.input_shape(), network.name);
   Box box;
@@ -56,18 +68,16 @@ Box ball(const options::variables_map& values, const network::Network& network) 
     box.high.push_back(x + radius);
   }
   if (values.count("clip") != 0) {
-    const auto clip = values["clip"].as<std::vector<double>>();
-    if (clip.size() != 2 || clip[0] > clip[1]) throw InputError("--clip needs LOW HIGH", here);
-    for (double& x : box.low) x = std::clamp(x, clip[0], clip[1]);
-    for (double& x : box.high) x = std::clamp(x, clip[0], clip[1]);
+    const auto [low, high] = limits(values, "clip");
+    for (double& x : box.low) x = std::clamp(x, low, high);
+    for (double& x : box.high) x = std::clamp(x, low, high);
   }
   return box;
 }
 
 Box scalar_box(const options::variables_map& values, std::size_t inputs) {
-  const auto limits = values["box"].as<std::vector<double>>();
-  if (limits.size() != 2 || limits[0] > limits[1]) throw InputError("--box needs LOW HIGH, with LOW <= HIGH", here);
-  return {.low = std::vector<double>(inputs, limits[0]), .high = std::vector<double>(inputs, limits[1])};
+  const auto [low, high] = limits(values, "box");
+  return {.low = std::vector<double>(inputs, low), .high = std::vector<double>(inputs, high)};
 }
 
 }  // namespace
@@ -94,6 +104,7 @@ void add_domain_options(options::options_description& all) {
       "every input lies between them");
   add("vnnlib", options::value<std::string>()->value_name("FILE"), "the input box of a vnnlib property");
   add("around", options::value<std::string>()->value_name("FILE:ROW"), "a ball around this sample of a .npy file");
+  add("scale", options::value<double>()->default_value(1.0, "1")->value_name("S"), "the samples are divided by this");
   add("radius", options::value<double>()->value_name("R"), "radius of the ball, inf-norm");
   add("clip", options::value<std::vector<double>>()->multitoken()->value_name("LOW HIGH"),
       "valid range the ball is cut to");
@@ -106,10 +117,10 @@ std::optional<int> read_threads(const options::variables_map& values) {
   return threads;
 }
 
-network::Network read_network_argument(const options::variables_map& values) {
+network::Network read_network_argument(const options::variables_map& values, const char* option) {
   network::ReadOptions read;
   if (values.count("input-shape") != 0) read.input_shape = values["input-shape"].as<std::vector<network::Index>>();
-  return network::read_network(values["input"].as<std::string>(), read);
+  return network::read_network(values[option].as<std::string>(), read);
 }
 
 quantize::Configuration read_configuration(const options::variables_map& values) {
@@ -132,13 +143,19 @@ quantize::Configuration read_configuration(const options::variables_map& values)
   return configuration;
 }
 
-network::Box read_domain(const options::variables_map& values, const network::Network& network) {
+void require_one_domain(const options::variables_map& values) {
   const auto asked = values.count("box") + values.count("vnnlib") + values.count("around");
   if (asked > 1) throw InputError("--box, --vnnlib and --around exclude each other", here);
   for (const char* option : {"radius", "clip"}) {
     if (values.count(option) != 0 && values.count("around") == 0)
       throw InputError(fmt::format("--{} belongs to --around", option), here);
   }
+  if (!values["scale"].defaulted() && values.count("around") == 0)
+    throw InputError("--scale belongs to --around", here);
+}
+
+network::Box read_domain(const options::variables_map& values, const network::Network& network) {
+  require_one_domain(values);
   const auto inputs = tensor::elements(network.graph.input_shape());
   if (values.count("box") != 0) return scalar_box(values, static_cast<std::size_t>(inputs));
   if (values.count("vnnlib") != 0) return network::read_vnnlib_box(values["vnnlib"].as<std::string>(), inputs);

@@ -17,10 +17,12 @@ void add_domain_options(options::options_description& all);
 
 /// --threads, where it is given.
 std::optional<int> read_threads(const options::variables_map& values);
-/// The network of `input`, with --input-shape.
-network::Network read_network_argument(const options::variables_map& values);
+/// The network of `input`, or of another option, with --input-shape.
+network::Network read_network_argument(const options::variables_map& values, const char* option = "input");
 /// --bits --quantizer --granularity --step --grid --seed.
 quantize::Configuration read_configuration(const options::variables_map& values);
+/// Throws core::InputError where the domain options contradict each other.
+void require_one_domain(const options::variables_map& values);
 /// --box, --vnnlib, --around with --radius and --clip, or the box that the file brings. Throws core::InputError where
 /// there is none, or more than one.
 network::Box read_domain(const options::variables_map& values, const network::Network& network);

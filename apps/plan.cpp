@@ -13,6 +13,8 @@
 namespace quantbound::apps {
 namespace {
 
+using network::Index;
+
 options::options_description plan_options() {
   options::options_description all("\nOptions", help_width);
   auto add = all.add_options();
@@ -23,23 +25,15 @@ options::options_description plan_options() {
   return all;
 }
 
-/// Bytes a rank needs for its largest network: double weights of f and of one f_q, and the stored layer outputs of a
-/// block.
+/// Bytes a rank needs for its largest network.
 double rank_bytes(const sweep::Plan& plan) {
   double largest = 0.0;
-  for (const auto& network : plan.networks) {
-    const double weights = 2.0 * 8.0 * static_cast<double>(network.parameters);
-    double outputs = 0.0;
-    for (const auto id : network.graph.weight_layers()) {
-      outputs += 4.0 * static_cast<double>(tensor::elements(network.graph.nodes[static_cast<std::size_t>(id)].shape));
-    }
-    largest = std::max(largest, weights + outputs * static_cast<double>(observe::block_size(network.graph)));
-  }
+  for (const auto& network : plan.networks) largest = std::max(largest, memory(plan, network));
   return largest;
 }
 
 struct Totals {
-  std::map<std::string_view, double> seconds;
+  std::map<std::pair<sweep::Stage, Index>, double> seconds;  ///< by stage, of certify by method
   double all = 0.0, longest_task = 0.0;
 };
 
@@ -48,9 +42,15 @@ Totals totals(const sweep::Plan& plan) {
   for (const auto& task : plan.tasks) {
     sum.all += task.cost;
     sum.longest_task = std::max(sum.longest_task, task.cost);
-    for (const auto& unit : task.units) sum.seconds[to_string(unit.stage)] += unit.cost;
+    for (const auto& unit : task.units) sum.seconds[{unit.stage, unit.method}] += unit.cost;
   }
   return sum;
+}
+
+std::string part_name(const sweep::Plan& plan, const std::pair<sweep::Stage, Index>& part) {
+  const auto [stage, method] = part;
+  if (stage != sweep::Stage::certify) return std::string(to_string(stage));
+  return fmt::format("certify {}", to_string(plan.study.methods[static_cast<std::size_t>(method)]));
 }
 
 void print_json(const sweep::Plan& plan, const Totals& sum) {
@@ -79,9 +79,9 @@ void print_text(const sweep::Plan& plan, const Totals& sum) {
              counted(plan.configurations.size(), "configuration"),
              counted(plan.networks.size() * plan.configurations.size(), "pair"), counted(plan.tasks.size(), "task"));
   for (const auto& entry : plan.samples) fmt::print("samples {}: {}\n", entry.name, entry.count);
-  for (const auto& [stage, seconds] : sum.seconds)
-    fmt::print("{:<14} {:>9.1f} core seconds, estimated\n", stage, seconds);
-  fmt::print("{:<14} {:>9.1f} core seconds, estimated; the longest task takes {:.1f}\n", "in all", sum.all,
+  for (const auto& [part, seconds] : sum.seconds)
+    fmt::print("{:<27} {:>9.1f} core seconds, estimated\n", part_name(plan, part), seconds);
+  fmt::print("{:<27} {:>9.1f} core seconds, estimated; the longest task takes {:.1f}\n", "in all", sum.all,
              sum.longest_task);
   fmt::print("memory per rank about {:.0f} MB\n", rank_bytes(plan) / 1e6);
 }

@@ -54,6 +54,14 @@ class Result {
     if (numbers == nullptr) throw InputError(fmt::format("variable `{}` has another type than expected", name), path_);
     return *numbers;
   }
+  /// A text variable.
+  const std::vector<std::string>& labels_of(const char* name) const {
+    const auto* variable = data_.root.find_variable(name);
+    const auto* found = variable == nullptr ? nullptr : std::get_if<std::vector<std::string>>(&variable->data);
+    if (found == nullptr)
+      throw InputError(fmt::format("no variable `{}` in the file; it is no result of quantbound", name), path_);
+    return *found;
+  }
   bool has(const char* name) const { return data_.root.find_variable(name) != nullptr; }
   /// A text variable of group /failures: one entry per piece of work that failed.
   std::vector<std::string> failures(const char* name) const {
@@ -88,6 +96,10 @@ struct Row {
   double gonon = 0, houache = 0, tightest = 0;  ///< log10
   std::string tightest_theory;
   double observed_max = 0, accuracy = 0;
+  double certified = std::numeric_limits<double>::quiet_NaN(), attacked = certified;  ///< the largest over the regions
+  std::string certified_method;  ///< the tightest in the region that decides
+
+  double gap() const { return attacked > 0.0 ? certified / attacked : std::numeric_limits<double>::quiet_NaN(); }
 };
 
 /// Position of a label on an axis, or NaN-giving absence.
@@ -122,12 +134,57 @@ void fill_bounds(Row& row, const Result& result, std::size_t pair) {
   }
 }
 
+/// Where the regions of every network begin: networks and their regions come in the same order.
+std::vector<std::size_t> first_regions(const Result& result) {
+  const auto& owners = result.labels_of("region_network");
+  std::vector<std::size_t> first;
+  std::size_t region = 0;
+  for (const auto& network : result.texts("network")) {
+    first.push_back(region);
+    while (region < owners.size() && owners[region] == network) ++region;
+  }
+  first.push_back(region);
+  return first;
+}
+
+/// The domain of a network is the union of its regions: the largest of their best certificates holds over all of it.
+/// @param configuration its number among `configurations` per region
+void fill_certificates(Row& row, const Result& result, std::size_t first_region, std::size_t last_region,
+                       std::size_t configuration, std::size_t configurations) {
+  constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+  const auto& methods = result.texts("method");
+  const auto &certified = result.values("certified"), &attacked = result.values("attacked");
+  for (std::size_t region = first_region; region < last_region; ++region) {
+    const std::size_t pair = region * configurations + configuration;
+    row.attacked = std::fmax(row.attacked, attacked[pair]);
+    double best = nan;
+    std::size_t tightest = 0;
+    for (std::size_t m = 0; m < methods.size(); ++m) {
+      const double value = certified[pair * methods.size() + m];
+      if (std::isnan(value) || value >= best) continue;
+      best = value;
+      tightest = m;
+    }
+    if (std::isnan(best)) {  // nothing holds over this region, so nothing over all
+      row.certified = nan;
+      row.certified_method.clear();
+      break;
+    }
+    if (best <= row.certified) continue;
+    row.certified = best;
+    row.certified_method = methods[tightest];
+  }
+}
+
 std::vector<Row> read_rows(const Result& result) {
   const auto &networks = result.texts("network"), &quantizers = result.texts("quantizer"),
              &granularities = result.texts("granularity");
   const auto &bits = result.integers("bits"), &seeds = result.integers("seed");
   const std::size_t samples = result.root().find_axis("samples") == nullptr ? 0 : result.texts("samples").size();
   const auto depths = result.whole("network_depth");
+  const bool has_certificates = result.has("certified");  // results of version 1.0 have none
+  const auto regions = has_certificates ? first_regions(result) : std::vector<std::size_t>(networks.size() + 1, 0);
+  const std::size_t configurations = quantizers.size() * granularities.size() * bits.size() * seeds.size();
   std::vector<Row> rows;
   for (std::size_t n = 0; n < networks.size(); ++n) {
     for (const auto& quantizer : quantizers) {
@@ -147,6 +204,9 @@ std::vector<Row> read_rows(const Result& result) {
             fill_bounds(row, result, pair);
             row.observed_max = largest_over_samples(result, "observed_max", pair, samples);
             row.accuracy = largest_over_samples(result, "accuracy", pair, samples);
+            if (has_certificates) {
+              fill_certificates(row, result, regions[n], regions[n + 1], pair % configurations, configurations);
+            }
             rows.push_back(std::move(row));
           }
         }
@@ -193,28 +253,67 @@ void print_failures(const Result& result, const std::vector<Row>& rows) {
   if (count > shown) fmt::print("... and {} more in group /failures\n", count - shown);
 }
 
+/// Which stages the rows shown have numbers of.
+struct Columns {
+  bool certified = false, attacked = false;
+};
+
+Columns columns_of(const std::vector<Row>& rows) {
+  const auto any = [&](auto value) {
+    return std::ranges::any_of(rows, [&](const Row& row) { return !std::isnan(row.*value); });
+  };
+  return {.certified = any(&Row::certified), .attacked = any(&Row::attacked)};
+}
+
+std::vector<std::string> cells(const Row& row, const Columns& columns) {
+  const auto name = [](const std::string& text) { return text.empty() ? "-" : text; };
+  std::vector<std::string> line{row.network,
+                                std::to_string(row.depth),
+                                row.quantizer,
+                                row.granularity,
+                                std::to_string(row.bits),
+                                short_number(row.r_max),
+                                short_number(row.r_mean),
+                                short_number(row.r_conv),
+                                power_of_ten(row.gonon),
+                                power_of_ten(row.houache),
+                                power_of_ten(row.tightest),
+                                name(row.tightest_theory)};
+  if (columns.certified) line.insert(line.end(), {short_number(row.certified), name(row.certified_method)});
+  if (columns.attacked) line.push_back(short_number(row.attacked));
+  if (columns.certified && columns.attacked) line.push_back(short_number(row.gap()));
+  line.insert(line.end(), {short_number(row.observed_max), short_number(row.accuracy)});
+  return line;
+}
+
 void print_text(const Result& result, const std::vector<Row>& rows, const std::string& path) {
   const auto shown_bits = few_bits(rows);
-  TextTable table({"network", "L", "quantizer", "granularity", "bits", "r_max", "r_mean", "r_conv", "gonon",
-                   "houache_mean", "tightest", "theory", "observed", "accuracy"});
+  const Columns columns = columns_of(rows);
+  std::vector<std::string> head{"network", "L",      "quantizer", "granularity",  "bits",     "r_max",
+                                "r_mean",  "r_conv", "gonon",     "houache_mean", "tightest", "theory"};
+  if (columns.certified) head.insert(head.end(), {"certified", "method"});
+  if (columns.attacked) head.emplace_back("attacked");
+  if (columns.certified && columns.attacked) head.emplace_back("gap");
+  head.insert(head.end(), {"observed", "accuracy"});
+  TextTable table(head);
   std::size_t hidden = 0;
   for (const auto& row : rows) {
     if (!shown_bits.contains(row.bits)) {
       ++hidden;
       continue;
     }
-    table.add({row.network, std::to_string(row.depth), row.quantizer, row.granularity, std::to_string(row.bits),
-               short_number(row.r_max), short_number(row.r_mean), short_number(row.r_conv), power_of_ten(row.gonon),
-               power_of_ten(row.houache), power_of_ten(row.tightest),
-               row.tightest_theory.empty() ? "-" : row.tightest_theory, short_number(row.observed_max),
-               short_number(row.accuracy)});
+    table.add(cells(row, columns));
   }
   fmt::print("{}: {}\n\n{}", path, sweep::text_attribute(result.root().attributes, "title").value_or("a result file"),
              table.str());
   if (hidden > 0)
     fmt::print("\n{} more rows with other bits; choose with --bits, --network, --quantizer, --granularity\n", hidden);
   print_failures(result, rows);
-  fmt::print("\nBounds hold over the domain for every input (10^x); observed is the largest deviation measured.\n");
+  fmt::print("\nBounds hold over the domain for every input (10^x){}; observed is the largest deviation measured.\n",
+             columns.certified ? ", and so does certified" : "");
+  if (columns.attacked)
+    fmt::print("attacked is the largest deviation that a search found{}.\n",
+               columns.certified ? "; gap is certified / attacked" : "");
 }
 
 void print_json(const std::vector<Row>& rows) {
@@ -227,6 +326,8 @@ void print_json(const std::vector<Row>& rows) {
     item.number("log10_gonon", row.gonon)
         .number("log10_houache_mean", row.houache)
         .number("log10_tightest", row.tightest);
+    item.number("certified", row.certified).text("certified_method", row.certified_method);
+    item.number("attacked", row.attacked).number("gap", row.gap());
     item.text("tightest_theory", row.tightest_theory)
         .number("observed_max", row.observed_max)
         .number("accuracy", row.accuracy);

@@ -199,6 +199,10 @@ std::size_t write_results(const fs::path& output, const sweep::Plan& plan, const
   sweep::Dataset dataset = assembler.finish();
   add_provenance(dataset, settings, facts);
   store::write_result(output, dataset);
+  for (const auto& note : assembler.notes()) {
+    fmt::print(stderr, "quantbound: note: {} is not applied to {}: {}\n", to_string(note.method),
+               plan.networks[static_cast<std::size_t>(note.network)].study.label, note.text);
+  }
   store::remove_journals(journal);
   return assembler.failures().size();
 }
@@ -227,15 +231,17 @@ Exit compute(parallel::Session& session, const Work& work, const std::string& sc
   std::optional<store::JournalWriter> journal;
   const auto open = [&] { journal.emplace(store::journal_directory(work.output), session.rank(), plan.hash); };
   if (const Exit code = on_every_rank(session, open); code != done) return code;
-  sweep::TaskRunner runner(plan);
+  sweep::TaskRunner runner(plan, [&] { return stop.stop_requested(); });
   std::vector<double> costs;
   costs.reserve(missing.size());
   for (const auto task : missing) costs.push_back(plan.tasks[task].cost);
   std::exception_ptr failure;
+  bool dropped = false;  // a task that the stop cut short
   const auto execute = [&](std::size_t i) {
     try {
       const auto record = runner.run(missing[i]);
-      journal->append(missing[i], sweep::to_bytes(record));
+      dropped = dropped || !record;
+      if (record) journal->append(missing[i], sweep::to_bytes(*record));
     } catch (...) {
       failure = std::current_exception();
       stop.request_stop();
@@ -251,7 +257,9 @@ Exit compute(parallel::Session& session, const Work& work, const std::string& sc
     journal->close();
   };
   if (const Exit code = on_every_rank(session, close); code != done) return code;
-  return outcome == parallel::Outcome::finished ? done : stopped_early;
+  const bool complete =
+      outcome == parallel::Outcome::finished && parallel::max_over_ranks(session, dropped ? 1 : 0) == 0;
+  return complete ? done : stopped_early;
 }
 
 /// Fails where this rank reads other files than rank 0.

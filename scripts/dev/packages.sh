@@ -7,6 +7,7 @@ build_packages=(
   openmpi-bin libopenmpi-dev libhdf5-openmpi-dev     # hdf5: the parallel one
   libeigen3-dev libboost-program-options-dev libfmt-dev libtomlplusplus-dev libxxhash-dev libssl-dev
   libonnx-dev libprotobuf-dev protobuf-compiler
+  coinor-libclp-dev                                  # linear programs of certify's star
   libdnnl-dev ocl-icd-opencl-dev                     # dnnl-config.cmake asks for OpenCL
 )
 analysis_packages=(

@@ -30,19 +30,22 @@ struct Column {
   bool far_from_underflow = true;
 };
 
-bool is_far(double magnitude) { return magnitude == 0.0 || !(magnitude < safe); }
+/// 1 for a number that is neither zero nor far enough from it. Not a bool: loops that collect these are vector code.
+inline Index is_near(double magnitude) {
+  return static_cast<Index>(magnitude < safe) & static_cast<Index>(magnitude != 0.0);
+}
 
 Column absolute(std::span<const double> values) {
   Column result{std::vector<double>(values.size()), true};
   const double* source = values.data();
   double* target = result.values.data();
-  bool far = true;
-#pragma omp parallel for schedule(static) reduction(&& : far) if (worth_threads(std::ssize(values)))
+  Index near = 0;
+#pragma omp parallel for simd schedule(static) reduction(| : near) if (worth_threads(std::ssize(values)))
   for (Index i = 0; i < std::ssize(values); ++i) {
     target[i] = std::abs(source[i]);
-    far = far && is_far(target[i]);
+    near |= is_near(target[i]);
   }
-  result.far_from_underflow = far;
+  result.far_from_underflow = near == 0;
   return result;
 }
 
@@ -112,7 +115,8 @@ class Magnitudes {
 
 /// Ends of mid +- rad + bias, where the bias is known to `relative`.
 inline core::Interval ends(double mid, double rad, double bias, double relative) {
-  const bool bounded = std::abs(mid) < infinity && rad < infinity && std::abs(bias) < infinity;
+  // Infinite or NaN in any of the three. One comparison, no branch, so that loops over this are vector code.
+  const bool bounded = std::abs(mid) + rad + std::abs(bias) < infinity;
   const double error = std::abs(bias) * relative;
   const double low = nudge_down(nudge_down(mid - rad) + nudge_down(bias - error));
   const double high = nudge_up(nudge_up(mid + rad) + nudge_up(bias + error));
@@ -197,17 +201,17 @@ Box layer_image(const LinearMap& map, const LayerParameters& layer, const Box& y
   const Index inputs = std::ssize(y.low), outputs = map.outputs();
   const double off = midpoint_error(map.fan_in());
   const std::span<double> mids = room(work.mids, 1, inputs), rads = room(work.rads, 1, inputs);
-  bool far = true;
-#pragma omp parallel for simd schedule(static) reduction(&& : far) if (worth_threads(inputs))
+  Index near = 0;
+#pragma omp parallel for simd schedule(static) reduction(| : near) if (worth_threads(inputs))
   for (Index i = 0; i < inputs; ++i) {
     const Ball ball = ball_of(y.low.data()[i], y.high.data()[i]);
     mids.data()[i] = ball.mid;
     rads.data()[i] = nudge_up(ball.rad + error_of(ball.mid, off));
-    far = far && is_far(std::abs(ball.mid)) && is_far(rads.data()[i]);
+    near |= is_near(std::abs(ball.mid)) | is_near(rads.data()[i]);
   }
   const std::span<double> mid = room(work.by_f, 1, outputs), rad = room(work.rad_f, 1, outputs);
   map.multiply(layer.weights, mids, mid);
-  Magnitudes(map, layer.weights).multiply(rads, far, rad);
+  Magnitudes(map, layer.weights).multiply(rads, near == 0, rad);
   Box out = zero_box(mid.size());
   const Index rows = std::ssize(layer.bias), places = std::ssize(mid) / rows;
 #pragma omp parallel for schedule(static) if (worth_threads(std::ssize(mid)))
@@ -237,8 +241,8 @@ struct PairColumns {
     const Index size = std::ssize(in.f.low);
     const double off = midpoint_error(fan_in);
     double *mid = mids.data(), *rad = rads.data();
-    bool far = true;
-#pragma omp parallel for schedule(static) reduction(&& : far) if (worth_threads(size))
+    Index near = 0;
+#pragma omp parallel for simd schedule(static) reduction(| : near) if (worth_threads(size))
     for (Index i = 0; i < size; ++i) {
       const Ball f = ball_of(in.f.low.data()[i], in.f.high.data()[i]);
       const Ball fq = ball_of(in.fq.low.data()[i], in.fq.high.data()[i]);
@@ -249,10 +253,10 @@ struct PairColumns {
       rad[y * size + i] = nudge_up(f.rad + error_of(f.mid, off));
       rad[d * size + i] = nudge_up(change.rad + error_of(change.mid, off));
       rad[yq * size + i] = nudge_up(fq.rad + error_of(fq.mid, off));
-      far = far && is_far(std::abs(f.mid)) && is_far(std::abs(fq.mid)) && is_far(std::abs(change.mid)) &&
-            is_far(rad[y * size + i]) && is_far(rad[d * size + i]) && is_far(rad[yq * size + i]);
+      near |= is_near(std::abs(f.mid)) | is_near(std::abs(fq.mid)) | is_near(std::abs(change.mid));
+      near |= is_near(rad[y * size + i]) | is_near(rad[d * size + i]) | is_near(rad[yq * size + i]);
     }
-    far_from_underflow = far;
+    far_from_underflow = near == 0;
   }
 
   std::span<const double> mid(Index first, Index count = 1) const { return part(mids, first, count); }
@@ -298,6 +302,11 @@ PairBox pair_image(const LinearMap& map, const LayerParameters& f, const LayerPa
       absolute_change.multiply(columns.rad(PairColumns::y), far, rad_second.last(at(size)));
     }
   }
+  const double *mid_first = by_f.data() + size, *rad_first = rad_f.data() + size;
+  // Without the second identity, the first twice.
+  const double *mid_second = both ? by_second.data() : mid_first, *rad_second_d = both ? rad_second.data() : rad_first;
+  const double* mid_second_y = (both ? by_second : by_yq).data() + size;
+  const double* rad_second_y = (both ? rad_second : rad_yq).data() + size;
   PairBox out{zero_box(at(size)), zero_box(at(size)), zero_box(at(size))};
 #pragma omp parallel for schedule(static) if (worth_threads(size))
   for (Index row = 0; row < rows; ++row) {
@@ -307,12 +316,10 @@ PairBox pair_image(const LinearMap& map, const LayerParameters& f, const LayerPa
       const core::Interval y = ends(by_f.data()[i], rad_f.data()[i], b, 0.0);
       const core::Interval yq = ends(by_yq.data()[i], rad_yq.data()[i], bq, 0.0);
       const core::Interval apart{core::quick_sum_floor(yq.low, -y.high), core::quick_sum_ceiling(yq.high, -y.low)};
-      core::Interval d = core::intersection(apart, ends_of_sum(by_f.data()[size + i], rad_f.data()[size + i],
-                                                               by_yq.data()[size + i], rad_yq.data()[size + i], db));
-      if (both) {
-        d = core::intersection(d, ends_of_sum(by_second.data()[i], rad_second.data()[i], by_second.data()[size + i],
-                                              rad_second.data()[size + i], db));
-      }
+      const core::Interval first =
+          ends_of_sum(mid_first[i], rad_first[i], by_yq.data()[size + i], rad_yq.data()[size + i], db);
+      const core::Interval second = ends_of_sum(mid_second[i], rad_second_d[i], mid_second_y[i], rad_second_y[i], db);
+      const core::Interval d = core::intersection(apart, core::intersection(first, second));
       out.f.low.data()[i] = y.low;
       out.f.high.data()[i] = y.high;
       out.fq.low.data()[i] = yq.low;

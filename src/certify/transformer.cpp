@@ -16,10 +16,12 @@ namespace quantbound::certify::detail {
 namespace {
 
 using core::Interval;
+using core::larger;
 using core::product_ceiling;
 using core::product_floor;
 using core::quick_sum_ceiling;
 using core::quick_sum_floor;
+using core::smaller;
 using core::sum_ceiling;
 using core::sum_floor;
 using network::Activation;
@@ -27,7 +29,7 @@ using network::ActivationKind;
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
-inline double clipped(double x, const Interval& range) { return std::min(std::max(x, range.low), range.high); }
+inline double clipped(double x, const Interval& range) { return smaller(larger(x, range.low), range.high); }
 
 /// sigma(y') - sigma(y) for derivatives in `slope`, where 0 <= slope.low: the mean value form.
 inline Interval mean_value(Interval slope, Interval d) {
@@ -37,23 +39,24 @@ inline Interval mean_value(Interval slope, Interval d) {
 
 /// The values of y that some y' = y + d in its interval goes with, and those of y'.
 inline Interval feasible_f(const Triple& in) {
-  return {std::max(in.f.low, quick_sum_floor(in.fq.low, -in.difference.high)),
-          std::min(in.f.high, quick_sum_ceiling(in.fq.high, -in.difference.low))};
+  return {larger(in.f.low, quick_sum_floor(in.fq.low, -in.difference.high)),
+          smaller(in.f.high, quick_sum_ceiling(in.fq.high, -in.difference.low))};
 }
 inline Interval feasible_fq(const Triple& in) {
-  return {std::max(in.fq.low, quick_sum_floor(in.f.low, in.difference.low)),
-          std::min(in.fq.high, quick_sum_ceiling(in.f.high, in.difference.high))};
+  return {larger(in.fq.low, quick_sum_floor(in.f.low, in.difference.low)),
+          smaller(in.fq.high, quick_sum_ceiling(in.f.high, in.difference.high))};
 }
 
 /// A function of slope 1 leaves d as it is; one of slopes from 0 to 1 neither makes it larger nor changes its sign.
 inline Interval shrunk(Interval d, bool slope_is_one) {
-  return {slope_is_one || d.low < 0.0 ? d.low : 0.0, slope_is_one || d.high > 0.0 ? d.high : 0.0};
+  const Interval kept{smaller(d.low, 0.0), larger(d.high, 0.0)};
+  return {slope_is_one ? d.low : kept.low, slope_is_one ? d.high : kept.high};
 }
 
 /// sigma without rounding: relu and clip select.
 struct Clamp {
   double lowest, highest;
-  double down(double x) const { return std::min(std::max(x, lowest), highest); }
+  double down(double x) const { return smaller(larger(x, lowest), highest); }
   double up(double x) const { return down(x); }
   Interval operator()(Interval x) const { return {down(x.low), down(x.high)}; }
 };
@@ -69,12 +72,12 @@ struct Leaky {
 /// given less: the roles swapped.
 template <class Sigma>
 inline double most_at(const Sigma& sigma, double y, const Triple& in) {
-  const double most = std::min(in.fq.high, quick_sum_ceiling(y, in.difference.high));
+  const double most = smaller(in.fq.high, quick_sum_ceiling(y, in.difference.high));
   return quick_sum_ceiling(sigma.up(most), -sigma.down(y));
 }
 template <class Sigma>
 inline double least_at(const Sigma& sigma, double y_quantized, const Triple& in) {
-  const double most = std::min(in.f.high, quick_sum_ceiling(y_quantized, -in.difference.low));
+  const double most = smaller(in.f.high, quick_sum_ceiling(y_quantized, -in.difference.low));
   return quick_sum_floor(sigma.down(y_quantized), -sigma.up(most));
 }
 
@@ -85,7 +88,7 @@ struct ReluDifference {
     const Clamp relu{0.0, infinity};
     const double y = clipped(0.0, feasible_f(in)), yq = clipped(0.0, feasible_fq(in));
     const Interval optimal{least_at(relu, yq, in), most_at(relu, y, in)};
-    const bool active = in.f.low >= 0.0 && in.fq.low >= 0.0;
+    const bool active = smaller(in.f.low, in.fq.low) >= 0.0;
     return {relu(in.f), relu(in.fq), core::intersection(optimal, shrunk(in.difference, active))};
   }
 };
@@ -100,10 +103,10 @@ struct ClampDifference {
     const Interval y = feasible_f(in), yq = feasible_fq(in);
     const bool rises = in.difference.high >= 0.0, falls = in.difference.low <= 0.0;
     const double first = rises ? clipped(clamp.lowest, y) : y.low, first_q = falls ? clipped(clamp.lowest, yq) : yq.low;
-    const Interval optimal{std::min(least_at(clamp, first_q, in), least_at(clamp, yq.high, in)),
-                           std::max(most_at(clamp, first, in), most_at(clamp, y.high, in))};
+    const Interval optimal{smaller(least_at(clamp, first_q, in), least_at(clamp, yq.high, in)),
+                           larger(most_at(clamp, first, in), most_at(clamp, y.high, in))};
     const bool inside =
-        std::min(in.f.low, in.fq.low) >= clamp.lowest && std::max(in.f.high, in.fq.high) <= clamp.highest;
+        smaller(smaller(in.f.low, in.fq.low) - clamp.lowest, clamp.highest - larger(in.f.high, in.fq.high)) >= 0.0;
     return {clamp(in.f), clamp(in.fq), core::intersection(optimal, shrunk(in.difference, inside))};
   }
 };
@@ -115,15 +118,15 @@ struct LeakyDifference {
 
   [[gnu::always_inline]] Triple operator()(const Triple& in) const {
     const Interval y = feasible_f(in), yq = feasible_fq(in);
-    const Interval optimal{std::min(least_at(sigma, yq.low, in),
-                                    -bend(yq, core::Interval{in.f.high, in.f.high} + core::point(in.difference.low),
-                                          in.f.high, -in.difference.low)),
-                           std::max(most_at(sigma, y.low, in),
-                                    bend(y, core::Interval{in.fq.high, in.fq.high} - core::point(in.difference.high),
-                                         in.fq.high, in.difference.high))};
+    const Interval optimal{smaller(least_at(sigma, yq.low, in),
+                                   -bend(yq, core::Interval{in.f.high, in.f.high} + core::point(in.difference.low),
+                                         in.f.high, -in.difference.low)),
+                           larger(most_at(sigma, y.low, in),
+                                  bend(y, core::Interval{in.fq.high, in.fq.high} - core::point(in.difference.high),
+                                       in.fq.high, in.difference.high))};
     const bool positive = in.f.low >= 0.0 && in.fq.low >= 0.0, negative = in.f.high <= 0.0 && in.fq.high <= 0.0;
-    const Interval slope{positive ? 1.0 : (negative ? sigma.slope : std::min(1.0, sigma.slope)),
-                         positive ? 1.0 : (negative ? sigma.slope : std::max(1.0, sigma.slope))};
+    const Interval slope{positive ? 1.0 : (negative ? sigma.slope : smaller(1.0, sigma.slope)),
+                         positive ? 1.0 : (negative ? sigma.slope : larger(1.0, sigma.slope))};
     return {sigma(in.f), sigma(in.fq), core::intersection(optimal, mean_value(slope, in.difference))};
   }
 
@@ -131,7 +134,7 @@ struct LeakyDifference {
   /// Upper bound of sigma(min(end, x + shift)) - sigma(x) at the x of `range` nearest to the number in `place`.
   double bend(Interval range, Interval place, double end, double shift) const {
     const double low = clipped(place.low, range), high = clipped(place.high, range);
-    const double most = std::min(end, sum_ceiling(high, shift));
+    const double most = smaller(end, sum_ceiling(high, shift));
     return sum_ceiling(sigma.up(most), -sigma.down(low));
   }
 };
@@ -221,17 +224,20 @@ template <class Function>
 PairBox each_element(const PairBox& in, Function function) {
   const Index size = std::ssize(in.f.low);
   PairBox out{zero_box(in.f.low.size()), zero_box(in.f.low.size()), zero_box(in.f.low.size())};
-#pragma omp parallel for simd schedule(static) if (tensor::worth_threads(8 * size))
+  const double *f_low = in.f.low.data(), *f_high = in.f.high.data(), *fq_low = in.fq.low.data(),
+               *fq_high = in.fq.high.data(), *d_low = in.difference.low.data(), *d_high = in.difference.high.data();
+  double *out_f_low = out.f.low.data(), *out_f_high = out.f.high.data(), *out_fq_low = out.fq.low.data(),
+         *out_fq_high = out.fq.high.data(), *out_d_low = out.difference.low.data(),
+         *out_d_high = out.difference.high.data();
+#pragma omp parallel for simd schedule(static) firstprivate(function) if (tensor::worth_threads(8 * size))
   for (Index i = 0; i < size; ++i) {
-    const Triple value = function(Triple{{in.f.low.data()[i], in.f.high.data()[i]},
-                                         {in.fq.low.data()[i], in.fq.high.data()[i]},
-                                         {in.difference.low.data()[i], in.difference.high.data()[i]}});
-    out.f.low.data()[i] = value.f.low;
-    out.f.high.data()[i] = value.f.high;
-    out.fq.low.data()[i] = value.fq.low;
-    out.fq.high.data()[i] = value.fq.high;
-    out.difference.low.data()[i] = value.difference.low;
-    out.difference.high.data()[i] = value.difference.high;
+    const Triple value = function(Triple{{f_low[i], f_high[i]}, {fq_low[i], fq_high[i]}, {d_low[i], d_high[i]}});
+    out_f_low[i] = value.f.low;
+    out_f_high[i] = value.f.high;
+    out_fq_low[i] = value.fq.low;
+    out_fq_high[i] = value.fq.high;
+    out_d_low[i] = value.difference.low;
+    out_d_high[i] = value.difference.high;
   }
   return out;
 }

@@ -221,6 +221,11 @@ void import_scale_shift(Importer& importer, const OnnxNode& node, const Value& x
     fold(*layer, repeated(factors, count), repeated(offsets, count));
     return importer.give(node, x);
   }
+  if (ScaleShift* scaled = unscaled ? importer.foldable_scale(x) : nullptr) {  // x * scale, then + shift
+    count = std::max(count, scaled->scale.size());
+    *scaled = {repeated(scaled->scale, count), repeated(offsets, count)};
+    return importer.give(node, x);
+  }
   ScaleShift op{repeated(factors, count), repeated(offsets, count)};
   importer.give_result(node, x, importer.append(node, std::move(op), {x.node}), x.shape);
 }

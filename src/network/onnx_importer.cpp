@@ -176,6 +176,13 @@ LayerParameters* Importer::foldable_layer(const Value& value) {
   return layer == layers_.end() || value.readers == Readers::several ? nullptr : &layer->second;
 }
 
+ScaleShift* Importer::foldable_scale(const Value& value) {
+  auto* affine = std::get_if<ScaleShift>(&nodes_[at(value.node)].op);
+  if (affine == nullptr || value.readers == Readers::several) return nullptr;
+  const bool shifts = std::any_of(affine->shift.begin(), affine->shift.end(), [](double x) { return x != 0.0; });
+  return shifts ? nullptr : affine;
+}
+
 Network Importer::finish(const std::string& output, std::string name) {
   const Value* result = find_value(output);
   if (result == nullptr) {

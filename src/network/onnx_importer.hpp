@@ -81,6 +81,8 @@ class Importer {
 
   /// The parameters of the weight layer at `value`, if nothing else reads its result.
   LayerParameters* foldable_layer(const Value& value);
+  /// The ScaleShift at `value` that shifts by zero, if nothing else reads its result.
+  ScaleShift* foldable_scale(const Value& value);
 
   void note(std::string text) { notes_.push_back(std::move(text)); }
   /// The finished network: the output in its shape, nodes that nothing needs any more dropped, layers numbered.

@@ -3,7 +3,6 @@
 // hull.
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <limits>
 
 #include <fmt/format.h>
@@ -12,99 +11,23 @@
 #include "quantbound/network/readers.hpp"
 
 #include "text_file.hpp"
+#include "vnnlib_syntax.hpp"
 
 namespace quantbound::network {
 
 namespace {
 
+using detail::Expression;
+using detail::Relation;
+using Parser = detail::VnnlibParser;
+
 constexpr double infinity = std::numeric_limits<double>::infinity();
-constexpr int max_depth = 64;
-
-struct Expression {
-  std::string_view atom;  ///< empty for a list
-  std::vector<Expression> items;
-  std::size_t line = 1;
-
-  bool is_list() const { return atom.empty(); }
-  std::string_view head() const { return !items.empty() ? items.front().atom : std::string_view{}; }
-};
-
-class Parser {
- public:
-  Parser(std::string_view text, std::string file) : text_(text), file_(std::move(file)) {}
-
-  std::vector<Expression> all() {
-    std::vector<Expression> expressions;
-    while (skip_blanks()) expressions.push_back(expression(0));
-    return expressions;
-  }
-
-  [[noreturn]] void fail(std::size_t line, const std::string& message) const {
-    throw core::InputError(message, fmt::format("{}:{}", file_, line));
-  }
-
- private:
-  /// Whether anything follows blanks and comments (; to the end of the line).
-  bool skip_blanks() {
-    while (position_ < text_.size()) {
-      const char c = text_[position_];
-      if (c == ';') {
-        position_ = std::min(text_.find('\n', position_), text_.size());
-        continue;
-      }
-      if (c != ' ' && c != '\t' && c != '\r' && c != '\n') return true;
-      line_ += c == '\n' ? 1 : 0;
-      ++position_;
-    }
-    return false;
-  }
-
-  Expression expression(int depth) {
-    if (depth > max_depth) fail(line_, "parentheses are nested too deeply");
-    if (text_[position_] == ')') fail(line_, "a ')' without its '('");
-    if (text_[position_] != '(') return atom();
-    Expression list;
-    list.line = line_;
-    ++position_;
-    while (skip_blanks() && text_[position_] != ')') list.items.push_back(expression(depth + 1));
-    if (position_ >= text_.size()) fail(list.line, "a '(' without its ')'; the file is cut off");
-    ++position_;
-    return list;
-  }
-
-  Expression atom() {
-    const std::size_t end = std::min(text_.find_first_of(" \t\r\n();", position_), text_.size());
-    Expression result{text_.substr(position_, end - position_), {}, line_};
-    position_ = end;
-    return result;
-  }
-
-  std::string_view text_;
-  std::string file_;
-  std::size_t position_ = 0, line_ = 1;
-};
-
-enum class Relation { less, greater, equal };
 
 class Region {
  public:
   Region(const Parser& parser, Index inputs) : parser_(parser), inputs_(static_cast<std::size_t>(inputs)) {}
 
   Box everything() const { return {std::vector(inputs_, -infinity), std::vector(inputs_, infinity)}; }
-
-  static bool is_empty(const Box& box) {
-    for (std::size_t i = 0; i < box.low.size(); ++i) {
-      if (box.low[i] > box.high[i]) return true;
-    }
-    return false;
-  }
-
-  static void intersect(Box& box, const Box& other) {
-    for (std::size_t i = 0; i < box.low.size(); ++i) {
-      box.low[i] = std::max(box.low[i], other.low[i]);
-      box.high[i] = std::min(box.high[i], other.high[i]);
-    }
-  }
 
   /// The hull of the inputs for which a formula can hold.
   Box hull(const Expression& formula) const {
@@ -120,20 +43,13 @@ class Region {
  private:
   Box conjunction(const Expression& formula) const {
     Box box = everything();
-    for (std::size_t i = 1; i < formula.items.size(); ++i) intersect(box, hull(formula.items[i]));
+    for (std::size_t i = 1; i < formula.items.size(); ++i) detail::intersect(box, hull(formula.items[i]));
     return box;
   }
 
   Box disjunction(const Expression& formula) const {
     Box box{std::vector(inputs_, infinity), std::vector(inputs_, -infinity)};
-    for (std::size_t i = 1; i < formula.items.size(); ++i) {
-      const Box part = hull(formula.items[i]);
-      if (is_empty(part)) continue;
-      for (std::size_t j = 0; j < inputs_; ++j) {
-        box.low[j] = std::min(box.low[j], part.low[j]);
-        box.high[j] = std::max(box.high[j], part.high[j]);
-      }
-    }
+    for (std::size_t i = 1; i < formula.items.size(); ++i) detail::extend(box, hull(formula.items[i]));
     return box;
   }
 
@@ -197,7 +113,9 @@ class Region {
 void check_statement(const Parser& parser, const Expression& statement) {
   const std::string_view head = statement.head();
   if (head == "vnnlib-version" || head == "declare-network") {
-    parser.fail(statement.line, "this is VNN-LIB 2.0; only 1.0 is read (declare-const X_0, assert)");
+    parser.fail(statement.line,
+                "this is VNN-LIB 2.0, which is read for two networks only: certify --against the second network; for "
+                "one, give VNN-LIB 1.0 (declare-const X_0, assert)");
   }
   if (head != "declare-const" && head != "declare-fun" && head != "assert") {
     parser.fail(statement.line,
@@ -220,23 +138,13 @@ Box read_vnnlib_box(const std::filesystem::path& path, Index input_count) {
       continue;
     }
     if (statement.items.size() != 2) parser.fail(statement.line, "assert takes one formula");
-    Region::intersect(box, region.hull(statement.items[1]));
+    detail::intersect(box, region.hull(statement.items[1]));
   }
   if (declared != input_count) {
     throw core::InputError(fmt::format("the property declares {} inputs, the network has {}", declared, input_count),
                            path.string());
   }
-  for (std::size_t i = 0; i < box.low.size(); ++i) {
-    const bool bounded = std::isfinite(box.low[i]) && std::isfinite(box.high[i]);
-    if (!bounded && box.low[i] <= box.high[i]) {
-      throw core::InputError(
-          fmt::format("input X_{} has no {} bound; a box needs both", i, std::isfinite(box.low[i]) ? "upper" : "lower"),
-          path.string());
-    }
-    if (box.low[i] > box.high[i]) {
-      throw core::InputError(fmt::format("no value of input X_{} satisfies the property", i), path.string());
-    }
-  }
+  detail::check_bounded(box, "X_", "", path.string());
   return box;
 }
 

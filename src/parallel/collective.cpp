@@ -4,6 +4,8 @@
 #include <cstring>
 #include <utility>
 
+#include "quantbound/core/assert.hpp"
+
 #include "communicator.hpp"
 
 namespace quantbound::parallel {
@@ -12,7 +14,7 @@ namespace {
 
 using Bytes = std::vector<std::byte>;
 
-constexpr int tag_gather = 1;
+constexpr int tag_gather = 1, tag_message = 2;
 /// MPI counts in int: larger messages go in pieces.
 constexpr std::size_t largest_piece = std::size_t{1} << 30;
 
@@ -59,6 +61,27 @@ std::vector<Bytes> receive_all(const detail::Communicator& communicator, const s
   return all;
 }
 
+void wait_asleep(MPI_Request request) {
+  for (detail::Backoff backoff; !detail::is_complete(request);) backoff.pause();
+}
+
+void send_bytes(const detail::Communicator& communicator, int to, std::span<const std::byte> bytes) {
+  in_pieces(bytes, [&](const std::byte* data, int count) {
+    MPI_Request request = MPI_REQUEST_NULL;
+    // Issend: completion means that the other side is there, whatever the size.
+    detail::verify(MPI_Issend(data, count, MPI_BYTE, to, tag_message, communicator.handle, &request), "MPI_Issend");
+    wait_asleep(request);
+  });
+}
+
+void receive_bytes(const detail::Communicator& communicator, int from, std::span<std::byte> bytes) {
+  in_pieces(bytes, [&](std::byte* data, int count) {
+    MPI_Request request = MPI_REQUEST_NULL;
+    detail::verify(MPI_Irecv(data, count, MPI_BYTE, from, tag_message, communicator.handle, &request), "MPI_Irecv");
+    wait_asleep(request);
+  });
+}
+
 }  // namespace
 
 std::string broadcast(Session& session, std::string value) {
@@ -81,6 +104,49 @@ std::vector<std::vector<std::byte>> gather(Session& session, std::span<const std
     detail::verify(MPI_Send(data, count, MPI_BYTE, 0, tag_gather, communicator.handle), "MPI_Send");
   });
   return {};
+}
+
+std::vector<Bytes> share(Session& session, std::span<const std::byte> mine) {
+  const detail::Communicator& communicator = session.communicator();
+  detail::arrive_together(communicator);
+  const std::uint64_t size = mine.size();
+  std::vector<std::uint64_t> sizes(static_cast<std::size_t>(session.size()));
+  detail::verify(MPI_Allgather(&size, 1, MPI_UINT64_T, sizes.data(), 1, MPI_UINT64_T, communicator.handle),
+                 "MPI_Allgather");
+  std::vector<int> counts, starts;
+  std::size_t total = 0;
+  for (const std::uint64_t of_rank : sizes) {
+    counts.push_back(static_cast<int>(of_rank));
+    starts.push_back(static_cast<int>(total));
+    total += static_cast<std::size_t>(of_rank);
+    QUANTBOUND_ASSERT(total <= largest_piece, total);
+  }
+  Bytes joined(total);
+  detail::verify(MPI_Allgatherv(mine.data(), static_cast<int>(mine.size()), MPI_BYTE, joined.data(), counts.data(),
+                                starts.data(), MPI_BYTE, communicator.handle),
+                 "MPI_Allgatherv");
+  std::vector<Bytes> all;
+  for (std::size_t rank = 0; rank < sizes.size(); ++rank) {
+    const auto first = joined.begin() + starts[rank];
+    all.emplace_back(first, first + counts[rank]);
+  }
+  return all;
+}
+
+void send(Session& session, int to, std::span<const std::byte> message) {
+  QUANTBOUND_ASSERT(to != session.rank() && to >= 0 && to < session.size(), to, session.size());
+  const std::uint64_t size = message.size();
+  send_bytes(session.communicator(), to, std::as_bytes(std::span(&size, 1)));
+  send_bytes(session.communicator(), to, message);
+}
+
+Bytes receive(Session& session, int from) {
+  QUANTBOUND_ASSERT(from != session.rank() && from >= 0 && from < session.size(), from, session.size());
+  std::uint64_t size = 0;
+  receive_bytes(session.communicator(), from, std::as_writable_bytes(std::span(&size, 1)));
+  Bytes message(static_cast<std::size_t>(size));
+  receive_bytes(session.communicator(), from, message);
+  return message;
 }
 
 std::vector<std::string> gather(Session& session, std::string_view mine) {

@@ -31,4 +31,6 @@ int launcher_rank() {
 // SLURM_NTASKS is not asked: it is also set in a batch script, whose one process is no rank of anything.
 std::optional<int> launcher_size() { return first_number({"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"}); }
 
+bool launched() { return first_number({"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"}).has_value(); }
+
 }  // namespace quantbound::parallel

@@ -60,7 +60,7 @@ std::filesystem::path resolve_target(const std::filesystem::path& path) {
   std::error_code error;
   const auto status = std::filesystem::status(path, error);
   if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
-    throw core::IoError("cannot write the result: this is not a regular file", path.string());
+    throw core::IoError("cannot write the file: this is not a regular one", path.string());
   }
   if (!std::filesystem::is_symlink(std::filesystem::symlink_status(path, error))) return path;
   auto target = std::filesystem::weakly_canonical(path, error);

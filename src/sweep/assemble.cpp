@@ -12,22 +12,20 @@
 #include "quantbound/core/assert.hpp"
 #include "quantbound/sweep/dataset_schema.hpp"
 
+#include "axes.hpp"
+
 namespace quantbound::sweep {
 
 namespace {
 
+using detail::collect;
+using detail::counting;
+using detail::described;
+
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
-template <class Range, class Projection>
-auto collect(const Range& range, const Projection& projection) {
-  std::vector<std::remove_cvref_t<std::invoke_result_t<Projection, decltype(*std::begin(range))>>> values;
-  values.reserve(std::size(range));
-  for (const auto& element : range) values.push_back(std::invoke(projection, element));
-  return values;
-}
-
 /// CF flags of `status`.
-enum Status : std::int8_t { pending = 0, finished = 1, failed = 2 };
+enum Status : std::int8_t { pending = 0, finished = 1, failed = 2, timed_out = 3 };
 
 /// Smallest value that at least the fraction q of the sorted values does not exceed: the ceil(q n)-th order statistic.
 double quantile(const std::vector<double>& sorted, double q) {
@@ -76,7 +74,7 @@ std::string step_text(const Study& study) {
 struct Assembler::NetworkState {
   Index network = 0;
   bool failed = false;  ///< a unit that every configuration needs failed
-  std::vector<bool> configuration_failed;
+  std::vector<bool> configuration_failed, configuration_timed_out;
   std::vector<bounds::LayerReport> layers;
   std::vector<std::vector<NamedBound>> weight_bounds;  ///< configuration: the theories that read the weights
   std::vector<SampleTotals> samples;
@@ -85,15 +83,19 @@ struct Assembler::NetworkState {
 Assembler::~Assembler() = default;
 
 Assembler::Assembler(const Plan& plan) : plan_(&plan) {
-  std::size_t layers = 0;
-  for (const auto& network : plan.networks) {
-    first_layer_.push_back(layers);
-    layers += network.layers.size();
-  }
-  const std::map<std::string_view, std::size_t> extent{
-      {"network", plan.networks.size()}, {"layer", layers},
-      {"C", configuration_count()},      {"theory", plan.study.theories.size()},
-      {"samples", plan.samples.size()},  {"quantile", plan.study.quantiles.size()}};
+  const auto axes = detail::ragged_axes(plan);
+  first_layer_ = axes.first_layer;
+  first_region_ = axes.first_region;
+  first_output_ = axes.first_output;
+  const std::map<std::string_view, std::size_t> extent{{"network", plan.networks.size()},
+                                                       {"layer", axes.layers},
+                                                       {"region", axes.regions},
+                                                       {"region_output", axes.region_outputs},
+                                                       {"C", configuration_count()},
+                                                       {"theory", plan.study.theories.size()},
+                                                       {"method", plan.study.methods.size()},
+                                                       {"samples", plan.samples.size()},
+                                                       {"quantile", plan.study.quantiles.size()}};
   for (const auto& spec : variable_specs()) {
     std::size_t size = 1;
     std::string dimensions(spec.dimensions);
@@ -107,7 +109,10 @@ Assembler::Assembler(const Plan& plan) : plan_(&plan) {
   std::ranges::fill(values("status"), pending);
   std::ranges::fill(values("bound_applicable"), 0.0);
   std::ranges::fill(values("samples_in_domain"), 0.0);
+  std::ranges::fill(values("certify_boxes"), 0.0);
+  method_notes_.resize(plan.networks.size() * plan.study.methods.size());
   task_seconds_.assign(plan.tasks.size(), nan);
+  certify_seconds_.assign(values("certified").size(), nan);
 }
 
 void Assembler::add(std::size_t index, Record record) {
@@ -120,6 +125,7 @@ void Assembler::add(std::size_t index, Record record) {
     current_ = std::make_unique<NetworkState>();
     current_->network = task.network;
     current_->configuration_failed.assign(configuration_count(), false);
+    current_->configuration_timed_out.assign(configuration_count(), false);
     current_->weight_bounds.resize(configuration_count());
     current_->samples.resize(plan_->samples.size());
   }
@@ -136,7 +142,7 @@ void Assembler::add_unit(std::size_t task, const Unit& unit, UnitResult result) 
   NetworkState& state = *current_;
   if (const auto* failure = std::get_if<Failure>(&result.result)) {
     failures_.push_back({.task = task, .network = state.network, .stage = unit.stage, .message = failure->message});
-    if (unit.stage == Stage::weight_bounds) {
+    if (unit.stage == Stage::weight_bounds || unit.stage == Stage::certify || unit.stage == Stage::attack) {
       for (Index c = unit.first; c < unit.first + unit.count; ++c)
         state.configuration_failed[static_cast<std::size_t>(c)] = true;
     } else {
@@ -146,6 +152,11 @@ void Assembler::add_unit(std::size_t task, const Unit& unit, UnitResult result) 
     std::ranges::move(norms->layers, std::back_inserter(state.layers));
   } else if (auto* bounds = std::get_if<WeightBoundsResult>(&result.result)) {
     std::ranges::move(bounds->configurations, state.weight_bounds.begin() + unit.first);
+  } else if (const auto* certified = std::get_if<CertifyResult>(&result.result)) {
+    write_certificates(unit, *certified);
+  } else if (const auto* attacked = std::get_if<AttackResult>(&result.result)) {
+    const auto first = pair_of_region(unit);
+    std::ranges::copy(attacked->deviation, values("attacked").begin() + static_cast<Index>(first));
   } else {
     accumulate(state.samples[static_cast<std::size_t>(unit.samples)], std::get<ObserveResult>(result.result),
                configuration_count());
@@ -156,7 +167,9 @@ void Assembler::close_network() {
   NetworkState& state = *current_;
   const auto first = static_cast<std::size_t>(state.network) * configuration_count();
   for (std::size_t c = 0; c < configuration_count(); ++c) {
-    values("status")[first + c] = state.failed || state.configuration_failed[c] ? Status::failed : Status::finished;
+    values("status")[first + c] = state.failed || state.configuration_failed[c] ? Status::failed
+                                  : state.configuration_timed_out[c]            ? Status::timed_out
+                                                                                : Status::finished;
   }
   const auto& planned = plan_->networks[static_cast<std::size_t>(state.network)];
   if (state.layers.size() == planned.layers.size()) {
@@ -222,6 +235,39 @@ void Assembler::write_theories(std::size_t pair, const std::map<std::string, bou
   }
 }
 
+std::size_t Assembler::pair_of_region(const Unit& unit) const {
+  const auto region =
+      first_region_[static_cast<std::size_t>(current_->network)] + static_cast<std::size_t>(unit.region);
+  return region * configuration_count() + static_cast<std::size_t>(unit.first);
+}
+
+void Assembler::write_certificates(const Unit& unit, const CertifyResult& certified) {
+  const std::size_t methods = plan_->study.methods.size(), m = static_cast<std::size_t>(unit.method);
+  const auto network = static_cast<std::size_t>(current_->network);
+  const auto outputs = static_cast<std::size_t>(plan_->networks[network].outputs());
+  const std::size_t first_output = first_output_[network] + static_cast<std::size_t>(unit.region) * outputs;
+  for (std::size_t i = 0; i < certified.configurations.size(); ++i) {
+    const auto& [not_applicable, certificate] = certified.configurations[i];
+    if (!not_applicable.empty()) {
+      auto& note = method_notes_[network * methods + m];
+      if (note.empty()) note = not_applicable;
+      continue;
+    }
+    const std::size_t c = static_cast<std::size_t>(unit.first) + i, pair = pair_of_region(unit) + i;
+    values("certified")[pair * methods + m] = certify::largest_magnitude(certificate.difference);
+    certify_seconds_[pair * methods + m] = certificate.seconds;
+    values("certify_boxes")[pair * methods + m] = static_cast<double>(certificate.boxes);
+    const auto magnitudes = certify::magnitudes(certificate.difference);
+    QUANTBOUND_ASSERT(magnitudes.size() == outputs, magnitudes.size(), outputs);
+    for (std::size_t o = 0; o < outputs; ++o) {
+      values("certified_output")[((first_output + o) * configuration_count() + c) * methods + m] = magnitudes[o];
+    }
+    if (plan_->study.methods[m] == certify::Method::branch_and_bound)
+      values("certified_lower")[pair] = certificate.lower;
+    if (certificate.timed_out) current_->configuration_timed_out[c] = true;
+  }
+}
+
 void Assembler::write_observations(NetworkState& state) {
   const std::size_t sets = plan_->samples.size(), configurations = configuration_count();
   const auto network = static_cast<std::size_t>(state.network);
@@ -259,117 +305,12 @@ void Assembler::write_observations(NetworkState& state) {
 
 namespace {
 
-template <class Enum>
-std::vector<std::string> names(const std::vector<Enum>& values) {
-  return collect(values, [](Enum value) { return std::string(to_string(value)); });
-}
-
-std::vector<std::int64_t> counting(std::size_t count) {
-  std::vector<std::int64_t> numbers(count);
-  std::iota(numbers.begin(), numbers.end(), std::int64_t{0});
-  return numbers;
-}
-
-Attributes described(std::string_view long_name) {
-  return {{"long_name", std::string(long_name)}, {"units", std::string("1")}};
-}
-
-void add_coordinate(Group& root, std::string name, std::string axis, Data data, std::string_view long_name) {
-  root.add_variable({.name = std::move(name),
-                     .dimensions = {std::move(axis)},
-                     .data = std::move(data),
-                     .attributes = described(long_name),
-                     .fill = {},
-                     .role = Role::coordinate});
-}
-
-void add_axes(Group& root, const Plan& plan, std::size_t layers) {
-  const Study& study = plan.study;
-  root.add_axis({.name = "network",
-                 .labels = collect(plan.networks, [](const auto& n) { return n.study.label; }),
-                 .attributes = described("network")});
-  root.add_axis({.name = "quantizer", .labels = names(study.quantizers), .attributes = described("rounding rule")});
-  root.add_axis({.name = "granularity",
-                 .labels = names(study.granularities),
-                 .attributes = described("one step per tensor or per output channel")});
-  root.add_axis({.name = "bits",
-                 .labels = collect(study.bits, [](int b) { return std::int64_t{b}; }),
-                 .attributes = described("bits of a weight")});
-  root.add_axis({.name = "seed",
-                 .labels = collect(study.seeds, [](std::uint64_t s) { return static_cast<std::int64_t>(s); }),
-                 .attributes = described("seed of stochastic rounding")});
-  root.add_axis({.name = "layer",
-                 .labels = counting(layers),
-                 .attributes = described("weight layers of all networks, one after the other")});
-  root.add_axis({.name = "theory", .labels = study.theories, .attributes = described("closed-form bound")});
-  root.add_axis({.name = "samples",
-                 .labels = collect(plan.samples, [](const auto& s) { return s.name; }),
-                 .attributes = described("sample set")});
-  root.add_axis({.name = "quantile", .labels = study.quantiles, .attributes = described("fraction of samples")});
-}
-
-/// The family of a synthetic network; of a file, whether it has convolutions.
-std::string family_of(const PlannedNetwork& planned) {
-  if (const auto* point = std::get_if<network::FamilyPoint>(&planned.study.origin))
-    return std::string(to_string(point->family));
-  const bool convolutional =
-      std::ranges::any_of(planned.layers, [](const LayerInfo& layer) { return layer.op == "Conv"; });
-  return convolutional ? "convolutional file" : "dense file";
-}
-
-void add_network_coordinates(Group& root, const Plan& plan) {
-  const auto& networks = plan.networks;
-  const auto point = [](const PlannedNetwork& n) { return std::get_if<network::FamilyPoint>(&n.study.origin); };
-  const auto whole = [&](const auto& projection) {
-    return collect(networks, [&](const auto& n) { return static_cast<std::int64_t>(projection(n)); });
-  };
-  add_coordinate(root, "network_source", "network", collect(networks, [](const auto& n) { return n.study.source; }),
-                 "file or family");
-  add_coordinate(root, "network_depth", "network", whole([](const auto& n) { return n.layers.size(); }),
-                 "number of weight layers L");
-  add_coordinate(root, "network_width", "network", whole([](const auto& n) { return network::width(n.graph); }),
-                 "largest number of elements that a weight layer reads or writes");
-  add_coordinate(root, "network_family", "network", collect(networks, family_of),
-                 "family of a synthetic network; what kind of layers a file has");
-  add_coordinate(root, "network_parameters", "network", whole([](const auto& n) { return n.parameters; }),
-                 "weights and biases");
-  add_coordinate(root, "network_draw", "network",
-                 whole([&](const auto& n) { return point(n) ? point(n)->draw : Index{0}; }),
-                 "number of the draw of a synthetic network");
-  add_coordinate(root, "network_sha256", "network", collect(networks, [](const auto& n) { return n.sha256; }),
-                 "SHA-256 of the file, or of the description of a synthetic network");
-}
-
-void add_layer_coordinates(Group& root, const Plan& plan) {
-  std::vector<std::string> network, name, op;
-  std::vector<std::int64_t> layer_position, fan_in, fan_in_dense, parameters;
-  for (const auto& planned : plan.networks) {
-    for (std::size_t l = 0; l < planned.layers.size(); ++l) {
-      const auto& layer = planned.layers[l];
-      network.push_back(planned.study.label);
-      name.push_back(layer.name);
-      op.push_back(layer.op);
-      layer_position.push_back(static_cast<std::int64_t>(l));
-      fan_in.push_back(layer.fan_in);
-      fan_in_dense.push_back(layer.fan_in_dense);
-      parameters.push_back(layer.parameters);
-    }
-  }
-  add_coordinate(root, "layer_network", "layer", network, "network of the layer");
-  add_coordinate(root, "layer_name", "layer", name, "name of the node");
-  add_coordinate(root, "layer_op", "layer", op, "operator");
-  add_coordinate(root, "layer_position", "layer", layer_position, "number of the layer in its network, from 0");
-  add_coordinate(root, "layer_fan_in", "layer", fan_in, "weights of an output: p^2 c / groups");
-  add_coordinate(root, "layer_fan_in_dense", "layer", fan_in_dense, "p^2 c: the paper's count, which ignores groups");
-  add_coordinate(root, "layer_parameters", "layer", parameters, "weights and biases");
-}
-
 /// The values in the type of the file: flags and counts as whole numbers, which xarray would turn into floats if they
 /// had a fill value; everything else as doubles with NaN for "not computed".
 void set_data(Variable& variable, std::vector<double> values) {
   if (variable.name == "status" || variable.name == "bound_applicable") {
     variable.data = collect(values, [](double v) { return static_cast<std::int8_t>(v); });
-  } else if (variable.name == "samples_in_domain") {
+  } else if (variable.name == "samples_in_domain" || variable.name == "certify_boxes") {
     variable.data = collect(values, [](double v) { return static_cast<std::int64_t>(v); });
   } else {
     variable.data = std::move(values);
@@ -431,22 +372,30 @@ Dataset Assembler::finish() {
                      {"bias_bits", std::int64_t{study.bias_bits}},
                      {"precision", std::string(to_string(study.precision))},
                      {"complete", std::int64_t{1}}};
-  add_axes(root, *plan_, values("weight_norm").size());
-  add_network_coordinates(root, *plan_);
-  add_layer_coordinates(root, *plan_);
-  add_coordinate(
-      root, "theory_equation", "theory",
-      collect(study.theories, [](const auto& name) { return std::string(bounds::find_theory(name)->equation); }),
-      "where the proved bound comes from");
-  add_coordinate(root, "theory_formula", "theory",
-                 collect(study.theories,
-                         [](const auto& name) { return std::string(bounds::find_theory(name)->formula_equation); }),
-                 "the published formula of log10_formula; empty where there is none");
+  detail::add_axes(root, *plan_);
+  detail::add_coordinates(root, *plan_);
   for (const auto& spec : variable_specs())
     root.add_variable(to_variable(spec, std::move(values(std::string(spec.name)))));
+  root.add_variable({.name = "method_note",
+                     .dimensions = {"network", "method"},
+                     .data = method_notes_,
+                     .attributes = described("why the method could not be applied; empty where it was"),
+                     .fill = {}});
   add_failures(dataset, *plan_, failures_);
   add_times(dataset);
   return dataset;
+}
+
+std::vector<MethodNote> Assembler::notes() const {
+  const auto& methods = plan_->study.methods;
+  std::vector<MethodNote> notes;
+  for (std::size_t n = 0; n < plan_->networks.size(); ++n) {
+    for (std::size_t m = 0; m < methods.size(); ++m) {
+      const auto& text = method_notes_[n * methods.size() + m];
+      if (!text.empty()) notes.push_back({.network = static_cast<Index>(n), .method = methods[m], .text = text});
+    }
+  }
+  return notes;
 }
 
 void Assembler::add_times(Dataset& dataset) const {
@@ -458,6 +407,15 @@ void Assembler::add_times(Dataset& dataset) const {
                       .data = task_seconds_,
                       .attributes = {{"long_name", std::string("seconds of the task")}, {"units", std::string("s")}},
                       .fill = nan});
+  Variable certify_time{.name = "certify_time",
+                        .dimensions = dimensions_of(variable_spec("certified")),
+                        .data = certify_seconds_,
+                        .attributes = {{"long_name", std::string("seconds of a method for a pair over a region")},
+                                       {"units", std::string("s")}},
+                        .fill = nan};
+  // Axes of its own: no object outside /provenance refers to one inside, and the group can be opened alone.
+  for (const auto& name : certify_time.dimensions) group.add_axis(*dataset.root.find_axis(name));
+  group.add_variable(std::move(certify_time));
   std::vector<std::string> stages;
   std::vector<double> seconds;
   for (const auto& [stage, sum] : stage_seconds_) {

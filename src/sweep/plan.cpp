@@ -15,6 +15,8 @@
 #include "quantbound/network/readers.hpp"
 #include "quantbound/sweep/dataset_schema.hpp"
 
+#include "certify_cost.hpp"
+
 namespace quantbound::sweep {
 
 namespace {
@@ -63,20 +65,13 @@ LayerInfo layer_info(const network::Node& node) {
   return info;
 }
 
-Index multiply_adds(const network::Node& node) {
-  if (const auto* convolution = std::get_if<network::Convolution>(&node.op))
-    return convolution->geometry.multiply_adds();
-  if (const auto* dense = std::get_if<network::Dense>(&node.op)) return dense->inputs * dense->outputs;
-  return 0;
-}
-
 void describe_graph(PlannedNetwork& planned) {
   for (const auto id : planned.graph.weight_layers()) {
     const auto& node = planned.graph.nodes[static_cast<std::size_t>(id)];
     planned.layers.push_back(layer_info(node));
     planned.parameters += planned.layers.back().parameters;
-    planned.multiply_adds += multiply_adds(node);
   }
+  planned.multiply_adds = static_cast<Index>(detail::measure(planned.graph).multiply_adds);
   if (planned.layers.empty()) {
     throw InputError(fmt::format("network '{}' has no weight layer to quantize", planned.study.label),
                      planned.study.where);
@@ -157,6 +152,18 @@ Box hull(const std::vector<Box>& regions) {
   return box;
 }
 
+/// What the `region` axis calls the pieces: "box", "file", the name of the property, or set[row] of the centre.
+std::vector<std::string> region_names(const Domain& domain, std::size_t count) {
+  if (std::holds_alternative<FileDomain>(domain)) return {"file"};
+  if (std::holds_alternative<BoxDomain>(domain)) return {"box"};
+  if (const auto* vnnlib = std::get_if<VnnlibDomain>(&domain))
+    return {std::filesystem::path(vnnlib->path).stem().string()};
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < count; ++i)
+    names.push_back(fmt::format("{}[{}]", std::get<BallDomain>(domain).samples, i));
+  return names;
+}
+
 PlannedNetwork plan_network(const StudyNetwork& study, const std::vector<SampleAxisEntry>& samples) {
   PlannedNetwork planned{.study = study};
   std::optional<Box> file_box;
@@ -176,6 +183,7 @@ PlannedNetwork plan_network(const StudyNetwork& study, const std::vector<SampleA
   describe_graph(planned);
   planned.regions =
       std::visit(ResolveDomain{.planned = planned, .samples = samples, .file_box = file_box}, study.domain);
+  planned.region_names = region_names(study.domain, planned.regions.size());
   planned.domain = hull(planned.regions);
   return planned;
 }
@@ -215,6 +223,31 @@ double weight_theory_passes(const Study& study) {
   return passes;
 }
 
+/// Certificates and attacks: region by region, so that what is known of a region comes together.
+void cut_regions(std::vector<Unit>& units, const Plan& plan, const PlannedNetwork& network) {
+  const auto size = detail::measure(network.graph);
+  const double quantize = static_cast<double>(network.parameters) * seconds::quantize_per_weight;
+  const auto configurations = static_cast<Index>(plan.configurations.size());
+  const auto add = [&](Unit unit, double each) {
+    const auto piece = static_cast<Index>(std::clamp(seconds::per_task / each, 1.0, 1e6));
+    for (unit.first = 0; unit.first < configurations; unit.first += piece) {
+      unit.count = std::min(piece, configurations - unit.first);
+      unit.cost = static_cast<double>(unit.count) * each;
+      units.push_back(unit);
+    }
+  };
+  for (std::size_t r = 0; r < network.regions.size(); ++r) {
+    const auto region = static_cast<Index>(r);
+    for (std::size_t m = 0; m < plan.study.methods.size(); ++m) {
+      add({.stage = Stage::certify, .region = region, .method = static_cast<Index>(m)},
+          quantize + detail::certify_seconds(plan.study.methods[m], size, plan.study.certify));
+    }
+    if (plan.study.attack) {
+      add({.stage = Stage::attack, .region = region}, quantize + detail::attack_seconds(size, *plan.study.attack));
+    }
+  }
+}
+
 std::vector<Unit> cut(const Plan& plan, const PlannedNetwork& network) {
   const auto configurations = static_cast<double>(plan.configurations.size());
   const auto macs = static_cast<double>(network.multiply_adds), weights = static_cast<double>(network.parameters);
@@ -226,6 +259,7 @@ std::vector<Unit> cut(const Plan& plan, const PlannedNetwork& network) {
     add_units(units, Stage::weight_bounds, static_cast<Index>(plan.configurations.size()), piece, 0,
               [&](Index, Index count) { return static_cast<double>(count) * each; });
   }
+  cut_regions(units, plan, network);
   const double per_mac = plan.study.precision == observe::Precision::float32 ? seconds::float_per_multiply_add
                                                                              : seconds::double_per_multiply_add;
   const double per_sample =
@@ -303,10 +337,30 @@ std::string_view to_string(Stage stage) {
       return "norms";
     case Stage::weight_bounds:
       return "weight_bounds";
+    case Stage::certify:
+      return "certify";
+    case Stage::attack:
+      return "attack";
     case Stage::observe:
       return "observe";
   }
   return "?";
+}
+
+double memory(const Plan& plan, const PlannedNetwork& network) {
+  const bool pairs = !plan.study.methods.empty();  // a pair keeps the change of the weights too
+  const double weights = (pairs ? 3.0 : 2.0) * sizeof(double) * static_cast<double>(network.parameters);
+  double outputs = 0.0;
+  for (const auto id : network.graph.weight_layers()) {
+    const auto& node = network.graph.nodes[static_cast<std::size_t>(id)];
+    outputs += sizeof(float) * static_cast<double>(elements(node.shape));
+  }
+  double kept = outputs * static_cast<double>(observe::block_size(network.graph));
+  const auto size = detail::measure(network.graph);
+  for (const auto method : plan.study.methods) {
+    kept = std::max(kept, detail::certify_bytes(method, size, plan.study.certify));
+  }
+  return weights + kept;
 }
 
 bool observes(const Plan& plan, const PlannedNetwork& network, Index samples) {

@@ -40,6 +40,17 @@ void write(ByteWriter& out, const ObserveResult& observed) {
   write(out, observed.outside);
 }
 
+void write(ByteWriter& out, const CertifyResult& certified) {
+  out.value(static_cast<std::uint64_t>(certified.configurations.size()));
+  for (const auto& [not_applicable, certificate] : certified.configurations) {
+    out.text(not_applicable).values(certificate.difference.low).values(certificate.difference.high);
+    out.value(certificate.lower).value(certificate.boxes).value(certificate.seconds);
+    out.value(static_cast<std::uint8_t>(certificate.timed_out));
+  }
+}
+
+void write(ByteWriter& out, const AttackResult& attacked) { out.values(attacked.deviation); }
+
 NormsResult read_norms(ByteReader& in) {
   NormsResult norms;
   for (auto count = in.value<std::uint64_t>(); count > 0; --count) {
@@ -79,6 +90,21 @@ observe::BlockObservation read_block(ByteReader& in) {
   return block;
 }
 
+CertifyResult read_certificates(ByteReader& in) {
+  CertifyResult certified;
+  for (auto count = in.value<std::uint64_t>(); count > 0; --count) {
+    auto& [not_applicable, certificate] = certified.configurations.emplace_back();
+    not_applicable = in.text();
+    certificate.difference.low = in.values<double>();
+    certificate.difference.high = in.values<double>();
+    certificate.lower = in.value<double>();
+    certificate.boxes = in.value<std::int64_t>();
+    certificate.seconds = in.value<double>();
+    certificate.timed_out = in.value<std::uint8_t>() != 0;
+  }
+  return certified;
+}
+
 }  // namespace
 
 std::vector<std::byte> to_bytes(const Record& record) {
@@ -111,6 +137,12 @@ Record record_from_bytes(std::span<const std::byte> bytes) {
         unit.result = ObserveResult{.inside = std::move(inside), .outside = read_block(in)};
         break;
       }
+      case 4:
+        unit.result = read_certificates(in);
+        break;
+      case 5:
+        unit.result = AttackResult{in.values<double>()};
+        break;
       default:
         throw core::Error("a stored record is of an unknown kind", "");
     }

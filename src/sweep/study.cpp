@@ -123,9 +123,9 @@ StudyNetwork common_part(Context& context, Table& table) {
   return network;
 }
 
-std::string file_label(const fs::path& path, const std::set<std::string>& taken) {
-  std::string label = path.stem().string();
-  if (taken.contains(label)) label = path.filename().string();
+std::string file_label(const fs::path& path, const std::string& suffix, const std::set<std::string>& taken) {
+  std::string label = path.stem().string() + suffix;
+  if (taken.contains(label)) label = path.filename().string() + suffix;
   const std::string base = label;
   for (int i = 2; taken.contains(label); ++i) label = fmt::format("{}#{}", base, i);
   return label;
@@ -134,10 +134,11 @@ std::string file_label(const fs::path& path, const std::set<std::string>& taken)
 void add_files(Context& context, Table& table, std::set<std::string>& labels) {
   const StudyNetwork common = common_part(context, table);
   const toml::node& node = table.require("file");
+  const std::string suffix = table.text("suffix").value_or("");
   for (const auto& file : table.texts("file")) {
     StudyNetwork network = common;
     const fs::path path = existing(context, file, node);
-    network.label = file_label(path, labels);
+    network.label = file_label(path, suffix, labels);
     labels.insert(network.label);
     network.source = file;
     network.origin = path;
@@ -329,6 +330,60 @@ void parse_bounds(Context& context, Table& root) {
   context.study.theories = std::move(wanted);
 }
 
+/// A key that limits work: a positive number.
+std::optional<double> positive(Table& table, std::string_view key) {
+  const auto value = table.number(key);
+  if (value && *value <= 0.0) table.fail(key, fmt::format("`{}` must be positive", key));
+  return value;
+}
+
+certify::MethodOptions parse_method_options(Table& table) {
+  certify::MethodOptions options;
+  if (const auto tolerance = table.number("tolerance")) {
+    if (*tolerance < 0.0) table.fail("tolerance", "`tolerance` must not be negative");
+    options.tolerance = *tolerance;
+  }
+  options.max_seconds = positive(table, "max_seconds").value_or(options.max_seconds);
+  options.max_boxes = table.integer("max_boxes", 1, any_integer).value_or(options.max_boxes);
+  options.generators = table.integer("generators", 1, 1 << 24).value_or(options.generators);
+  options.alpha_steps = table.integer("alpha_steps", 0, 1 << 20).value_or(options.alpha_steps);
+  if (const auto gibibytes = positive(table, "max_memory")) {
+    constexpr double largest = 1 << 20;  // a pebibyte
+    if (*gibibytes > largest) table.fail("max_memory", "`max_memory` is in GiB and at most 1048576");
+    options.max_bytes = static_cast<std::size_t>(*gibibytes * 0x1p30);
+  }
+  return options;
+}
+
+void parse_certify(Context& context, Table& root) {
+  auto table = root.table("certify");
+  if (!table) return;
+  std::vector<std::string> known;
+  for (const auto& info : certify::methods()) known.emplace_back(info.name);
+  const auto& node = table->require("method");
+  const bool off = node.is_array() && node.as_array()->empty();
+  const auto named = off ? std::vector<std::string>() : table->texts("method");
+  require_distinct(*table, "method", named);
+  const bool all = named == std::vector<std::string>{"all"};
+  std::set<certify::Method> wanted;
+  for (const auto& word : all ? known : named) {
+    wanted.insert(choice(*table, "method", word, known, certify::parse_method));
+  }
+  for (const auto& info : certify::methods()) {
+    if (wanted.contains(info.method)) context.study.methods.push_back(info.method);
+  }
+  context.study.certify = parse_method_options(*table);
+  table->finish();
+}
+
+observe::AttackOptions parse_attack(Table& table) {
+  observe::AttackOptions options;
+  options.starts = table.integer("starts", 1, 1 << 24).value_or(options.starts);
+  options.steps = table.integer("steps", 0, 1 << 24).value_or(options.steps);
+  table.finish();
+  return options;
+}
+
 void parse_observe(Context& context, Table& root) {
   Study& study = context.study;
   std::vector<std::string> samples;
@@ -343,7 +398,7 @@ void parse_observe(Context& context, Table& root) {
         table->fail("quantiles", "`quantiles` must increase within (0, 1]");
       }
     }
-    if (table->has("attack")) table->fail("attack", "`attack` is not available in this version; remove the key");
+    if (auto attack = table->table("attack")) study.attack = parse_attack(*attack);
     study.precision = choice(*table, "precision", table->text("precision").value_or("float"), {"float", "double"},
                              [](const std::string& w) {
                                return by_name(w, {observe::Precision::float32, observe::Precision::float64});
@@ -371,11 +426,6 @@ void parse_observe(Context& context, Table& root) {
 }
 
 void refuse_later_stages(Table& root) {
-  if (auto table = root.table("certify")) {
-    const auto* method = table->find("method");
-    const bool off = method != nullptr && method->is_array() && method->as_array()->empty();
-    if (!off) root.fail("certify", "[certify] is not available in this version; remove it or set method = []");
-  }
   if (root.has("reconstruct")) root.fail("reconstruct", "[reconstruct] is not available in this version; remove it");
 }
 
@@ -479,6 +529,7 @@ Study read_study(const fs::path& path, std::span<const Override> overrides) {
   parse_samples(context, root);
   parse_quantization(context, root);
   parse_bounds(context, root);
+  parse_certify(context, root);
   parse_observe(context, root);
   refuse_later_stages(root);
   root.finish();

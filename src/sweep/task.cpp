@@ -98,7 +98,39 @@ ObserveResult run_observe(const Plan& plan, const PlannedNetwork& planned, const
   return {.inside = measure(in), .outside = measure(out)};
 }
 
+/// The seed of a region's search is that of its name: adding a network or a configuration changes no other number.
+AttackResult run_attack(const Plan& plan, const PlannedNetwork& planned, const network::Network& network,
+                        const Unit& unit) {
+  observe::AttackOptions options = *plan.study.attack;
+  options.seed = core::hash64(fmt::format("{} attack {} {}", plan.study.seed, planned.study.label, unit.region));
+  const Box& region = planned.regions[static_cast<std::size_t>(unit.region)];
+  AttackResult result;
+  for (Index c = unit.first; c < unit.first + unit.count; ++c) {
+    const auto quantized = quantize::quantize_layers(network.layers, plan.configurations[static_cast<std::size_t>(c)]);
+    result.deviation.push_back(observe::attack(planned.graph, network.layers, quantized, region, options).deviation);
+  }
+  return result;
+}
+
 }  // namespace
+
+CertifyResult TaskRunner::run_certify(const PlannedNetwork& planned, const network::Network& network,
+                                      const Unit& unit) const {
+  const auto method = plan_->study.methods[static_cast<std::size_t>(unit.method)];
+  const Box& region = planned.regions[static_cast<std::size_t>(unit.region)];
+  certify::MethodOptions options = plan_->study.certify;
+  options.stop = stop_;
+  CertifyResult result;
+  for (Index c = unit.first; c < unit.first + unit.count; ++c) {
+    const auto pair = certify::make_pair(network, plan_->configurations[static_cast<std::size_t>(c)]);
+    auto& [not_applicable, certificate] = result.configurations.emplace_back();
+    not_applicable = certify::not_applicable(method, pair, options);
+    if (!not_applicable.empty()) continue;
+    certificate = certify::certify(method, pair, region, options);
+    if (certificate.timed_out && stop_ && stop_()) throw Stopped{};
+  }
+  return result;
+}
 
 const network::Network& TaskRunner::network(Index index) {
   if (loaded_index_ != index) {
@@ -121,6 +153,12 @@ UnitResult TaskRunner::run_unit(const Task& task, const Unit& unit) {
       case Stage::weight_bounds:
         result.result = run_weight_bounds(*plan_, planned, loaded, unit);
         break;
+      case Stage::certify:
+        result.result = run_certify(planned, loaded, unit);
+        break;
+      case Stage::attack:
+        result.result = run_attack(*plan_, planned, loaded, unit);
+        break;
       case Stage::observe:
         result.result = run_observe(*plan_, planned, loaded, unit);
         break;
@@ -134,10 +172,14 @@ UnitResult TaskRunner::run_unit(const Task& task, const Unit& unit) {
   return result;
 }
 
-Record TaskRunner::run(std::size_t index) {
+std::optional<Record> TaskRunner::run(std::size_t index) {
   const Task& task = plan_->tasks[index];
   Record record;
-  for (const auto& unit : task.units) record.units.push_back(run_unit(task, unit));
+  try {
+    for (const auto& unit : task.units) record.units.push_back(run_unit(task, unit));
+  } catch (const Stopped&) {
+    return std::nullopt;
+  }
   return record;
 }
 

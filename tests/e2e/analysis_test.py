@@ -126,6 +126,79 @@ class BoundsBits(WithFiles):
             qa.bounds_bits(self.result(applicable="none"))
 
 
+class Certificates(WithFiles):
+    def test_the_best_certificate_is_the_tightest_in_every_region_and_of_these_the_largest(self):
+        ds = self.result(certified="certified")
+        best = qa.best_certified(ds, "digits_mlp_7")
+        second = ds.certified.isel(region=3)
+        np.testing.assert_array_equal(best, second.sel({"method": "difference_interval"}))
+        each = qa.by_method(ds, "digits_mlp_7")
+        self.assertTrue(each.sel({"method": "star"}).isnull().all(), "what holds in one region only proves nothing of the network")
+        np.testing.assert_array_equal(qa.best_attacked(ds, "digits_mlp_7"), ds.attacked.isel(region=3))
+
+    def test_a_file_without_certificates_has_none(self):
+        self.assertIsNone(qa.best_certified(self.result(), "digits_mlp_7"))
+        with self.assertRaisesRegex(qa.ResultError, "no certificates of digits_mlp_7"):
+            qa.sandwich(self.result(), "digits_mlp_7")
+
+    def test_the_sandwich_is_in_order_and_its_bands_lie_between(self):
+        figure = qa.sandwich(self.result(certified="certified"), "digits_mlp_7", qa.Selection("round", "tensor"))
+        drawn = [line.get_ydata() for line in lines(figure.axes[0]) if len(line.get_ydata()) == 7]
+        self.assertEqual(len(drawn), 4)
+        theory, certified, attacked, observed = drawn
+        np.testing.assert_allclose(theory - certified, 1.0)
+        np.testing.assert_allclose(certified - attacked, 2.0)
+        light, dark = (band.get_paths()[0].vertices[:, 1] for band in figure.axes[0].collections)
+        self.assertAlmostEqual(light.max(), theory.max())
+        self.assertAlmostEqual(light.min(), certified.min())
+        self.assertAlmostEqual(dark.max(), certified.max())
+        self.assertAlmostEqual(dark.min(), np.maximum(attacked, observed).min())
+        self.assertTrue({"tightest theory", "certified", "attacked", "largest observed"} <= set(texts(figure)))
+
+    def test_methods_are_lines_of_their_own_when_asked_for(self):
+        ds = self.result(certified="certified")
+        figure = qa.sandwich(ds, "digits_mlp_7", methods=True)
+        self.assertTrue({"both apart, intervals", "difference, intervals"} <= set(texts(figure)))
+        self.assertNotIn("stars", texts(figure))
+        self.assertNotIn("difference, intervals", texts(qa.sandwich(ds, "digits_mlp_7")))
+
+    def test_without_samples_the_sandwich_ends_at_the_attack(self):
+        figure = qa.sandwich(self.result(certified="certified", observed="none"), "digits_mlp_7")
+        self.assertNotIn("largest observed", texts(figure))
+        self.assertIn("attacked", texts(figure))
+
+    def test_all_bounds_have_the_certificate_among_them(self):
+        figure = qa.bounds_bits(self.result(certified="certified"), "digits_mlp_7", qa.Selection("round", "tensor"))
+        ax = figure.axes[0]
+        wanted = np.log10(qa.best_certified(self.result(certified="certified").sel(quantizer="round", granularity="tensor"), "digits_mlp_7")).squeeze()
+        self.assertTrue(any(np.array_equal(line.get_ydata(), wanted) for line in lines(ax)))
+        shade = ax.collections[0].get_paths()[0].vertices[:, 1]
+        self.assertAlmostEqual(shade.max(), float(wanted.max()), msg="the gap begins at what was proved best")
+
+
+class Trace(WithFiles):
+    def write(self, text):
+        self.path("trace.csv").write_text(text)
+        return self.path("trace.csv")
+
+    def test_draws_both_bounds_from_the_moment_each_is_known(self):
+        trace = qa.read_trace(self.write("seconds,boxes,upper,lower,open\n0,1,inf,0,1\n0.5,10,4,0,3\n1,100,2,1,7\n2,300,1.5,1.25,2\n"))
+        figure = qa.gap(trace, "trace")
+        upper, lower = (line.get_ydata() for line in lines(figure.axes[0]))
+        np.testing.assert_array_equal(upper, [np.nan, 4, 2, 1.5])
+        np.testing.assert_array_equal(lower, [np.nan, np.nan, 1, 1.25])
+        self.assertIn("300 pieces in 2 s, upper 1.5 = 1.2 lower", figure.axes[0].get_title(loc="left"))
+
+    def test_what_is_no_trace_is_refused(self):
+        with self.assertRaisesRegex(qa.ResultError, "no such file"):
+            qa.read_trace(self.path("none.csv"))
+        for text in ("", "seconds,boxes,upper,lower,open\n", "a,b\n1,2\n", "seconds,boxes,upper,lower,open\n0,1,many,0,1\n", "seconds,boxes,upper,lower,open\n0,1\n"):
+            with self.assertRaisesRegex(qa.ResultError, "not a trace"):
+                qa.read_trace(self.write(text))
+        with self.assertRaisesRegex(qa.ResultError, "nothing finite"):
+            qa.gap(qa.read_trace(self.write("seconds,boxes,upper,lower,open\n0,1,inf,0,1\n")), "trace")
+
+
 class Command(WithFiles):
     def plot(self, *words):
         return subprocess.run([sys.executable, ANALYSIS / "quantbound-plot", *map(str, words)], capture_output=True, text=True)
@@ -148,6 +221,18 @@ class Command(WithFiles):
             for figure in ("gain-depth", "bounds-bits"):
                 run = self.plot(result, figure, "-o", self.path("figure.png"))
                 self.assertEqual((run.returncode, run.stderr), (0, ""))
+
+    def test_draws_the_sandwich_and_a_trace(self):
+        result = fixture.write_result(self.path("result.h5"), certified="certified")
+        self.path("trace.csv").write_text("seconds,boxes,upper,lower,open\n0,1,4,1,1\n1,9,2,1.5,3\n")
+        for words in ((result, "sandwich", "--methods", "--network", "digits_mlp_5"), (result, "bounds-bits"), (self.path("trace.csv"), "gap")):
+            run = self.plot(*words, "-o", self.path("figure.png"))
+            self.assertEqual((run.returncode, run.stderr), (0, ""))
+
+    def test_options_of_another_figure_are_refused(self):
+        for words in (("gap", "--network", "a"), ("gap", "--quantizer", "floor"), ("sandwich", "--bits", "4"), ("bounds-bits", "--methods"),
+                      ("gain-depth", "--network", "a")):
+            self.assertEqual(self.plot(self.path("any.h5"), *words, "-o", self.path("figure.png")).returncode, 2)
 
     def test_mistakes_are_one_line_and_no_file(self):
         result = fixture.write_result(self.path("result.h5"))

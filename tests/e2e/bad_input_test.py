@@ -96,8 +96,17 @@ class Study(BadInput):
         self.assertEqual(self.listing(), ["empty.toml", "study.toml"])
 
     def test_a_stage_of_a_later_version_is_refused(self):
-        self.assert_sweep_refused(r"certify.*not available", certify={"method": ["interval"]})
-        self.assert_sweep_refused(r"attack.*not available", observe={"uniform": 4, "attack": {"starts": 1}})
+        self.assert_sweep_refused(r"reconstruct.*not available", reconstruct={"iterations": 10})
+
+    def test_mistakes_in_certify_and_attack(self):
+        self.assert_sweep_refused(r"'diference_interval' is not known; did you mean 'difference_interval'\?.*study\.toml:\d+:\d+\)",
+                                  certify={"method": ["diference_interval"]})
+        self.assert_sweep_refused(r"'simplex' is not known; choose from: interval, ", certify={"method": ["simplex"]})
+        self.assert_sweep_refused(r"\[certify\] needs the key `method`", certify={"tolerance": 0.1})
+        self.assert_sweep_refused(r"`max_seconds` must be positive", certify={"method": ["interval"], "max_seconds": -1})
+        self.assert_sweep_refused(r"`max_memroy` in \[certify\]; did you mean `max_memory`", certify={"method": ["interval"], "max_memroy": 1})
+        self.assert_sweep_refused(r"`start` in \[attack\]; did you mean `starts`", observe={"uniform": 4, "attack": {"start": 1}})
+        self.assert_sweep_refused(r"`starts` = 0 is outside", observe={"uniform": 4, "attack": {"starts": 0}})
 
     def test_an_override_that_does_not_fit_is_an_error(self):
         self.assert_sweep_refused(r"--set needs key=value", "--set", "quantization.bits")

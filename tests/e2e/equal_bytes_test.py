@@ -25,6 +25,24 @@ STUDY = {
     "observe": {"uniform": 800, "precision": "float"},
 }
 
+# Every method, branch and bound among them, ended by its number of pieces and never by the clock.
+CERTIFIED = {
+    "study": {"name": "certified", "seed": 3},
+    "network": [{"family": "mlp", "depth": 3, "width": 8, "inputs": 3, "outputs": 2, "draws": 3, "domain": SYMMETRIC_BOX}],
+    "quantization": {"quantizer": ["round", "stochastic"], "granularity": ["tensor", "channel"], "bits": [3, 6]},
+    "certify": {"method": "all", "max_boxes": 60, "generators": 40, "alpha_steps": 2, "tolerance": 0.01},
+    "observe": {"attack": {"starts": 8, "steps": 10}},
+}
+# Larger networks, balls and convolutions; stars would take minutes.
+CERTIFIED_LARGER = CERTIFIED | {
+    "network": [
+        {"file": MODELS / "digits_mlp_5.onnx", "domain": {"around": "digits", "radius": 0.002, "count": 2, "clip": [0.0, 1.0]}},
+        {"family": "cnn", "depth": 3, "width": 2, "resolution": 6, "domain": SYMMETRIC_BOX}],
+    "samples": [DIGITS],
+    "certify": CERTIFIED["certify"] | {"method": ["difference_interval", "difference_zonotope", "difference_crown", "alpha_crown",
+                                                  "branch_and_bound"]},
+}
+
 
 class EqualBytes(program.WithFolder):
     def sweep(self, name, *words, ranks=None, study=STUDY):
@@ -58,6 +76,12 @@ class EqualBytes(program.WithFolder):
 
     def test_ranks_threads_and_schedules(self):
         self.assert_equal_for_all(STUDY)
+
+    def test_ranks_threads_and_schedules_of_certificates(self):
+        self.assert_equal_for_all(CERTIFIED)
+
+    def test_ranks_threads_and_schedules_of_certificates_of_larger_networks(self):
+        self.assert_equal_for_all(CERTIFIED_LARGER)
 
     @unittest.skipUnless(program.LONG, "QUANTBOUND_LONG=1 is not set")
     def test_ranks_threads_and_schedules_in_double(self):

@@ -78,8 +78,24 @@ class Writer:
             data.attrs["_FillValue"] = np.nan
 
 
-def write_result(path, networks=DIGITS, observed="observed", applicable="applicable"):
-    """`observed` or `applicable` as "none": a file without the stage, or one in which no theory's assumptions hold."""
+METHODS = ["interval", "difference_interval", "star"]
+
+
+def write_certificates(writer, networks, tightest):
+    """Two regions per network, the second with the larger deviations; `star` proves something in the first alone."""
+    writer.axis("method", METHODS)
+    writer.axis("region", list(range(2 * len(networks))))
+    writer.variable("region_network", ("region",), [n.name for n in networks for _ in range(2)])
+    larger = np.repeat(10.0 ** (tightest - 1.0), 2, axis=0)  # a tenth of the tightest theory
+    larger[::2] *= 0.5
+    certified = np.stack([9.0 * larger, larger, np.full_like(larger, np.nan)], axis=-1)
+    certified[::2, ..., 2] = 0.25 * larger[::2]
+    writer.variable("certified", ("region", *C, "method"), certified)
+    writer.variable("attacked", ("region", *C), 1e-2 * larger, "observed")
+
+
+def write_result(path, networks=DIGITS, observed="observed", applicable="applicable", certified="none"):
+    """`observed`, `applicable` or `certified` as "none": a file without the stage, or one in which no theory's assumptions hold."""
     shape = (len(networks), len(QUANTIZERS), len(GRANULARITIES), len(BITS), 1)
     eta = np.array([[[[[step(n, q, g, b)] for b in BITS] for g in GRANULARITIES] for q in QUANTIZERS] for n in networks])
     bounds = np.array([[log10_bounds(n, e) for e in eta[i].ravel()] for i, n in enumerate(networks)]).reshape(*shape, -1)
@@ -107,6 +123,8 @@ def write_result(path, networks=DIGITS, observed="observed", applicable="applica
         gain = bounds[..., :1] - bounds
         writer.variable("gain", ("network", *C, "theory"), gain)
         writer.variable("gain_formula", ("network", *C, "theory"), np.where(np.isnan(gain), 3.0, gain + 0.5), "estimate")
+        if certified == "certified":
+            write_certificates(writer, networks, tightest)
         if observed == "observed":
             exponent = tightest - 0.5 - 0.12 * np.array(depths).reshape(-1, 1, 1, 1, 1)
             largest = 10.0 ** np.stack([exponent - 0.3, exponent], axis=-1)

@@ -22,10 +22,12 @@ STUDY = {
         {"file": [MODELS / "digits_mlp_5.onnx", MODELS / "digits_mlp_11.onnx", MODELS / "digits_cnn.onnx"], "domain": UNIT_BOX,
          "samples": ["digits"]},
         {"family": "mlp", "depth": [4, 8], "width": [64, 96], "draws": 8, "domain": {"low": -1.0, "high": 1.0}},
-        {"family": "cnn", "depth": 4, "width": 8, "resolution": 12, "domain": {"low": -1.0, "high": 1.0}}],
+        {"family": "cnn", "depth": 4, "width": 8, "resolution": 12, "domain": {"low": -1.0, "high": 1.0}},
+        {"family": "mlp", "depth": 3, "width": 8, "inputs": 3, "draws": 4, "domain": {"low": -1.0, "high": 1.0}}],
     "samples": [DIGITS],
     "quantization": {"quantizer": ["floor", "round", "stochastic"], "granularity": ["tensor", "channel"], "bits": [3, 5, 8]},
-    "observe": {"uniform": 2500},
+    "certify": {"method": ["difference_interval", "branch_and_bound"], "max_boxes": 3},
+    "observe": {"uniform": 2500, "attack": {"starts": 2, "steps": 2}},
 }
 
 
@@ -191,6 +193,21 @@ class Resume(program.WithFolder):
                 self.assertEqual((run.code, run.errors), (STOPPED, []), run.err)
                 self.assertRegex(run.err, r"quantbound: stopped early.*--resume")
                 self.finish(self.assert_kept([]))
+
+    def test_a_long_search_is_dropped_when_a_stop_comes(self):
+        """What it had proved by then depends on the moment: it is no record, and is searched again."""
+        study = self.write("long.toml", toml({
+            "study": {"name": "long"}, "quantization": {"bits": 4},
+            "network": [{"family": "mlp", "depth": 6, "width": 32, "inputs": 6, "domain": {"low": -1.0, "high": 1.0}}],
+            "certify": {"method": ["branch_and_bound"], "tolerance": 0.0}}))
+        out = self.folder / "long.h5"
+        for ranks in (None, 2):
+            start = time.monotonic()
+            run = quantbound("sweep", study, "--output", out, "--threads", 1, "--max-time", 2 / 60, "--resume", ranks=ranks)
+            self.assertEqual((run.code, run.errors), (STOPPED, []), run.err)
+            self.assertLess(time.monotonic() - start, 60)
+            self.assertEqual(journal_keys(self.folder / "long.h5.journal"), [])
+            self.assertFalse(out.exists())
 
     def test_resume_without_anything_to_resume(self):
         self.finish([])

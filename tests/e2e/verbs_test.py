@@ -12,7 +12,7 @@ import xarray as xr
 import program
 from program import DIGITS, MODELS, UNIT_BOX, dense_model, quantbound, small_study, toml
 
-VERBS = ("sweep", "plan", "inspect", "bound", "show")
+VERBS = ("sweep", "plan", "inspect", "bound", "certify", "show")
 THEORIES = ["gonon", "neyshabur", "berner", "houache_mean", "houache_conv", "houache_layerwise", "operator_norm",
             "absolute_product", "path_metric"]
 NETWORK = MODELS / "digits_mlp_5.onnx"
@@ -61,6 +61,8 @@ class Answers(program.WithFolder):
         shared = "bits quantizer granularity step grid seed input-shape json "
         for verb, options in (("sweep", "output resume max-time threads schedule set"), ("plan", "set json"), ("inspect", shared),
                               ("bound", shared + "box vnnlib around radius clip samples uniform precision threads"),
+                              ("certify", shared + "against box vnnlib around radius clip scale method tolerance threshold max-seconds "
+                               "max-boxes max-memory split attack write-merged trace checkpoint resume threads"),
                               ("show", "json network bits")):
             out = self.answer(verb, "--help")
             for option in options.split():
@@ -156,6 +158,28 @@ class Answers(program.WithFolder):
         table = self.answer("show", out)
         self.assertEqual(len(re.findall(r"(?m)^digits_mlp_5 ", table)), 6)
         self.assertIn("tightest", table)
+
+    def test_plan_and_show_certificates(self):
+        study = self.write_study(network=[{"file": NETWORK, "domain": {"around": "digits", "radius": 0.05, "count": 3}}], samples=[DIGITS],
+                                 quantization={"bits": [3, 8]}, certify={"method": ["difference_interval", "interval"]},
+                                 observe={"attack": {"starts": 4, "steps": 5}})
+        plan = self.answer("plan", study)
+        for part in ("certify interval ", "certify difference_interval ", "attack "):
+            self.assertRegex(plan, rf"(?m)^{part} *\d+\.\d core seconds")
+        out = self.folder / "certified.h5"
+        self.assertEqual(quantbound("sweep", study, "--output", out).code, 0)
+        ds = xr.open_dataset(out).squeeze().load()
+        self.assertEqual(ds.certified.dims, ("region", "bits", "method"))
+        rows = self.json("show", out)["rows"]
+        for row in rows:
+            pair = ds.sel(bits=row["bits"])
+            best = pair.certified.min("method")
+            self.assertEqual(row["certified"], float(best.max()))
+            winner = pair.certified.isel(region=int(best.values.argmax()))
+            self.assertEqual(row["certified_method"], str(winner.method.values[int(winner.values.argmin())]))
+            self.assertEqual(row["attacked"], float(pair.attacked.max()))
+            self.assertEqual(row["gap"], row["certified"] / row["attacked"])
+        self.assertRegex(self.answer("show", out), r"(?m)^network .* certified +method +attacked +gap +observed")
 
     def test_a_network_path_with_strange_characters_is_still_json(self):
         strange = self.write('we"ird\\name\n.onnx', NETWORK.read_bytes())

@@ -36,6 +36,56 @@ TEST(Collective, GatherIsOrderedByRank) {
   for (std::size_t rank = 0; rank < all.size(); ++rank) EXPECT_EQ(all[rank], text_of(static_cast<int>(rank)));
 }
 
+std::vector<std::byte> bytes_of(int rank, std::size_t count) {
+  return std::vector<std::byte>(count, static_cast<std::byte>(rank + 1));
+}
+
+TEST(Collective, ShareGivesEveryRankTheRecordsOfAll) {
+  Session& session = test_session();
+  const auto size_of = [](int rank) { return static_cast<std::size_t>(rank) * 1000; };  // rank 0 has nothing
+
+  const auto all = share(session, bytes_of(session.rank(), size_of(session.rank())));
+
+  EXPECT_EQ(all.size(), static_cast<std::size_t>(session.size()));
+  for (int rank = 0; rank < session.size(); ++rank)
+    EXPECT_EQ(all[static_cast<std::size_t>(rank)], bytes_of(rank, size_of(rank)));
+}
+
+TEST(Collective, MessagesArriveWholeAndInOrder) {
+  Session& session = test_session();
+  const int last = session.size() - 1;
+  if (last == 0) GTEST_SKIP() << "one rank has nobody to send to";
+
+  if (session.is_root()) {
+    send(session, last, bytes_of(3, 5'000'000));
+    send(session, last, {});
+    EXPECT_EQ(receive(session, last), bytes_of(8, 7));
+  } else if (session.rank() == last) {
+    EXPECT_EQ(receive(session, 0), bytes_of(3, 5'000'000));
+    EXPECT_TRUE(receive(session, 0).empty());
+    send(session, 0, bytes_of(8, 7));
+  }
+  barrier(session);
+}
+
+TEST(Collective, WhoWaitsForAMessageSleeps) {
+  Session& session = test_session();
+  const int last = session.size() - 1;
+  if (last == 0) GTEST_SKIP() << "one rank has nobody to wait for";
+  barrier(session);
+  const std::clock_t before = std::clock();
+
+  if (session.is_root()) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    send(session, last, bytes_of(1, 100));
+  } else if (session.rank() == last) {
+    EXPECT_EQ(receive(session, 0), bytes_of(1, 100));
+  }
+
+  EXPECT_LT(static_cast<double>(std::clock() - before) / CLOCKS_PER_SEC, 0.25);
+  barrier(session);
+}
+
 TEST(Collective, MaximumAndSumReachEveryRank) {
   Session& session = test_session();
   const auto size = static_cast<std::uint64_t>(session.size());

@@ -20,7 +20,7 @@ enum class Split { automatic, input, activation };
 
 struct BranchOptions {
   Split split = Split::automatic;
-  double tolerance = 0.05;          ///< done when upper <= (1 + tolerance) lower
+  double tolerance = 0.05;  ///< done when upper <= (1 + tolerance) lower
   /// Done when every f_q - f is proved to lie in this box, or a point outside is found; the tolerance is not used then.
   std::optional<Box> target;
   std::size_t max_bytes = std::size_t{4} << 30;  ///< of open pieces; beyond it the search goes depth first
@@ -29,10 +29,11 @@ struct BranchOptions {
 
 /// What is known at one moment.
 struct SearchState {
-  double upper = 0.0;  ///< no x deviates more; over this instance's open and closed pieces
-  double lower = 0.0;  ///< attained at `witness`, proved
+  double upper = 0.0;      ///< no x deviates more; over this instance's open and closed pieces
+  double lower = 0.0;      ///< attained at `witness`, proved
   std::int64_t boxes = 0;  ///< bounded so far by this instance
   std::int64_t open = 0;   ///< waiting in this instance
+  bool refuted = false;    ///< the witness is proved to lie outside the target
 };
 
 class BranchAndBound {
@@ -59,7 +60,8 @@ class BranchAndBound {
   /// A point found elsewhere (another rank, an attack): its deviation is proved here and counts when larger.
   void propose(std::span<const double> x);
 
-  /// Up to `count` open pieces leave this instance: every other of the best, so both sides have work of equal worth.
+  /// Up to `count` open pieces leave this instance: every other of the best, so both sides have work of equal worth; all
+  /// of them when `count` is no less.
   core::Bytes give(std::int64_t count);
   /// Pieces from another instance over the same pair, region and options.
   void take(std::span<const std::byte> pieces);

@@ -1,5 +1,6 @@
 /// Interval analysis of the pair: y, y' and d = y' - y of every node at once (docs/theory.md 9.1, B8). Affine layers
-/// evaluate both identities d_out = W d + dW y' + db = W' d + dW y + db, activations the optimal transformer of 5.1, and
+/// evaluate both identities d_out = W d + dW y' + db = W' d + dW y + db (beyond 2^18 multiply-adds, where passes are
+/// the price and the second gains about one percent, the first alone), activations the optimal transformer of 5.1, and
 /// every difference is intersected with that of the two separate intervals. All operators of the graph, including
 /// products of two values and rounded activations of f_q. Sound in floating point (9.5.3): midpoints and radii with one
 /// pass of absolute weights for the rounding errors. Never looser than AMP with ranges, up to that rounding.

@@ -24,14 +24,14 @@ Network read_nnet(const std::filesystem::path& path);
 /// The input box of a vnnlib property (conjunctions of bounds on X_i; a disjunction of boxes gives their hull).
 Box read_vnnlib_box(const std::filesystem::path& path, Index input_count);
 
-
 /// A VNN-LIB 2.0 property of two networks: the second is `isomorphic-to` the first, both read one input in `input`, and
-/// every g_i - f_i is to lie in `difference` (infinite where the file says nothing).
+/// every g_i - f_i is to lie in `difference` (infinite where the file says nothing). A disjunction of input boxes gives
+/// their hull; tensors are read in row-major order.
 struct PairProperty {
   Box input;
   Box difference;
 };
-/// Whether the file declares two networks.
+/// Whether the file declares two networks. Throws core::InputError where it cannot be parsed.
 bool is_vnnlib_pair(const std::filesystem::path& path);
 PairProperty read_vnnlib_pair(const std::filesystem::path& path, Index input_count, Index output_count);
 

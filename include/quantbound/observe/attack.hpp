@@ -1,5 +1,12 @@
 /// Search for a large deviation inside a box: projected sign-gradient ascent on +-(f_q - f)_i from many starts, in
 /// double. What it finds is attained (up to the rounding of one forward pass), so it is a lower bound of the supremum.
+///
+/// 64 points per start are looked at: the centre, uniform points and random corners. Every output and sign is climbed
+/// from the first of them and from the best of them, where that is affordable; otherwise (many outputs, large networks)
+/// those that are largest at these points: at most 20, and no more than a fixed number of multiply-adds allows. Steps
+/// shrink as in Auto-PGD (Croce and Hein, arXiv 2003.01690): half as long, from the best point so far, where a stretch
+/// of them did not pay. Then the best points are disturbed and climbed again; with at most 16 inputs, coordinates are
+/// polished one by one at the end.
 #pragma once
 
 #include <cstdint>
@@ -16,18 +23,20 @@ using network::Index;
 using network::LayerParameters;
 
 struct AttackOptions {
-  Index starts = 16;  ///< starting points; each output and sign is climbed from the best of them
-  Index steps = 100;
+  Index starts = 16;  ///< of each output and sign that is climbed; half as many again start from the best points
+  Index steps = 100;  ///< of one climb
   std::uint64_t seed = 1;
 };
 
 struct AttackResult {
-  double deviation = 0.0;      ///< |f_q - f|, inf-norm, at `point`
-  Index output = 0;            ///< where it is largest
-  std::vector<double> point;   ///< inside the box
+  double deviation = 0.0;     ///< |f_q - f|, inf-norm, at `point`
+  Index output = 0;           ///< where it is largest
+  std::vector<double> point;  ///< inside the box
 };
 
-/// Deterministic in its arguments; uses the OpenMP threads of the caller.
+/// Deterministic in its arguments; uses the OpenMP threads of the caller. Points where a value is not finite do not
+/// count; where no other was met, the deviation is 0. Throws core::InputError for a box that is not bounded.
+/// @pre options.starts > 0, options.steps >= 0, box as large as the input
 AttackResult attack(const Graph& graph, std::span<const LayerParameters> f, std::span<const LayerParameters> fq,
                     const Box& box, const AttackOptions& options);
 

@@ -1,8 +1,9 @@
-/// The few collective operations the program needs, over bytes and whole numbers. No floating-point sums: their order
-/// would depend on the number of ranks. Waiting ranks sleep instead of spinning. Messages may exceed 2 GiB.
+/// The few operations between ranks that the program needs, over bytes and whole numbers. No floating-point sums: their
+/// order would depend on the number of ranks. Waiting ranks sleep instead of spinning. Messages may exceed 2 GiB.
 ///
 /// | function                         | who calls it |
-/// | broadcast, gather, barrier, max_over_ranks, sum_over_ranks | collective: every rank, in the same order |
+/// | broadcast, gather, share, barrier, max_over_ranks, sum_over_ranks | collective: every rank, in the same order |
+/// | send, receive                    | the two ranks of one message, in the same order of messages |
 #pragma once
 
 #include <cstddef>
@@ -23,6 +24,13 @@ std::vector<std::byte> broadcast(Session& session, std::vector<std::byte> value)
 /// On rank 0: what every rank passed, by rank. Elsewhere: empty.
 std::vector<std::vector<std::byte>> gather(Session& session, std::span<const std::byte> mine);
 std::vector<std::string> gather(Session& session, std::string_view mine);
+
+/// On every rank: what every rank passed, by rank. For short records. @pre at most 1 GiB of all together
+std::vector<std::vector<std::byte>> share(Session& session, std::span<const std::byte> mine);
+
+/// One message from rank to rank. Neither returns before the other has come. @pre not to oneself
+void send(Session& session, int to, std::span<const std::byte> message);
+std::vector<std::byte> receive(Session& session, int from);
 
 /// Returns when every rank has come here.
 void barrier(Session& session);

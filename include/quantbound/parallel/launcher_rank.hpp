@@ -11,4 +11,7 @@ int launcher_rank();
 /// Number of processes the launcher started; nothing outside a launcher (a batch script alone is no launcher).
 std::optional<int> launcher_size();
 
+/// Whether a launcher that speaks MPI started this process: MPI works without one too, but its start takes time.
+bool launched();
+
 }  // namespace quantbound::parallel

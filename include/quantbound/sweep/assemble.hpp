@@ -23,6 +23,13 @@ struct FailedUnit {
   std::string message;
 };
 
+/// Why a method said nothing about a network, or about some of its configurations.
+struct MethodNote {
+  Index network = 0;
+  certify::Method method = certify::Method::interval;
+  std::string text;
+};
+
 class Assembler {
  public:
   /// The plan must outlive the assembler.
@@ -35,6 +42,8 @@ class Assembler {
   Dataset finish();
 
   const std::vector<FailedUnit>& failures() const { return failures_; }
+  /// By network and method.
+  std::vector<MethodNote> notes() const;
 
  private:
   struct NetworkState;
@@ -43,16 +52,21 @@ class Assembler {
   void write_norms(const NetworkState& state);
   void write_bounds(const NetworkState& state);
   void write_theories(std::size_t pair, const std::map<std::string, bounds::TheoryResult>& results);
+  /// Position of the unit's region and first configuration among all of them.
+  std::size_t pair_of_region(const Unit& unit) const;
+  void write_certificates(const Unit& unit, const CertifyResult& certified);
   void write_observations(NetworkState& state);
   void add_times(Dataset& dataset) const;
   std::vector<double>& values(const std::string& name) { return values_.at(name); }
   std::size_t configuration_count() const { return plan_->configurations.size(); }
 
   const Plan* plan_;
-  std::vector<std::size_t> first_layer_;               ///< of every network on the `layer` axis
+  /// Of every network on the axes `layer`, `region` and `region_output`.
+  std::vector<std::size_t> first_layer_, first_region_, first_output_;
+  std::vector<std::string> method_notes_;              ///< network x method
   std::map<std::string, std::vector<double>> values_;  ///< every variable of the schema, row-major
   std::vector<FailedUnit> failures_;
-  std::vector<double> task_seconds_;
+  std::vector<double> task_seconds_, certify_seconds_;
   std::map<Stage, double> stage_seconds_;
   std::unique_ptr<NetworkState> current_;
   std::size_t tasks_seen_ = 0;

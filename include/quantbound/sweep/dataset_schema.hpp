@@ -9,7 +9,7 @@
 
 namespace quantbound::sweep {
 
-inline constexpr std::string_view schema_version = "1.0.0";
+inline constexpr std::string_view schema_version = "1.1.0";
 
 struct VariableSpec {
   std::string_view name;

@@ -1,7 +1,7 @@
 /// The plan: a study expanded into networks, configurations and tasks with their estimated costs. It depends on the
 /// study and its files alone, never on ranks or threads, so a sweep may be resumed on any machine. A task is a list of
-/// units of one network: norms of some layers, bounds that read the weights for some configurations, observation of
-/// some samples.
+/// units of one network: norms of some layers, bounds that read the weights for some configurations, certificates of
+/// one method or attacks in one region for some configurations, observation of some samples.
 #pragma once
 
 #include <cstdint>
@@ -17,16 +17,18 @@ namespace quantbound::sweep {
 
 using network::Box;
 
-enum class Stage { norms, weight_bounds, observe };
+enum class Stage { norms, weight_bounds, certify, attack, observe };
 std::string_view to_string(Stage stage);
 
 /// A piece of work. norms: layers first .. first+count, every configuration. weight_bounds: configurations first ..
-/// first+count. observe: samples first .. first+count of sample set `samples` (position on the axis), every
-/// configuration.
+/// first+count. certify: the same for one region and one method; attack: for one region. observe: samples first ..
+/// first+count of sample set `samples` (position on the axis), every configuration.
 struct Unit {
   Stage stage = Stage::norms;
   Index first = 0, count = 0;
   Index samples = 0;
+  Index region = 0;   ///< of the network
+  Index method = 0;   ///< position in Study::methods
   double cost = 0.0;  ///< seconds on one core, estimated
 };
 
@@ -50,10 +52,12 @@ struct PlannedNetwork {
   std::vector<std::string> notes;
   std::vector<LayerInfo> layers;
   std::vector<Box> regions;  ///< the pieces of the domain: one box, or one ball per sample
-  Box domain;                ///< their hull
+  std::vector<std::string> region_names;
+  Box domain;  ///< their hull
   std::string sha256;
   Index parameters = 0;
   Index multiply_adds = 0;  ///< of one forward pass
+  Index outputs() const { return tensor::elements(graph.output_shape()); }
 };
 
 /// One position of the `samples` axis: the uniform points, or a sample set of the study.
@@ -77,6 +81,9 @@ Plan make_plan(Study study);
 
 /// The network with its weights, as the plan describes it.
 network::Network load(const PlannedNetwork& network);
+/// Bytes that a rank needs for the network, estimated: weights of f and f_q, layer outputs of a block of samples, and
+/// what the costliest method keeps.
+double memory(const Plan& plan, const PlannedNetwork& network);
 /// Whether sample set `samples` is observed on a network.
 bool observes(const Plan& plan, const PlannedNetwork& network, Index samples);
 

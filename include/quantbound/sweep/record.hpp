@@ -10,6 +10,7 @@
 
 #include "quantbound/bounds/layer_norms.hpp"
 #include "quantbound/bounds/theory.hpp"
+#include "quantbound/certify/method.hpp"
 #include "quantbound/observe/deviation.hpp"
 
 namespace quantbound::sweep {
@@ -30,6 +31,22 @@ struct WeightBoundsResult {
   std::vector<std::vector<NamedBound>> configurations;
 };
 
+/// What a method proves of one configuration in the region of the unit, or why it cannot be applied.
+struct MethodResult {
+  std::string not_applicable;        ///< empty: it was applied
+  certify::Certificate certificate;  ///< its seconds go to /provenance
+};
+
+/// Stage::certify: per configuration of the unit.
+struct CertifyResult {
+  std::vector<MethodResult> configurations;
+};
+
+/// Stage::attack: the largest deviation found, per configuration of the unit.
+struct AttackResult {
+  std::vector<double> deviation;
+};
+
 /// Stage::observe: deviations of the samples inside the domain; accuracies of all.
 struct ObserveResult {
   observe::BlockObservation inside;   ///< deviations and layer maxima count
@@ -43,7 +60,7 @@ struct Failure {
 
 struct UnitResult {
   double seconds = 0.0;
-  std::variant<Failure, NormsResult, WeightBoundsResult, ObserveResult> result;
+  std::variant<Failure, NormsResult, WeightBoundsResult, ObserveResult, CertifyResult, AttackResult> result;
 };
 
 struct Record {

@@ -10,7 +10,9 @@
 #include <variant>
 #include <vector>
 
+#include "quantbound/certify/method.hpp"
 #include "quantbound/network/families.hpp"
+#include "quantbound/observe/attack.hpp"
 #include "quantbound/observe/deviation.hpp"
 #include "quantbound/observe/samples.hpp"
 #include "quantbound/quantize/configuration.hpp"
@@ -67,9 +69,13 @@ struct Study {
 
   std::vector<std::string> theories;
 
+  std::vector<certify::Method> methods;  ///< in the order of certify::methods(); empty: the stage is off
+  certify::MethodOptions certify;        ///< the same for every pair and region; without a `stop`
+
   Index uniform_points = 0;
   std::vector<double> quantiles;
   observe::Precision precision = observe::Precision::float32;
+  std::optional<observe::AttackOptions> attack;  ///< none: nothing is searched; its seed is set per region
 
   std::string toml;  ///< the study as resolved: the file with every --set applied
 };

@@ -3,6 +3,7 @@
 /// loaded last, because neighbouring tasks share it.
 #pragma once
 
+#include <functional>
 #include <optional>
 
 #include "quantbound/sweep/plan.hpp"
@@ -14,15 +15,23 @@ class TaskRunner {
  public:
   /// The plan must outlive the runner.
   explicit TaskRunner(const Plan& plan) : plan_(&plan) {}
+  /// `stop` is asked often during long work; true ends it.
+  TaskRunner(const Plan& plan, std::function<bool()> stop) : plan_(&plan), stop_(std::move(stop)) {}
 
-  /// A unit that fails is recorded as Failure, and the next one runs.
-  Record run(std::size_t task);
+  /// A unit that fails is recorded as Failure, and the next one runs. Nothing where `stop` cut a certificate short:
+  /// what was proved by then depends on the moment.
+  std::optional<Record> run(std::size_t task);
 
  private:
+  /// `stop` ended a search.
+  struct Stopped {};
+  CertifyResult run_certify(const PlannedNetwork& planned, const network::Network& network, const Unit& unit) const;
+
   const network::Network& network(Index index);
   UnitResult run_unit(const Task& task, const Unit& unit);
 
   const Plan* plan_;
+  std::function<bool()> stop_;
   Index loaded_index_ = -1;
   std::optional<network::Network> loaded_;
 };

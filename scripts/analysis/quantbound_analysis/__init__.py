@@ -6,9 +6,11 @@
     ds.gain.sel(theory="houache_mean", bits=8)      # pick by label
     qa.save(qa.gain_depth(ds), "gain.pdf")
 """
+from .certificates import gap, read_trace, sandwich
 from .figures import bounds_bits, gain_depth
-from .result import ResultError, Selection, choose_network, open_result, select
+from .result import ResultError, Selection, best_attacked, best_certified, by_method, choose_network, open_result, select
 from .style import FORMATS, save
 from .tables import markdown_table
 
-__all__ = ["FORMATS", "ResultError", "Selection", "bounds_bits", "choose_network", "gain_depth", "markdown_table", "open_result", "save", "select"]
+__all__ = ["FORMATS", "ResultError", "Selection", "best_attacked", "best_certified", "bounds_bits", "by_method", "choose_network", "gain_depth", "gap",
+           "markdown_table", "open_result", "read_trace", "sandwich", "save", "select"]

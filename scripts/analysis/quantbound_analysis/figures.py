@@ -2,8 +2,8 @@
 import numpy as np
 import xarray as xr
 
-from .result import DONE, ResultError, Selection, choose_network, select
-from .style import GAP_COLOUR, OBSERVED_COLOUR, STYLE, label_lines, look, plt, power_axis
+from .result import DONE, ResultError, Selection, best_certified, choose_network, select
+from .style import CERTIFIED_COLOUR, GAP_COLOUR, OBSERVED_COLOUR, STYLE, label_lines, look, plt, power_axis
 
 WIDTH = 6.7  # inches: the text width of A4
 LABEL_MARGIN = 0.27  # of the width, right of the axes, for the names of the lines
@@ -102,10 +102,13 @@ def observed_deviation(at):
 
 
 def bounds_bits(ds, network=None, selection=Selection()):
-    """All bounds of one network against bits, from loosest to tightest, and the deviation measured below them."""
+    """All bounds of one network against bits, from loosest to tightest, what was certified, and the deviation measured
+    below them."""
     network = choose_network(ds, network)
-    at, chosen = select(ds.sel(network=network), selection, ("quantizer", "granularity"))
+    at, chosen = select(ds, selection, ("quantizer", "granularity"))
     at = at.sortby("bits")
+    certified = best_certified(at, network)
+    at = at.sel(network=network)
     bound = at.log10_bound.where(at.bound_applicable == 1)
     bound = bound.max("seed") if "seed" in bound.dims else bound
     bound = bound.where(np.isfinite(bound))
@@ -116,9 +119,15 @@ def bounds_bits(ds, network=None, selection=Selection()):
     with plt.rc_context(STYLE):
         fig, (ax,) = panels(1, 4.3)
         ends = bound_lines(ax, bound, theories)
+        tightest = bound.min("theory")
+        if certified is not None:
+            line = certified.max("seed", skipna=False) if "seed" in certified.dims else certified
+            line = log10_or_nan(line.where(np.isfinite(line))).reset_coords(drop=True)
+            tightest = np.fmin(tightest, line)
+            ends += certified_line(ax, line.dropna("bits"))
         observed = observed_deviation(at)
         if observed is not None:
-            ends += observed_lines(ax, bound.min("theory"), *observed)
+            ends += observed_lines(ax, tightest, *observed)
         depth = int(at.network_depth)
         ax.set_title(f"{network} ({depth} weight layer{'s' * (depth > 1)}), {describe(chosen)}")
         ax.set_xlabel("bits per weight")
@@ -143,8 +152,15 @@ def bound_lines(ax, bound, theories):
     return ends
 
 
+def certified_line(ax, line):
+    if not line.sizes["bits"]:
+        return []
+    ax.plot(line.bits, line, color=CERTIFIED_COLOUR, marker="D", markersize=4, linewidth=1.8)
+    return [(float(line.bits[-1]), float(line[-1]), "certified", CERTIFIED_COLOUR)]
+
+
 def observed_lines(ax, tightest, largest, mean):
-    """The measured deviations, and the gap between the largest of them and the tightest bound."""
+    """The measured deviations, and the gap between the largest of them and the tightest that was proved."""
     both = xr.Dataset({"bound": tightest, "seen": largest}).dropna("bits")
     if both.sizes["bits"]:
         ax.fill_between(both.bits, both.seen, both.bound, color=GAP_COLOUR, linewidth=0, zorder=0)

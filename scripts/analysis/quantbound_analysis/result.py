@@ -2,6 +2,7 @@
 import dataclasses
 import pathlib
 
+import numpy as np
 import xarray as xr
 
 REQUIRED = ("status", "log10_bound", "bound_applicable", "gain")
@@ -59,3 +60,28 @@ def choose_network(ds, wanted=None):
     """`wanted`, or the deepest network of the file (the first of those), where the bounds differ most."""
     depth = ds.network_depth.values
     return choose(ds, "network", wanted, [ds.network.values[depth.argmax()]])
+
+
+def regions_of(ds, variable, network):
+    """The variable over the regions of one network; None where the file has none of it."""
+    if variable not in ds:
+        return None
+    found = ds[variable].isel(region=np.flatnonzero(ds.region_network.values == network))
+    return found if found.size and found.notnull().any() else None
+
+
+def by_method(ds, network):
+    """Proved for all inputs of the domain by each method: the largest over the regions; NaN where one is missing."""
+    certified = regions_of(ds, "certified", network)
+    return None if certified is None else certified.max("region", skipna=False)
+
+
+def best_certified(ds, network):
+    """The best that all methods prove together: the tightest in every region, of these the largest."""
+    certified = regions_of(ds, "certified", network)
+    return None if certified is None else certified.min("method").max("region", skipna=False)
+
+
+def best_attacked(ds, network):
+    attacked = regions_of(ds, "attacked", network)
+    return None if attacked is None else attacked.max("region")

@@ -38,6 +38,20 @@ THEORIES = {
     "absolute_product": Look("absolute product", "#0072B2", "<", (0, (5, 1))),
     "path_metric": Look("path metric", "#009E73", ">", (0, (2, 1))),
 }
+METHODS = {
+    "interval": Look("both apart, intervals", "#777777", "s", (0, (5, 1))),
+    "merged_interval": Look("merged, intervals", "#000000", "D", (0, (3, 1, 1, 1))),
+    "difference_interval": Look("difference, intervals", "#0072B2", "o", "-"),
+    "difference_zonotope": Look("difference, zonotopes", "#CC79A7", "^", (0, (4, 1.5))),
+    "merged_crown": Look("merged, CROWN", "#56B4E9", "X", (0, (1, 1))),
+    "difference_crown": Look("difference, CROWN", "#E69F00", "v", "-"),
+    "alpha_crown": Look("difference, alpha-CROWN", "#8C3A00", "P", (0, (2, 1))),
+    "star": Look("stars", "#444444", "<", (0, (1, 2))),
+    "branch_and_bound": Look("branch and bound", "#009E73", ">", "-"),
+}
+CERTIFIED_COLOUR = "#009E73"
+BAND_COLOUR = "#B8D4C8"  # between a certificate and what is known to be attained
+ATTACKED_COLOUR = "#5E3C99"
 OBSERVED_COLOUR = "#000000"
 GAP_COLOUR = "#DDDDDD"
 
@@ -69,6 +83,10 @@ def save(figure, path):
 def look(theory):
     """A theory this version does not know is drawn in grey under its own name."""
     return THEORIES.get(theory, Look(theory, "#666666", "*", "--"))
+
+
+def method_look(method):
+    return METHODS.get(method, Look(method, "#666666", "*", "--"))
 
 
 def power_of_ten(value, _position=None):

@@ -1,5 +1,6 @@
 #include "quantbound/sweep/assemble.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -28,7 +29,7 @@ const std::vector<double>& doubles(const Dataset& dataset, const char* name) {
 
 TEST(Assembler, TakesStatisticsOfTheDeviationsOfASampleSet) {
   const Plan plan = small_plan();
-  Record record = TaskRunner(plan).run(0);
+  Record record = *TaskRunner(plan).run(0);
   auto& inside = std::get<ObserveResult>(record.units[2].result).inside;
   inside.deviation = {4.0, 1.0, 3.0, 2.0};
   inside.layer_max = {0.5, 4.0};
@@ -48,9 +49,97 @@ TEST(Assembler, TakesStatisticsOfTheDeviationsOfASampleSet) {
             std::vector<std::int8_t>{1});
 }
 
+/// Two boxes' worth of certificates: the network twice, two configurations, two methods, two outputs, an attack.
+Plan plan_with_certificates() {
+  const auto path = std::filesystem::temp_directory_path() / "quantbound-assemble-certify-test.toml";
+  std::ofstream(path) << "[study]\nname = \"a\"\n[[network]]\nfamily = \"mlp\"\ndepth = 2\nwidth = 4\ninputs = 3\n"
+                         "outputs = 2\ndraws = 2\ndomain = { low = -1.0, high = 1.5 }\n[quantization]\nbits = [4, 5]\n"
+                         "[certify]\nmethod = [\"interval\", \"difference_interval\"]\n"
+                         "[observe]\nattack = { starts = 2, steps = 1 }\n";
+  Plan plan = make_plan(read_study(path));
+  std::filesystem::remove(path);
+  return plan;
+}
+
+/// A record of task `index` with certificates that can be told apart: low = -(1 + 1000 task + 100 method +
+/// 10 configuration + output), high = 0.
+Record numbered_record(const Plan& plan, std::size_t index) {
+  Record record = *TaskRunner(plan).run(index);
+  for (std::size_t u = 0; u < record.units.size(); ++u) {
+    const Unit& unit = plan.tasks[index].units[u];
+    auto* certified = std::get_if<CertifyResult>(&record.units[u].result);
+    for (Index c = 0; certified != nullptr && c < unit.count; ++c) {
+      const auto base = static_cast<double>(1 + 1000 * static_cast<Index>(index) + 100 * unit.method + 10 * c);
+      certified->configurations[static_cast<std::size_t>(c)].certificate = {
+          .difference = {{-base, -base - 1.0}, {0.0, 0.0}}, .boxes = unit.method + 7};
+    }
+    if (auto* attacked = std::get_if<AttackResult>(&record.units[u].result)) {
+      for (std::size_t c = 0; c < attacked->deviation.size(); ++c)
+        attacked->deviation[c] = static_cast<double>(index) + 0.25 * static_cast<double>(c);
+    }
+  }
+  return record;
+}
+
+TEST(Assembler, PutsCertificatesWhereTheirRegionConfigurationAndMethodAre) {
+  const Plan plan = plan_with_certificates();
+  ASSERT_EQ(plan.tasks.size(), 2U) << "one per network";
+  Assembler assembler(plan);
+  for (std::size_t t = 0; t < 2; ++t) assembler.add(t, numbered_record(plan, t));
+  const Dataset dataset = assembler.finish();
+
+  const auto& certified = doubles(dataset, "certified");
+  EXPECT_EQ(certified, (std::vector<double>{2, 102, 12, 112, 1002, 1102, 1012, 1112}));
+  EXPECT_EQ(doubles(dataset, "certified_output"),
+            (std::vector<double>{1, 101, 11, 111, 2, 102, 12, 112,  //
+                                 1001, 1101, 1011, 1111, 1002, 1102, 1012, 1112}));
+  EXPECT_EQ(doubles(dataset, "attacked"), (std::vector<double>{0.0, 0.25, 1.0, 1.25}));
+  EXPECT_EQ(std::get<std::vector<std::int64_t>>(dataset.root.find_variable("certify_boxes")->data),
+            (std::vector<std::int64_t>{7, 8, 7, 8, 7, 8, 7, 8}));
+  for (const double lower : doubles(dataset, "certified_lower"))
+    EXPECT_TRUE(std::isnan(lower)) << "nothing was searched";
+  EXPECT_EQ(std::get<std::vector<std::string>>(dataset.root.find_variable("region_name")->data),
+            (std::vector<std::string>{"box", "box"}));
+  EXPECT_EQ(doubles(dataset, "region_radius"), (std::vector<double>{1.25, 1.25}));
+  EXPECT_EQ(std::get<std::vector<std::int64_t>>(dataset.root.find_variable("region_output_region")->data),
+            (std::vector<std::int64_t>{0, 0, 1, 1}));
+  EXPECT_TRUE(assembler.notes().empty());
+}
+
+TEST(Assembler, WhatIsNotApplicableIsNotedAndWhatTimedOutIsFlagged) {
+  const Plan plan = plan_with_certificates();
+  Record first = numbered_record(plan, 0), second = numbered_record(plan, 1);
+  const auto unit_of = [&](std::size_t task, Index method) {
+    return static_cast<std::size_t>(
+        std::ranges::find_if(plan.tasks[task].units,
+                             [&](const Unit& unit) { return unit.stage == Stage::certify && unit.method == method; }) -
+        plan.tasks[task].units.begin());
+  };
+  auto& refused = std::get<CertifyResult>(first.units[unit_of(0, 1)].result).configurations;
+  for (auto& result : refused) result = {.not_applicable = "no such operator", .certificate = {}};
+  auto& late = std::get<CertifyResult>(second.units[unit_of(1, 0)].result).configurations;
+  late[1].certificate.timed_out = true;
+  Assembler assembler(plan);
+  assembler.add(0, std::move(first));
+  assembler.add(1, std::move(second));
+  const Dataset dataset = assembler.finish();
+
+  EXPECT_TRUE(assembler.failures().empty());
+  ASSERT_EQ(assembler.notes().size(), 1U);
+  EXPECT_EQ(assembler.notes()[0].network, 0);
+  EXPECT_EQ(assembler.notes()[0].method, certify::Method::difference_interval);
+  EXPECT_EQ(assembler.notes()[0].text, "no such operator");
+  EXPECT_EQ(std::get<std::vector<std::string>>(dataset.root.find_variable("method_note")->data),
+            (std::vector<std::string>{"", "no such operator", "", ""}));
+  EXPECT_TRUE(std::isnan(doubles(dataset, "certified")[1]));
+  EXPECT_EQ(doubles(dataset, "certified")[0], 2.0);
+  EXPECT_EQ(std::get<std::vector<std::int8_t>>(dataset.root.find_variable("status")->data),
+            (std::vector<std::int8_t>{1, 1, 1, 3}));
+}
+
 TEST(Assembler, AFailedUnitIsListedAndItsNumbersStayUnknown) {
   const Plan plan = small_plan();
-  Record record = TaskRunner(plan).run(0);
+  Record record = *TaskRunner(plan).run(0);
   record.units[0].result = Failure{"out of memory"};
   Assembler assembler(plan);
 

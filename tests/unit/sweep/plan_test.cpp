@@ -4,6 +4,7 @@
 #include <fstream>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -82,6 +83,50 @@ TEST_F(PlanOf, UnitsTileLayersConfigurationsAndSamplesExactlyOnce) {
       EXPECT_EQ(*indices.rbegin(), static_cast<Index>(count) - 1);
     }
   }
+}
+
+TEST_F(PlanOf, EveryRegionIsCertifiedByEveryMethodAndAttackedInEveryConfigurationOnce) {
+  write("s", std::string("\0\0\x08\x02\0\0\0\x02\0\0\0\x02", 12) + std::string("\0\xff\x7f\x80", 4));
+  const Plan p = plan(R"([study]
+name = "regions"
+[[network]]
+family = "mlp"
+depth = 6
+width = [8, 900]
+inputs = 2
+domain = { around = "s", radius = 0.1, count = 2 }
+[[samples]]
+name = "s"
+images = "s"
+[quantization]
+bits = [2, 3, 4, 5, 6, 7, 8]
+[certify]
+method = ["interval", "difference_interval"]
+[observe]
+attack = { starts = 16, steps = 100 }
+)");
+
+  ASSERT_EQ(p.networks[0].region_names, (std::vector<std::string>{"s[0]", "s[1]"}));
+  std::map<std::tuple<Index, Stage, Index, Index>, std::multiset<Index>> covered;
+  std::map<Index, std::size_t> units;
+  for (const auto& task : p.tasks) {
+    for (const auto& unit : task.units) {
+      if (unit.stage != Stage::certify && unit.stage != Stage::attack) continue;
+      ++units[task.network];
+      for (Index i = unit.first; i < unit.first + unit.count; ++i)
+        covered[{task.network, unit.stage, unit.region, unit.method}].insert(i);
+    }
+  }
+  EXPECT_EQ(covered.size(), 2U * 2U * (2U + 1U)) << "networks x regions x (methods and the attack)";
+  for (const auto& [place, configurations] : covered) {
+    EXPECT_EQ(configurations, (std::multiset<Index>{0, 1, 2, 3, 4, 5, 6}));
+  }
+  EXPECT_EQ(units[0], 6U) << "a cheap network is not cut";
+  EXPECT_GT(units[1], 6U) << "long attacks on a large network are";
+}
+
+TEST_F(PlanOf, RegionsHaveNames) {
+  EXPECT_EQ(plan(networks + rest).networks[0].region_names, std::vector<std::string>{"box"});
 }
 
 TEST_F(PlanOf, TasksBelongToOneNetworkAndComeInItsOrder) {

@@ -1,5 +1,7 @@
 #include "quantbound/sweep/record.hpp"
 
+#include <limits>
+
 #include <gtest/gtest.h>
 
 #include "quantbound/core/error.hpp"
@@ -22,13 +24,22 @@ Record sample() {
   record.units.push_back({2.5, NormsResult{{layer}}});
   record.units.push_back({3.5, WeightBoundsResult{{{{"one", applies}, {"other", fails}}}}});
   record.units.push_back({4.5, ObserveResult{block, {}}});
+  constexpr double infinite = std::numeric_limits<double>::infinity();
+  record.units.push_back({5.5, CertifyResult{{{"no such operator", {}},
+                                              {"",
+                                               {.difference = {{-infinite, -1.0}, {infinite, 2.0}},
+                                                .lower = 0.75,
+                                                .boxes = 12,
+                                                .seconds = 1.5,
+                                                .timed_out = true}}}}});
+  record.units.push_back({6.5, AttackResult{{0.5, 0.25}}});
   return record;
 }
 
 TEST(Record, ComesBackFromItsBytesAsItWas) {
   const Record record = record_from_bytes(to_bytes(sample()));
 
-  ASSERT_EQ(record.units.size(), 4U);
+  ASSERT_EQ(record.units.size(), 6U);
   EXPECT_EQ(record.units[3].seconds, 4.5);
   EXPECT_EQ(std::get<Failure>(record.units[0].result).message, "out of memory");
   EXPECT_EQ(std::get<NormsResult>(record.units[1].result).layers,
@@ -42,6 +53,16 @@ TEST(Record, ComesBackFromItsBytesAsItWas) {
   EXPECT_EQ(observed.inside.deviation, (std::vector<double>{1.0, 2.0}));
   EXPECT_EQ(observed.inside.correct_reference, 2);
   EXPECT_EQ(observed.outside.samples, 0);
+  const auto& methods = std::get<CertifyResult>(record.units[4].result).configurations;
+  ASSERT_EQ(methods.size(), 2U);
+  EXPECT_EQ(methods[0].not_applicable, "no such operator");
+  EXPECT_EQ(methods[1].certificate.difference.low[0], -std::numeric_limits<double>::infinity());
+  EXPECT_EQ(methods[1].certificate.difference.high[1], 2.0);
+  EXPECT_EQ(methods[1].certificate.lower, 0.75);
+  EXPECT_EQ(methods[1].certificate.boxes, 12);
+  EXPECT_EQ(methods[1].certificate.seconds, 1.5);
+  EXPECT_TRUE(methods[1].certificate.timed_out);
+  EXPECT_EQ(std::get<AttackResult>(record.units[5].result).deviation, (std::vector<double>{0.5, 0.25}));
 }
 
 TEST(Record, OfAnotherLengthIsRefused) {

@@ -109,9 +109,50 @@ TEST_F(StudyFile, ContradictionsAreErrors) {
   EXPECT_THAT(error_of(std::string(minimal) + "bias_bits = 8\n"), HasSubstr("needs `biases = true`"));
   EXPECT_THAT(error_of(std::string(minimal) + "[observe]\nsamples = [\"nowhere\"]\n"), HasSubstr("'nowhere'"));
   EXPECT_THAT(error_of(std::string(minimal) + "[observe]\nquantiles = [0.9, 0.5]\n"), HasSubstr("must increase"));
-  EXPECT_THAT(error_of(std::string(minimal) + "[certify]\nmethod = [\"interval\"]\n"), HasSubstr("not available"));
   EXPECT_THAT(error_of(std::string(minimal) + "[bounds]\ntheory = [\"gonom\"]\n"), HasSubstr("did you mean 'gonon'?"));
-  EXPECT_EQ(error_of(std::string(minimal) + "[certify]\nmethod = []\n"), "no error");
+}
+
+TEST_F(StudyFile, MethodsComeInTheOrderOfTheTableWithTheirOptions) {
+  const Study study = read(std::string(minimal) +
+                           "[certify]\nmethod = [\"difference_interval\", \"interval\"]\ntolerance = 0.5\n"
+                           "max_seconds = 2.5\nmax_boxes = 70\ngenerators = 8\nalpha_steps = 0\nmax_memory = 0.5\n");
+
+  EXPECT_EQ(study.methods, (std::vector{certify::Method::interval, certify::Method::difference_interval}));
+  EXPECT_EQ(study.certify.tolerance, 0.5);
+  EXPECT_EQ(study.certify.max_seconds, 2.5);
+  EXPECT_EQ(study.certify.max_boxes, 70);
+  EXPECT_EQ(study.certify.generators, 8);
+  EXPECT_EQ(study.certify.alpha_steps, 0);
+  EXPECT_EQ(study.certify.max_bytes, std::size_t{1} << 29);
+  EXPECT_EQ(read(std::string(minimal) + "[certify]\nmethod = \"all\"\n").methods.size(), certify::methods().size());
+}
+
+TEST_F(StudyFile, AnEmptyListOfMethodsSwitchesTheStageOff) {
+  EXPECT_TRUE(read(minimal).methods.empty());
+  EXPECT_TRUE(read(std::string(minimal) + "[certify]\nmethod = []\ntolerance = 0.05\n").methods.empty());
+}
+
+TEST_F(StudyFile, MistakesInCertifyAndAttackAreNamed) {
+  const auto error = [&](const std::string& line) { return error_of(std::string(minimal) + line); };
+  EXPECT_THAT(error("[certify]\nmethod = [\"diference_interval\"]\n"),
+              HasSubstr("did you mean 'difference_interval'?"));
+  EXPECT_THAT(error("[certify]\nmethod = [\"interval\", \"interval\"]\n"), HasSubstr("names a value twice"));
+  EXPECT_THAT(error("[certify]\ntolerance = 0.05\n"), HasSubstr("needs the key `method`"));
+  EXPECT_THAT(error("[certify]\nmethod = 3\n"), HasSubstr("`method` must be a string"));
+  EXPECT_THAT(error("[certify]\nmethod = \"interval\"\nmax_second = 3\n"), HasSubstr("did you mean `max_seconds`?"));
+  EXPECT_THAT(error("[certify]\nmethod = \"interval\"\nmax_seconds = 0\n"), HasSubstr("must be positive"));
+  EXPECT_THAT(error("[certify]\nmethod = \"interval\"\ntolerance = -0.1\n"), HasSubstr("must not be negative"));
+  EXPECT_THAT(error("[certify]\nmethod = \"interval\"\nmax_boxes = 0\n"), HasSubstr("`max_boxes` = 0 is outside"));
+  EXPECT_THAT(error("[observe]\nattack = true\n"), HasSubstr("`attack` must be a table"));
+  EXPECT_THAT(error("[observe]\nattack = { start = 2 }\n"), HasSubstr("did you mean `starts`?"));
+}
+
+TEST_F(StudyFile, AnAttackIsSwitchedOnByItsTable) {
+  EXPECT_FALSE(read(std::string(minimal) + "[observe]\nuniform = 4\n").attack.has_value());
+  const auto attack = read(std::string(minimal) + "[observe]\nattack = { starts = 3 }\n").attack;
+  ASSERT_TRUE(attack.has_value());
+  EXPECT_EQ(attack->starts, 3);
+  EXPECT_EQ(attack->steps, observe::AttackOptions().steps);
 }
 
 TEST_F(StudyFile, OverridesReplaceValuesAndAreCheckedToo) {

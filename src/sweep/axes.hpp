@@ -1,0 +1,37 @@
+/// The axes of a result file and the coordinates that describe their positions (docs/design.md section 6), from the
+/// plan alone. Used by assemble.cpp only.
+#pragma once
+
+#include <functional>
+#include <iterator>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+#include "quantbound/sweep/dataset.hpp"
+#include "quantbound/sweep/plan.hpp"
+
+namespace quantbound::sweep::detail {
+
+template <class Range, class Projection>
+auto collect(const Range& range, const Projection& projection) {
+  std::vector<std::remove_cvref_t<std::invoke_result_t<Projection, decltype(*std::begin(range))>>> values;
+  values.reserve(std::size(range));
+  for (const auto& element : range) values.push_back(std::invoke(projection, element));
+  return values;
+}
+
+/// Where the networks begin on the concatenated axes, and how long those are.
+struct RaggedAxes {
+  std::vector<std::size_t> first_layer, first_region, first_output;  ///< per network
+  std::size_t layers = 0, regions = 0, region_outputs = 0;
+};
+RaggedAxes ragged_axes(const Plan& plan);
+
+/// 0, 1, 2, ...: labels of an axis that only counts.
+std::vector<std::int64_t> counting(std::size_t count);
+Attributes described(std::string_view long_name);
+void add_axes(Group& root, const Plan& plan);
+void add_coordinates(Group& root, const Plan& plan);
+
+}  // namespace quantbound::sweep::detail
