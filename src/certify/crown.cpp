@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "quantbound/certify/difference_interval.hpp"
+#include "quantbound/core/assert.hpp"
 #include "quantbound/core/rounding.hpp"
 
 #include "crown_walk.hpp"
@@ -61,6 +62,12 @@ bool narrow_by_sum(PairBox& box) {
     possible = possible && l <= u && lq <= uq && dl <= du;
   }
   return possible;
+}
+
+/// A region with points is never proved empty.
+PairBounds whole_region(std::optional<PairBounds> bounds) {
+  QUANTBOUND_ASSERT(bounds.has_value(), "a bound misses values that occur");
+  return std::move(*bounds);
 }
 
 /// Walks through a pair from bounds that improve on the way.
@@ -210,17 +217,17 @@ std::optional<PairBounds> alpha_crown(const Pair& pair, PairBounds known, Index 
 }
 
 PairBounds alpha_crown(const Pair& pair, const Box& input, Index steps) {
-  return *alpha_crown(pair, difference_interval(pair, input), steps);
+  return whole_region(alpha_crown(pair, difference_interval(pair, input), steps));
 }
 
 PairBounds merged_crown(const Pair& pair, const Box& input) {
   PairBounds known = separate_intervals(pair, input);
   known[0] = shared_input(input);
-  return *merged_crown(pair, std::move(known));
+  return whole_region(merged_crown(pair, std::move(known)));
 }
 
 PairBounds difference_crown(const Pair& pair, const Box& input) {
-  return *difference_crown(pair, difference_interval(pair, input));
+  return whole_region(difference_crown(pair, difference_interval(pair, input)));
 }
 
 std::vector<Influence> influences(const Pair& pair, const PairBounds& bounds) {

@@ -4,6 +4,7 @@
 //     crown_bench SHARED_DATA [NETWORK...] [--bits 8,6,4] [--radius 0.01,0.03,0.05] [--images 0,1,2] [--steps 20]
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -149,6 +150,7 @@ int main(int argc, char** argv) {
             return found == peers.end() ? Peer{std::nan(""), std::nan("")} : found->second;
           };
           const Peer crown = peer("CROWN"), alpha = peer("alpha-CROWN-20"), pgd = peer("pgd_lower_bound");
+          const double best = std::min({interval.value, merged.value, joint.value, optimized.value});
           fmt::print(
               "{:16} {} img{} {:4} | pgd {:8.4g} | interval {:8.4g} {:6.2f} ms | CROWN {:8.4g} {:6.1f} ms | merged "
               "{:8.4g} "
@@ -157,8 +159,24 @@ int main(int argc, char** argv) {
               name, b, image, radius, pgd.value, interval.value, 1e3 * interval.seconds, crown.value,
               1e3 * crown.seconds, merged.value, 1e3 * merged.seconds, joint.value, 1e3 * joint.seconds, alpha.value,
               1e3 * alpha.seconds, optimized.value, 1e3 * optimized.seconds);
+          std::fflush(stdout);
+          const auto record = [&](const std::string& what, double ratio) {
+            if (ratio > 0.0 && std::isfinite(ratio)) ratios[what].push_back(ratio);
+          };
+          record(b + " bits: best / CROWN", best / crown.value);
+          record(b + " bits: best / alpha-CROWN", best / alpha.value);
+          if (radius != "0.01") record(b + " bits, radius 0.03 and 0.05: best / alpha-CROWN", best / alpha.value);
+          record("seconds: CROWN / merged", crown.seconds / merged.seconds);
+          record("seconds: alpha-CROWN / alpha", alpha.seconds / optimized.seconds);
         }
     }
+  }
+  for (const auto& [what, values] : ratios) {
+    double logarithm = 0.0;
+    for (const double value : values) logarithm += std::log(value);
+    const auto [least, most] = std::minmax_element(values.begin(), values.end());
+    fmt::print("{}: geometric mean {:.3g}, from {:.3g} to {:.3g} ({} rows)\n", what,
+               std::exp(logarithm / static_cast<double>(values.size())), *least, *most, values.size());
   }
   return 0;
 }
