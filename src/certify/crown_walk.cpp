@@ -137,7 +137,8 @@ void BackwardWalk::prepare_activation(NodeId node, const Activation& op, Prepare
   const auto& grids = pair_->activation_grids;
   const bool rounded = !grids.empty() && grids[at(node)].has_value();
   const PairBox& input = (*bounds_)[pair_->graph.nodes[at(node)].inputs.front()];
-  prepared.ends = rounded || !is_piecewise_linear(op);
+  prepared.fixed = is_sigmoidal(op);
+  prepared.ends = rounded || !(is_piecewise_linear(op) || prepared.fixed);
   if (prepared.ends) return;
   prepared.single_f = SingleRelaxation(op, input.f);
   prepared.single_fq = SingleRelaxation(op, input.fq);
@@ -287,7 +288,7 @@ struct BackwardWalk::Block {
       concretize(id, on_second, second_box(id), attained_second);
     } else if (std::holds_alternative<Activation>(node.op)) {
       if (influences) record_gaps(node.inputs.front(), prepared, on_first, on_second);
-      through_activation(prepared, on_first, on_second, slopes ? &(*slopes)[at(id)] : nullptr);
+      through_activation(prepared, on_first, on_second, slopes && !prepared.fixed ? &(*slopes)[at(id)] : nullptr);
       arrive(node.inputs.front(), std::move(on_first), std::move(on_second));
     } else {
       through_affine(id, prepared, on_first, on_second);
@@ -503,7 +504,9 @@ class BackwardWalk::Descent {
         second_[at(id)] = second_[at(node.inputs.front())];
         if (joint()) second_[at(id)].resize(first_[at(id)].size(), 0.0);
         forward_activation(id, first_[at(id)], second_[at(id)], step);
-      } else if (!std::holds_alternative<Activation>(node.op)) {
+      } else if (const auto* activation = std::get_if<Activation>(&node.op)) {
+        if (walk_.nodes_[at(id)].fixed) forward_fixed(id, *activation);
+      } else {
         forward_affine(id);
       }
     }
@@ -527,6 +530,16 @@ class BackwardWalk::Descent {
     second_[at(id)].resize(change.size(), 0.0);
     for (std::size_t i = 0; i < change.size(); ++i) second_[at(id)][i] += change[i];
     add_to_rows(second_[at(id)], constant_part(walk_.pair_->graph, id, walk_.bias(id, Quantity::difference)));
+  }
+
+  /// Where slopes are not optimised the function itself stands for its relaxation.
+  void forward_fixed(NodeId id, const Activation& activation) {
+    const NodeId input = walk_.pair_->graph.nodes[at(id)].inputs.front();
+    first_[at(id)] = first_[at(input)];
+    second_[at(id)] = second_[at(input)];
+    for (double& y : first_[at(id)]) y = activation(y);
+    for (std::size_t i = 0; i < second_[at(id)].size(); ++i)
+      second_[at(id)][i] = activation(first_[at(input)][i] + second_[at(input)][i]) - first_[at(id)][i];
   }
 
   /// The linear part at the inputs' values; empty where all are zero.
@@ -653,12 +666,20 @@ Box BackwardWalk::optimized_bound(NodeId node, std::span<const Index> elements, 
 }
 
 Box BackwardWalk::bound(NodeId node, std::span<const Index> elements, Quantity quantity) const {
+  return bound(node, elements, quantity, quantity == Quantity::difference ? coupling_ : Coupling::separate);
+}
+
+Box BackwardWalk::separate_bound(NodeId node, std::span<const Index> elements) const {
+  return bound(node, elements, Quantity::difference, Coupling::separate);
+}
+
+Box BackwardWalk::bound(NodeId node, std::span<const Index> elements, Quantity quantity, Coupling coupling) const {
   const Index per_block = rows_at_once() / 2, count = std::ssize(elements), blocks = (count + per_block - 1) / per_block;
   Box result{Values(elements.size()), Values(elements.size())};
 #pragma omp parallel for schedule(dynamic) if (blocks > 1)
   for (Index b = 0; b < blocks; ++b) {
     const Index begin = b * per_block, size = std::min(per_block, count - begin);
-    Block block(*this, quantity == Quantity::difference ? coupling_ : Coupling::separate, 2 * size);
+    Block block(*this, coupling, 2 * size);
     block.start(node, elements.subspan(at(begin), at(size)), quantity);
     block.run(node);
     for (Index e = 0; e < size; ++e) {
