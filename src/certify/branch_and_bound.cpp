@@ -43,6 +43,14 @@ struct Entry {
   }
 };
 
+constexpr Index few_inputs = 10;  // so many dimensions can be halved often enough to matter
+
+detail::DenseSplit split_of(const Pair& pair, Split split) {
+  if (split == Split::automatic)
+    split = tensor::elements(pair.graph.input_shape()) <= few_inputs ? Split::input : Split::activation;
+  return split == Split::input ? detail::DenseSplit::input : detail::DenseSplit::activation;
+}
+
 /// The functional 2 i or 2 i + 1 of a deviation.
 double functional(std::span<const double> d, std::size_t index) {
   return index % 2 == 0 ? d[index / 2] : -d[index / 2];
@@ -106,7 +114,10 @@ struct BranchAndBound::Impl {
 };
 
 BranchAndBound::Impl::Impl(const Pair& pair, const Box& of_region, const BranchOptions& of_options)
-    : region(of_region), options(of_options), bounder(detail::make_dense_bounder(pair)), pool(bounder->shape()) {
+    : region(of_region),
+      options(of_options),
+      bounder(detail::make_dense_bounder(pair, split_of(pair, of_options.split))),
+      pool(bounder->shape()) {
   const auto shape = bounder->shape();
   QUANTBOUND_ASSERT(std::ssize(region.low) == shape.inputs && std::ssize(region.high) == shape.inputs,
                     region.low.size(), shape.inputs);

@@ -70,7 +70,6 @@ class Crown {
       : pair_(pair), coupling_(coupling), steps_(steps), bounds_(std::move(known)), walk_(pair, bounds_, coupling) {}
 
   std::optional<PairBounds> run() {
-    const auto consumers = pair_.graph.consumers();
     for (NodeId node = 0; node <= pair_.graph.output; ++node) {
       if (!repropagate(node)) return std::nullopt;
       walk_.prepare(node);
@@ -78,7 +77,7 @@ class Crown {
       if (!narrow_by_sum(bounds_[node])) return std::nullopt;
       if (node == pair_.graph.output) {
         if (!bound_output()) return std::nullopt;
-      } else if (after_activation_ && relaxed_next(consumers[at(node)])) {
+      } else if (after_activation_ && relaxed_next(consumers_[at(node)])) {
         if (!bound_open_neurons(node)) return std::nullopt;
       }
     }
@@ -128,14 +127,27 @@ class Crown {
     return narrow(box.f, image.f) && narrow(box.fq, image.fq) && narrow(box.difference, image.difference);
   }
 
-  /// Neurons of which f or f_q may have either sign.
+  /// Elements that a reading activation relaxes: those whose intervals hold one of its kinks inside, all where it is
+  /// curved.
   std::vector<Index> open_neurons(NodeId node) const {
     const PairBox& box = bounds_[node];
-    std::vector<Index> open;
-    for (std::size_t i = 0; i < box.f.low.size(); ++i)
-      if ((box.f.low[i] < 0.0 && box.f.high[i] > 0.0) || (box.fq.low[i] < 0.0 && box.fq.high[i] > 0.0))
-        open.push_back(static_cast<Index>(i));
-    return open;
+    std::vector<char> open(box.f.low.size(), 0);
+    for (const NodeId reader : consumers_[at(node)]) {
+      const auto* activation = std::get_if<network::Activation>(&pair_.graph.nodes[at(reader)].op);
+      if (!activation || !(detail::is_piecewise_linear(*activation) || detail::is_sigmoidal(*activation))) continue;
+      const auto kinks = detail::kinks_of(*activation);
+      for (std::size_t i = 0; i < open.size(); ++i)
+        if (detail::is_sigmoidal(*activation) || holds_one(box.f, i, kinks) || holds_one(box.fq, i, kinks)) open[i] = 1;
+    }
+    std::vector<Index> result;
+    for (std::size_t i = 0; i < open.size(); ++i)
+      if (open[i] != 0) result.push_back(static_cast<Index>(i));
+    return result;
+  }
+
+  static bool holds_one(const Box& box, std::size_t i, std::span<const double> kinks) {
+    return std::any_of(kinks.begin(), kinks.end(),
+                       [&](double kink) { return box.low[i] < kink && kink < box.high[i]; });
   }
 
   bool bound(NodeId node, std::span<const Index> elements, Quantity quantity, Index steps = 0) {
@@ -161,6 +173,10 @@ class Crown {
   bool bound_output() {
     std::vector<Index> all(bounds_[pair_.graph.output].f.low.size());
     std::iota(all.begin(), all.end(), 0);
+    // Where the change is as large as the relaxations, walks apart can be the better ones.
+    if (coupling_ == Coupling::joint &&
+        !narrow(bounds_[pair_.graph.output].difference, walk_.separate_bound(pair_.graph.output, all)))
+      return false;
     return bound(pair_.graph.output, all, Quantity::f) && bound(pair_.graph.output, all, Quantity::fq) &&
            bound(pair_.graph.output, all, Quantity::difference, steps_);
   }
@@ -168,6 +184,7 @@ class Crown {
   const Pair& pair_;
   Coupling coupling_;
   Index steps_;
+  std::vector<std::vector<NodeId>> consumers_ = pair_.graph.consumers();
   PairBounds bounds_;
   BackwardWalk walk_;
   bool after_activation_ = false;
@@ -202,6 +219,15 @@ PairBounds merged_crown(const Pair& pair, const Box& input) {
 
 PairBounds difference_crown(const Pair& pair, const Box& input) {
   return *difference_crown(pair, difference_interval(pair, input));
+}
+
+std::vector<Influence> influences(const Pair& pair, const PairBounds& bounds) {
+  const NodeId output = pair.graph.output;
+  BackwardWalk walk(pair, bounds, Coupling::joint);
+  for (NodeId node = 0; node <= output; ++node) walk.prepare(node);
+  const auto deviations = magnitudes(bounds[output].difference);
+  const auto largest = std::max_element(deviations.begin(), deviations.end());
+  return walk.influences(output, static_cast<Index>(largest - deviations.begin()));
 }
 
 }  // namespace quantbound::certify

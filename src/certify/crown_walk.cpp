@@ -137,7 +137,8 @@ void BackwardWalk::prepare_activation(NodeId node, const Activation& op, Prepare
   const auto& grids = pair_->activation_grids;
   const bool rounded = !grids.empty() && grids[at(node)].has_value();
   const PairBox& input = (*bounds_)[pair_->graph.nodes[at(node)].inputs.front()];
-  prepared.ends = rounded || !is_piecewise_linear(op);
+  prepared.fixed = is_sigmoidal(op);
+  prepared.ends = rounded || !(is_piecewise_linear(op) || prepared.fixed);
   if (prepared.ends) return;
   prepared.single_f = SingleRelaxation(op, input.f);
   prepared.single_fq = SingleRelaxation(op, input.fq);
@@ -227,6 +228,8 @@ struct BackwardWalk::Block {
   std::vector<Values> first, second;
   /// Slopes that replace the chosen ones, and what an optimiser needs of the walk.
   std::vector<Slopes>* slopes = nullptr;
+  /// Receives the relaxation gaps of every row.
+  std::vector<std::vector<Influence>>* influences = nullptr;
   /// Where the bound is attained at the nodes at which walks end, per node; kept for an optimiser.
   std::vector<Values>*attained_first = nullptr, *attained_second = nullptr;
 
@@ -284,7 +287,8 @@ struct BackwardWalk::Block {
       concretize(id, on_first, (*walk.bounds_)[id].f, attained_first);
       concretize(id, on_second, second_box(id), attained_second);
     } else if (std::holds_alternative<Activation>(node.op)) {
-      through_activation(prepared, on_first, on_second, slopes ? &(*slopes)[at(id)] : nullptr);
+      if (influences) record_gaps(node.inputs.front(), prepared, on_first, on_second);
+      through_activation(prepared, on_first, on_second, slopes && !prepared.fixed ? &(*slopes)[at(id)] : nullptr);
       arrive(node.inputs.front(), std::move(on_first), std::move(on_second));
     } else {
       through_affine(id, prepared, on_first, on_second);
@@ -361,6 +365,17 @@ struct BackwardWalk::Block {
       }
       if (!on_first.empty()) prepared.single_f.apply(row(on_first, r), sums[at(r)]);
       if (!on_second.empty()) prepared.single_fq.apply(row(on_second, r), sums[at(r)]);
+    }
+  }
+
+  /// @pre Coupling::joint
+  void record_gaps(NodeId input, const Prepared& prepared, const Values& on_first, const Values& on_second) {
+    const Values zeros((on_first.empty() ? on_second : on_first).size(), 0.0);
+    const auto& relaxed = prepared.joint.vertices().relaxed;
+    for (Index r = 0; r < rows; ++r) {
+      const auto gaps = prepared.joint.gaps(row(on_first.empty() ? zeros : on_first, r),
+                                            row(on_second.empty() ? zeros : on_second, r));
+      for (std::size_t i = 0; i < gaps.size(); ++i) (*influences)[at(r)].push_back({input, relaxed[i], gaps[i]});
     }
   }
 
@@ -489,7 +504,9 @@ class BackwardWalk::Descent {
         second_[at(id)] = second_[at(node.inputs.front())];
         if (joint()) second_[at(id)].resize(first_[at(id)].size(), 0.0);
         forward_activation(id, first_[at(id)], second_[at(id)], step);
-      } else if (!std::holds_alternative<Activation>(node.op)) {
+      } else if (const auto* activation = std::get_if<Activation>(&node.op)) {
+        if (walk_.nodes_[at(id)].fixed) forward_fixed(id, *activation);
+      } else {
         forward_affine(id);
       }
     }
@@ -508,11 +525,21 @@ class BackwardWalk::Descent {
     if (!joint()) return;
     second_[at(id)] = image(id, Quantity::fq, second_);
     const Index layer = layer_of(walk_.pair_->graph.nodes[at(id)].op);
-    if (layer < 0) return;
+    if (layer < 0 || !walk_.pair_->changes(layer)) return;
     const Values change = image(id, Quantity::difference, first_);
     second_[at(id)].resize(change.size(), 0.0);
     for (std::size_t i = 0; i < change.size(); ++i) second_[at(id)][i] += change[i];
     add_to_rows(second_[at(id)], constant_part(walk_.pair_->graph, id, walk_.bias(id, Quantity::difference)));
+  }
+
+  /// Where slopes are not optimised the function itself stands for its relaxation.
+  void forward_fixed(NodeId id, const Activation& activation) {
+    const NodeId input = walk_.pair_->graph.nodes[at(id)].inputs.front();
+    first_[at(id)] = first_[at(input)];
+    second_[at(id)] = second_[at(input)];
+    for (double& y : first_[at(id)]) y = activation(y);
+    for (std::size_t i = 0; i < second_[at(id)].size(); ++i)
+      second_[at(id)][i] = activation(first_[at(input)][i] + second_[at(input)][i]) - first_[at(id)][i];
   }
 
   /// The linear part at the inputs' values; empty where all are zero.
@@ -611,6 +638,18 @@ class BackwardWalk::Descent {
   Values best_;
 };
 
+std::vector<Influence> BackwardWalk::influences(NodeId node, Index element) const {
+  QUANTBOUND_ASSERT(coupling_ == Coupling::joint, element);
+  std::vector<std::vector<Influence>> of_rows(2);
+  Block block(*this, coupling_, 2);
+  block.influences = &of_rows;
+  block.start(node, std::span(&element, 1), Quantity::difference);
+  block.run(node);
+  auto& result = of_rows[block.sums[1].upper() > block.sums[0].upper() ? 1 : 0];
+  std::stable_sort(result.begin(), result.end(), [](const Influence& a, const Influence& b) { return a.gap > b.gap; });
+  return std::move(result);
+}
+
 Box BackwardWalk::optimized_bound(NodeId node, std::span<const Index> elements, Quantity quantity, Index steps) const {
   const Index per_block = rows_at_once() / 2, count = std::ssize(elements), blocks = (count + per_block - 1) / per_block;
   Box result{Values(elements.size()), Values(elements.size())};
@@ -627,12 +666,20 @@ Box BackwardWalk::optimized_bound(NodeId node, std::span<const Index> elements, 
 }
 
 Box BackwardWalk::bound(NodeId node, std::span<const Index> elements, Quantity quantity) const {
+  return bound(node, elements, quantity, quantity == Quantity::difference ? coupling_ : Coupling::separate);
+}
+
+Box BackwardWalk::separate_bound(NodeId node, std::span<const Index> elements) const {
+  return bound(node, elements, Quantity::difference, Coupling::separate);
+}
+
+Box BackwardWalk::bound(NodeId node, std::span<const Index> elements, Quantity quantity, Coupling coupling) const {
   const Index per_block = rows_at_once() / 2, count = std::ssize(elements), blocks = (count + per_block - 1) / per_block;
   Box result{Values(elements.size()), Values(elements.size())};
 #pragma omp parallel for schedule(dynamic) if (blocks > 1)
   for (Index b = 0; b < blocks; ++b) {
     const Index begin = b * per_block, size = std::min(per_block, count - begin);
-    Block block(*this, quantity == Quantity::difference ? coupling_ : Coupling::separate, 2 * size);
+    Block block(*this, coupling, 2 * size);
     block.start(node, elements.subspan(at(begin), at(size)), quantity);
     block.run(node);
     for (Index e = 0; e < size; ++e) {

@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "quantbound/certify/crown.hpp"
 #include "quantbound/certify/pair_bounds.hpp"
 
 #include "linear_operators.hpp"
@@ -30,8 +31,13 @@ class BackwardWalk {
 
   /// Bounds of some elements of a node. @pre all nodes up to it are prepared
   Box bound(NodeId node, std::span<const Index> elements, Quantity quantity) const;
+  /// Of a difference, with both networks relaxed apart whatever the coupling of the walk.
+  Box separate_bound(NodeId node, std::span<const Index> elements) const;
 
-  /// The same after `steps` of slope optimisation per row, starting from the slopes that bound() takes.
+  /// Relaxation gaps of all neurons for the bound of |difference| at one element, the largest first.
+  std::vector<Influence> influences(NodeId node, Index element) const;
+
+  /// The same as bound() after `steps` of slope optimisation per row, starting from the slopes that bound() takes.
   Box optimized_bound(NodeId node, std::span<const Index> elements, Quantity quantity, Index steps) const;
 
  private:
@@ -50,12 +56,14 @@ class BackwardWalk {
     AffineError f, fq, difference;
     SingleRelaxation single_f, single_fq;
     PairRelaxation joint;
-    bool ends = false;  ///< walks stop here
+    bool ends = false;   ///< walks stop here
+    bool fixed = false;  ///< slopes are not for optimising
     /// Of a dense layer behind which some neurons vanish in both networks: the others, and their rows of the weights.
     std::vector<Index> live;
     Values live_f, live_fq, live_change;
   };
 
+  Box bound(NodeId node, std::span<const Index> elements, Quantity quantity, Coupling coupling) const;
   void prepare_affine(NodeId node, Prepared& prepared);
   void prepare_activation(NodeId node, const Activation& op, Prepared& prepared);
   void gather_live_rows(NodeId layer, std::span<const double> f_factor, std::span<const double> fq_factor);

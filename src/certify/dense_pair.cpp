@@ -70,8 +70,8 @@ class Inspection {
   std::string inspect(const network::Dense& dense) {
     ++dense_layers_;
     hinged_ = false;
-    return std::max(dense.inputs, dense.outputs) <= max_dense_width ? ""
-                                                                    : fmt::format("wider than {}", max_dense_width);
+    if (dense.inputs > max_dense_inputs) return fmt::format("more than {} inputs", max_dense_inputs);
+    return dense.outputs > max_dense_outputs ? fmt::format("more than {} outputs", max_dense_outputs) : "";
   }
   std::string inspect(const network::Activation& activation) {
     if (dense_layers_ == 0) return "an activation before the first dense layer";

@@ -67,8 +67,8 @@ struct DensePair {
   bool identical = false;  ///< nothing differs
 };
 
-/// Widest layer that the bounder's memory layout is meant for.
-constexpr Index max_dense_width = 512;
+/// Most inputs and most outputs of a layer that the bounder's memory is meant for (tens of megabytes a thread).
+constexpr Index max_dense_inputs = 1024, max_dense_outputs = 512;
 
 /// Why the pair cannot be compiled, naming the node; empty when it can.
 std::string not_dense(const Pair& pair);

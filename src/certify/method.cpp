@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <utility>
 
 #include <fmt/format.h>
 #include <omp.h>
@@ -116,10 +117,9 @@ Certificate run_alpha_crown(const Pair& pair, const Box& region, const MethodOpt
 }
 
 Certificate run_star(const Pair& pair, const Box& region, const MethodOptions& options) {
-  const auto start = Clock::now();
-  Certificate certificate{.difference = star(pair, region, options)};
-  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  certificate.timed_out = seconds >= options.max_seconds || (options.stop && options.stop());
+  StarBounds bounds = star_bounds(pair, region, options);
+  Certificate certificate{.difference = std::move(bounds.difference)};
+  certificate.timed_out = bounds.timed_out;
   return certificate;
 }
 

@@ -21,23 +21,6 @@ constexpr Index chunk = 32;
 
 std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 
-/// Where the slope of a piecewise linear activation changes.
-std::vector<double> kinks_of(const Activation& activation) {
-  switch (activation.kind) {
-    case ActivationKind::relu:
-    case ActivationKind::leaky_relu:
-      return {0.0};
-    case ActivationKind::clip:
-      return {activation.alpha, activation.beta};
-    case ActivationKind::hard_sigmoid:
-      if (activation.alpha == 0.0) return {};
-      return {-activation.beta / activation.alpha, (1.0 - activation.beta) / activation.alpha};
-    default:
-      QUANTBOUND_ASSERT(false, network::to_string(activation.kind));
-      return {};
-  }
-}
-
 /// 1 where the activation is the identity over the interval, 0 where it vanishes, nothing otherwise.
 std::optional<double> linear_factor(const Activation& activation, double low, double high) {
   switch (activation.kind) {
@@ -81,7 +64,7 @@ double envelope_slope(const Activation& activation, std::span<const double> kink
   return best_slope;
 }
 
-LineSlopes line_slopes(const Activation& activation, std::span<const double> kinks, double low, double high) {
+Lines line_slopes(const Activation& activation, std::span<const double> kinks, double low, double high) {
   return {envelope_slope(activation, kinks, low, high, 1.0), envelope_slope(activation, kinks, low, high, -1.0)};
 }
 
@@ -93,7 +76,7 @@ double largest(std::initializer_list<double> values) {
 
 /// What the error of an activation's value is relative to, besides its argument.
 double constant_extent(const Activation& activation) {
-  const bool constants = activation.kind == ActivationKind::clip || activation.kind == ActivationKind::hard_sigmoid;
+  const bool constants = is_sigmoidal(activation) || activation.kind == ActivationKind::clip || activation.kind == ActivationKind::hard_sigmoid;
   double result = constants ? 1.0 : 0.0;
   for (const double constant : {activation.alpha, activation.beta})
     if (constants && std::isfinite(constant)) result = std::max(result, std::abs(constant));
@@ -129,6 +112,56 @@ std::vector<Vertex> hexagon_vertices(std::span<const double> kinks, double l, do
   return vertices;
 }
 
+double line_offset(double weight, const Lines& lines) {
+  return weight == 0.0 ? 0.0 : weight * (weight > 0.0 ? lines.upper_offset : lines.lower_offset);
+}
+
+double derivative(const Activation& activation, double x) {
+  const double value = activation(x);
+  return activation.kind == ActivationKind::tanh ? 1.0 - value * value : value * (1.0 - value);
+}
+
+/// What the library's values, derivatives and a line's few operations may be off, for numbers of this size.
+double sigmoidal_error(double slope, double extent) { return 0x1p-46 * (1.0 + std::abs(slope) * extent); }
+
+/// Convex below zero, concave above.
+Lines sigmoidal_lines(const Activation& activation, double low, double high) {
+  if (!(high - low < infinity)) return {0.0, 0.0, 1.0, activation.kind == ActivationKind::tanh ? -1.0 : 0.0};
+  const double extent = std::max(std::abs(low), std::abs(high)), middle = low + (high - low) / 2.0;
+  const double at_low = activation(low), at_high = activation(high);
+  const double least = std::max(0.0, std::min(derivative(activation, low), derivative(activation, high)) - 0x1p-46);
+  const double chord = high > low ? (at_high - at_low) / (high - low) : 0.0, tangent = derivative(activation, middle);
+  const bool usable = std::isfinite(chord);
+  Lines lines{least, least, at_high - least * high, at_low - least * low};
+  if (usable && low >= 0.0) {
+    lines.upper = tangent;
+    lines.upper_offset = activation(middle) - tangent * middle;
+    lines.lower = chord;
+    lines.lower_offset = std::min(at_low - chord * low, at_high - chord * high);
+  } else if (usable && high <= 0.0) {
+    lines.upper = chord;
+    lines.upper_offset = std::max(at_low - chord * low, at_high - chord * high);
+    lines.lower = tangent;
+    lines.lower_offset = activation(middle) - tangent * middle;
+  }
+  lines.upper_offset += sigmoidal_error(lines.upper, extent);
+  lines.lower_offset -= sigmoidal_error(lines.lower, extent);
+  return lines;
+}
+
+/// Of act(y') - act(y) = sigma'(xi) d, the derivative being in [least, most].
+Lines difference_lines(double least, double most, double dl, double du) {
+  if (dl == 0.0 && du == 0.0) return {most, most, 0.0, 0.0};
+  if (!(du - dl < infinity)) return {0.0, 0.0, infinity, -infinity};
+  const double extent = 0x1p-46 * std::max(std::abs(dl), std::abs(du)) + 0x1p-1060;
+  if (dl >= 0.0) return {most, least, extent, -extent};
+  if (du <= 0.0) return {least, most, extent, -extent};
+  Lines lines{(most * du - least * dl) / (du - dl), (least * du - most * dl) / (du - dl)};
+  lines.upper_offset = std::max({0.0, most * du - lines.upper * du, least * dl - lines.upper * dl}) + extent;
+  lines.lower_offset = std::min({0.0, least * du - lines.lower * du, most * dl - lines.lower * dl}) - extent;
+  return lines;
+}
+
 /// What products with a weight that is not zero can have lost by underflow.
 double underflow(double weight, double extent) { return weight > 0.0 && extent > 0.0 ? offset_underflow : 0.0; }
 
@@ -149,6 +182,25 @@ bool is_piecewise_linear(const Activation& activation) {
   }
 }
 
+bool is_sigmoidal(const Activation& activation) {
+  return activation.kind == ActivationKind::sigmoid || activation.kind == ActivationKind::tanh;
+}
+
+std::vector<double> kinks_of(const Activation& activation) {
+  switch (activation.kind) {
+    case ActivationKind::relu:
+    case ActivationKind::leaky_relu:
+      return {0.0};
+    case ActivationKind::clip:
+      return {activation.alpha, activation.beta};
+    case ActivationKind::hard_sigmoid:
+      if (activation.alpha == 0.0) return {};
+      return {-activation.beta / activation.alpha, (1.0 - activation.beta) / activation.alpha};
+    default:
+      return {};
+  }
+}
+
 SingleRelaxation::SingleRelaxation(const Activation& activation, const Box& input) {
   const auto kinks = kinks_of(activation);
   Vertices& v = vertices_;
@@ -159,7 +211,8 @@ SingleRelaxation::SingleRelaxation(const Activation& activation, const Box& inpu
     if (!factor) v.relaxed.push_back(i);
   }
   const Index n = v.neurons();
-  v.count = 2 + std::ssize(kinks);
+  const bool sigmoidal = is_sigmoidal(activation);
+  v.count = sigmoidal ? 0 : 2 + std::ssize(kinks);
   v.y.assign(at(n * v.count), 0.0);
   v.r = v.y;
   const double lipschitz = std::max(1.0, activation.lipschitz());
@@ -167,9 +220,16 @@ SingleRelaxation::SingleRelaxation(const Activation& activation, const Box& inpu
     const double low = input.low[at(v.relaxed[at(j)])], high = input.high[at(v.relaxed[at(j)])];
     const double extent = largest({low, high});
     v.extent_y.push_back(lipschitz * (extent + constant_extent(activation)));
-    const LineSlopes slopes = extent < infinity ? line_slopes(activation, kinks, low, high) : LineSlopes{};
-    upper_.push_back(slopes.upper);
-    lower_.push_back(slopes.lower);
+    Lines lines;
+    if (sigmoidal) {
+      lines = sigmoidal_lines(activation, low, high);
+      upper_offset_.push_back(lines.upper_offset);
+      lower_offset_.push_back(lines.lower_offset);
+    } else if (extent < infinity) {
+      lines = line_slopes(activation, kinks, low, high);
+    }
+    upper_.push_back(lines.upper);
+    lower_.push_back(lines.lower);
     if (extent == infinity) continue;
     for (Index k = 0; k < v.count; ++k) {
       const double x = k < 2 ? (k == 0 ? low : high) : std::clamp(kinks[at(k - 2)], low, high);
@@ -192,6 +252,8 @@ void SingleRelaxation::apply(std::span<double> p, RowSum& sum) const {
       w[at(i)] = p[at(v.relaxed[at(first + i)])];
       a[at(i)] = w[at(i)] * (w[at(i)] > 0.0 ? upper_[at(first + i)] : lower_[at(first + i)]);
       c[at(i)] = -infinity;
+      if (v.count == 0)
+        c[at(i)] = w[at(i)] * (w[at(i)] > 0.0 ? upper_offset_[at(first + i)] : lower_offset_[at(first + i)]);
     }
     for (Index k = 0; k < v.count; ++k) {
       const double *y = &v.y[at(k * n + first)], *r = &v.r[at(k * n + first)];
@@ -252,9 +314,12 @@ PairRelaxation::PairRelaxation(const Activation& activation, const PairBox& inpu
     if (!linear) v.relaxed.push_back(static_cast<Index>(i));
   }
   const Index n = v.neurons(), k = std::ssize(kinks);
-  v.count = 2 * (4 + 3 * k) + (2 + k) * k;
+  v.count = is_sigmoidal(activation) ? 0 : 2 * (4 + 3 * k) + (2 + k) * k;
   for (auto* array : {&v.y, &v.d, &v.r, &v.g}) array->assign(at(n * v.count), 0.0);
-  for (Index j = 0; j < n; ++j) add_neuron(activation, kinks, input, j);
+  for (Index j = 0; j < n; ++j) {
+    if (v.count == 0) add_sigmoidal_neuron(activation, input, j);
+    if (v.count > 0) add_neuron(activation, kinks, input, j);
+  }
 }
 
 /// Vertices, slopes and the middle of relaxed neuron `j`.
@@ -270,18 +335,17 @@ void PairRelaxation::add_neuron(const Activation& activation, std::span<const do
   v.extent_y.push_back(scaled);
   v.extent_d.push_back(dl == 0.0 && du == 0.0 ? 0.0 : scaled);
   const bool bounded = extent < infinity;
-  const LineSlopes f = bounded ? line_slopes(activation, kinks, l, u) : LineSlopes{};
-  const LineSlopes fq = bounded ? line_slopes(activation, kinks, lq, uq) : LineSlopes{};
+  const Lines f = bounded ? line_slopes(activation, kinks, l, u) : Lines{};
+  const Lines fq = bounded ? line_slopes(activation, kinks, lq, uq) : Lines{};
   const double span = bounded ? std::max(du - dl, std::numeric_limits<double>::min()) : 1.0;
-  upper_f_.push_back(f.upper);
-  lower_f_.push_back(f.lower);
-  upper_fq_.push_back(fq.upper);
-  lower_fq_.push_back(fq.lower);
-  upper_d_.push_back(bounded ? std::clamp(du / span, 0.0, 1.0) : 0.0);
-  lower_d_.push_back(bounded ? std::clamp(-dl / span, 0.0, 1.0) : 0.0);
+  f_.push_back(f);
+  fq_.push_back(fq);
+  d_.push_back(bounded ? Lines{std::clamp(du / span, 0.0, 1.0), std::clamp(-dl / span, 0.0, 1.0)} : Lines{});
   narrowness_.push_back(bounded && u > l ? std::min(1.0, (du - dl) / (u - l)) : 1.0);
   middle_y_.push_back(0.0);
   middle_d_.push_back(0.0);
+  middle_r_.push_back(0.0);
+  middle_g_.push_back(0.0);
   if (!bounded) return;
   const auto vertices = hexagon_vertices(kinks, l, u, lq, uq, dl, du);
   QUANTBOUND_ASSERT(std::ssize(vertices) == v.count, vertices.size(), v.count);
@@ -294,6 +358,30 @@ void PairRelaxation::add_neuron(const Activation& activation, std::span<const do
     middle_y_.back() += y / static_cast<double>(v.count);
     middle_d_.back() += d / static_cast<double>(v.count);
   }
+  middle_r_.back() = activation(middle_y_.back());
+  middle_g_.back() = activation(middle_y_.back() + middle_d_.back()) - middle_r_.back();
+}
+
+void PairRelaxation::add_sigmoidal_neuron(const Activation& activation, const PairBox& input, Index j) {
+  Vertices& v = vertices_;
+  const std::size_t i = at(v.relaxed[at(j)]);
+  const double l = input.f.low[i], u = input.f.high[i], lq = input.fq.low[i], uq = input.fq.high[i];
+  const double dl = input.difference.low[i], du = input.difference.high[i];
+  const double extent = largest({l, u, lq, uq, dl, du}) + 1.0, low = std::min(l, lq), high = std::max(u, uq);
+  const double at_low = derivative(activation, low), at_high = derivative(activation, high);
+  const double least = std::max(0.0, std::min(at_low, at_high) - 0x1p-46);
+  const double most = low <= 0.0 && high >= 0.0 ? derivative(activation, 0.0) : std::max(at_low, at_high) + 0x1p-46;
+  v.extent_y.push_back(extent);
+  v.extent_d.push_back(dl == 0.0 && du == 0.0 ? 0.0 : extent);
+  f_.push_back(sigmoidal_lines(activation, l, u));
+  fq_.push_back(sigmoidal_lines(activation, lq, uq));
+  d_.push_back(difference_lines(least, most, dl, du));
+  narrowness_.push_back(1.0);
+  const bool bounded = extent < infinity;
+  middle_y_.push_back(bounded ? l + (u - l) / 2.0 : 0.0);
+  middle_d_.push_back(bounded ? dl + (du - dl) / 2.0 : 0.0);
+  middle_r_.push_back(activation(middle_y_.back()));
+  middle_g_.push_back(activation(middle_y_.back() + middle_d_.back()) - middle_r_.back());
 }
 
 /// Up to `chunk` relaxed neurons of one row: their coefficients and the best planes so far.
@@ -308,7 +396,7 @@ struct PairRelaxation::Chunk {
 void PairRelaxation::compete(Chunk& work, double kind) const {
   const Vertices& v = vertices_;
   const Index n = v.neurons();
-  work.c.fill(-infinity);
+  if (v.count > 0) work.c.fill(-infinity);
   for (Index k = 0; k < v.count; ++k) {
     const Index from = k * n + work.first;
     const double *y = &v.y[at(from)], *d = &v.d[at(from)], *r = &v.r[at(from)], *g = &v.g[at(from)];
@@ -337,24 +425,28 @@ void PairRelaxation::compete(Chunk& work, double kind) const {
 }
 
 void PairRelaxation::candidates(Chunk& work) const {
+  const bool fixed = vertices_.count == 0;  // lines that have their offsets already
   for (Index j = 0; j < work.size; ++j) {  // act(y) and the difference
     const std::size_t i = at(j), neuron = at(work.first + j);
-    work.a[i] = work.p[i] * (work.p[i] > 0.0 ? upper_f_[neuron] : lower_f_[neuron]);
-    work.b[i] = work.q[i] * (work.q[i] > 0.0 ? upper_d_[neuron] : lower_d_[neuron]);
+    work.a[i] = work.p[i] * (work.p[i] > 0.0 ? f_[neuron].upper : f_[neuron].lower);
+    work.b[i] = work.q[i] * (work.q[i] > 0.0 ? d_[neuron].upper : d_[neuron].lower);
+    if (fixed) work.c[i] = line_offset(work.p[i], f_[neuron]) + line_offset(work.q[i], d_[neuron]);
   }
   compete(work, 0.0);
   for (Index j = 0; j < work.size; ++j) {  // act(y') and the difference
     const std::size_t i = at(j), neuron = at(work.first + j);
     const double rest = work.q[i] - work.p[i];
-    work.a[i] = work.p[i] * (work.p[i] > 0.0 ? upper_fq_[neuron] : lower_fq_[neuron]);
-    work.b[i] = work.a[i] + rest * (rest > 0.0 ? upper_d_[neuron] : lower_d_[neuron]);
+    work.a[i] = work.p[i] * (work.p[i] > 0.0 ? fq_[neuron].upper : fq_[neuron].lower);
+    work.b[i] = work.a[i] + rest * (rest > 0.0 ? d_[neuron].upper : d_[neuron].lower);
+    if (fixed) work.c[i] = line_offset(work.p[i], fq_[neuron]) + line_offset(rest, d_[neuron]);
   }
   compete(work, 1.0);
   for (Index j = 0; j < work.size; ++j) {  // both apart
     const std::size_t i = at(j), neuron = at(work.first + j);
     const double rest = work.p[i] - work.q[i];
-    work.b[i] = work.q[i] * (work.q[i] > 0.0 ? upper_fq_[neuron] : lower_fq_[neuron]);
-    work.a[i] = work.b[i] + rest * (rest > 0.0 ? upper_f_[neuron] : lower_f_[neuron]);
+    work.b[i] = work.q[i] * (work.q[i] > 0.0 ? fq_[neuron].upper : fq_[neuron].lower);
+    work.a[i] = work.b[i] + rest * (rest > 0.0 ? f_[neuron].upper : f_[neuron].lower);
+    if (fixed) work.c[i] = line_offset(rest, f_[neuron]) + line_offset(work.q[i], fq_[neuron]);
   }
   compete(work, 2.0);
 }
@@ -384,6 +476,22 @@ void PairRelaxation::apply(std::span<double> p, std::span<double> q, RowSum& sum
   sum.add(total, gamma(n) * magnitude);
 }
 
+std::vector<double> PairRelaxation::gaps(std::span<const double> p, std::span<const double> q) const {
+  const Index n = vertices_.neurons();
+  std::vector<double> result(at(n));
+  Chunk work;
+  for (work.first = 0; work.first < n; work.first += chunk) {
+    work.size = std::min(chunk, n - work.first);
+    gather(p, q, work);
+    candidates(work);
+    for (Index j = 0; j < work.size; ++j) {
+      const std::size_t i = at(j), neuron = at(work.first + j);
+      result[neuron] = work.best_height[i] - work.p[i] * middle_r_[neuron] - work.q[i] * middle_g_[neuron];
+    }
+  }
+  return result;
+}
+
 void PairRelaxation::initial_forms(std::span<const double> p, std::span<const double> q,
                                    std::span<PlaneForm> forms) const {
   const Index n = vertices_.neurons();
@@ -398,15 +506,15 @@ void PairRelaxation::initial_forms(std::span<const double> p, std::span<const do
       const double wp = work.p[i], wq = work.q[i];
       PlaneForm& form = forms[neuron];
       if (work.best[i] == 0.0) {
-        form.s = line(wp, upper_f_[neuron], lower_f_[neuron]);
-        form.t = line(wq, upper_d_[neuron], lower_d_[neuron]);
+        form.s = line(wp, f_[neuron].upper, f_[neuron].lower);
+        form.t = line(wq, d_[neuron].upper, d_[neuron].lower);
       } else if (work.best[i] == 1.0) {
-        form.s = line(wp, upper_fq_[neuron], lower_fq_[neuron]);
-        form.t = line(wq - wp, upper_d_[neuron], lower_d_[neuron]);
+        form.s = line(wp, fq_[neuron].upper, fq_[neuron].lower);
+        form.t = line(wq - wp, d_[neuron].upper, d_[neuron].lower);
         form.v = form.s - form.t;
       } else {
-        form.s = line(wp - wq, upper_f_[neuron], lower_f_[neuron]);
-        form.t = line(wq, upper_fq_[neuron], lower_fq_[neuron]);
+        form.s = line(wp - wq, f_[neuron].upper, f_[neuron].lower);
+        form.t = line(wq, fq_[neuron].upper, fq_[neuron].lower);
         form.w = form.t - form.s;
       }
     }

@@ -4,7 +4,8 @@
 /// is sound, because c is the largest residual over the vertices of the pieces into which the kinks of the activation
 /// cut interval or hexagon; what a method chooses are the slopes. Here: of the envelope above the middle (CROWN); for a
 /// pair the best of both apart, act(y) and the difference, act(y') and the difference (NeuroDiff's lines in d).
-/// Offsets are rounded up for the very slopes used (9.5.4). Piecewise linear activations only.
+/// Offsets are rounded up for the very slopes used (9.5.4). Sigmoid and tanh have no vertices: chords where they bend
+/// the right way, tangents, lines of the smallest slope, and sigma'(xi) d for the difference, slopes and offsets fixed.
 #pragma once
 
 #include <cstdint>
@@ -20,10 +21,15 @@ namespace quantbound::certify::detail {
 using network::Activation;
 
 bool is_piecewise_linear(const Activation& activation);
+/// Where its slope changes; empty for curved functions.
+std::vector<double> kinks_of(const Activation& activation);
+/// Sigmoid and tanh.
+bool is_sigmoidal(const Activation& activation);
 
-/// Slopes of a line above act and of a line below it.
-struct LineSlopes {
+/// A line above act and a line below it. The offsets are those of sigmoidal functions, others have vertices.
+struct Lines {
   double upper = 0.0, lower = 0.0;
+  double upper_offset = 0.0, lower_offset = 0.0;
 };
 
 /// A plane whose slopes follow the coefficients: a = (s + x sign p) p + (w + x narrowness sign q) q and
@@ -63,6 +69,7 @@ class SingleRelaxation {
  private:
   Vertices vertices_;
   std::vector<double> upper_, lower_;  ///< slopes per relaxed neuron
+  std::vector<double> upper_offset_, lower_offset_;
 };
 
 class PairRelaxation {
@@ -71,6 +78,8 @@ class PairRelaxation {
   PairRelaxation(const Activation& activation, const PairBox& input);
   /// Coefficients on output and output difference become coefficients on y and d, in place.
   void apply(std::span<double> p, std::span<double> q, RowSum& sum) const;
+  /// How far the planes of the first apply lie above what they replace, over the middle of each relaxed neuron.
+  std::vector<double> gaps(std::span<const double> p, std::span<const double> q) const;
 
   /// The planes that the first apply takes for these coefficients, as forms per relaxed neuron.
   void initial_forms(std::span<const double> p, std::span<const double> q, std::span<PlaneForm> forms) const;
@@ -86,12 +95,14 @@ class PairRelaxation {
   void add_neuron(const Activation& activation, std::span<const double> kinks, const PairBox& input, Index j);
   void gather(std::span<const double> p, std::span<const double> q, Chunk& work) const;
   void candidates(Chunk& work) const;
+  void add_sigmoidal_neuron(const Activation& activation, const PairBox& input, Index j);
   void compete(Chunk& work, double kind) const;
 
   Vertices vertices_;
-  std::vector<double> upper_f_, lower_f_, upper_fq_, lower_fq_, upper_d_, lower_d_;
+  std::vector<Lines> f_, fq_, d_;  ///< per relaxed neuron
   std::vector<double> narrowness_;
   std::vector<double> middle_y_, middle_d_;  ///< where planes are compared
+  std::vector<double> middle_r_, middle_g_;  ///< act(y), act(y + d) - act(y) there
 };
 
 }  // namespace quantbound::certify::detail

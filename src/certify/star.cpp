@@ -50,6 +50,8 @@ class Deadline {
   using Clock = std::chrono::steady_clock;
   Deadline(const MethodOptions& options, Clock::time_point start, double share)
       : options_(&options), start_(start), seconds_(share * options.max_seconds) {}
+  /// Whether anything was told to end.
+  bool ended() const { return passed_.load(std::memory_order_relaxed); }
   bool passed() {
     if (passed_.load(std::memory_order_relaxed)) return true;
     const std::chrono::duration<double> elapsed = Clock::now() - start_;
@@ -115,11 +117,12 @@ class Search {
         neurons_until_(options, begin, neurons_share),
         outputs_until_(options, begin, 1.0) {}
 
-  Box run() {
+  StarBounds run() {
     for (NodeId node = 1; node < std::ssize(pair_.graph.nodes) && !neurons_until_.passed(); ++node) {
       if (std::holds_alternative<network::Activation>(pair_.graph.nodes[index(node)].op)) refine(node);
     }
-    return outputs();
+    const Box difference = outputs();
+    return {difference, neurons_until_.ended() || outputs_until_.ended()};
   }
 
  private:
@@ -221,14 +224,18 @@ Box Search::outputs() {
 
 }  // namespace
 
-Box star(const Pair& pair, const PairBounds& start, const MethodOptions& options) {
-  QUANTBOUND_ASSERT(std::ssize(start.nodes) == std::ssize(pair.graph.nodes), start.nodes.size());
-  return Search(pair, start, options, Deadline::Clock::now()).run();
+StarBounds star_bounds(const Pair& pair, const Box& input, const MethodOptions& options) {
+  const auto begin = Deadline::Clock::now();
+  return Search(pair, difference_crown(pair, input), options, begin).run();
 }
 
 Box star(const Pair& pair, const Box& input, const MethodOptions& options) {
-  const auto begin = Deadline::Clock::now();
-  return Search(pair, difference_crown(pair, input), options, begin).run();
+  return star_bounds(pair, input, options).difference;
+}
+
+Box star(const Pair& pair, const PairBounds& start, const MethodOptions& options) {
+  QUANTBOUND_ASSERT(std::ssize(start.nodes) == std::ssize(pair.graph.nodes), start.nodes.size());
+  return Search(pair, start, options, Deadline::Clock::now()).run().difference;
 }
 
 }  // namespace quantbound::certify

@@ -184,7 +184,8 @@ class Family {
   void enclose(Forms& forms, PairBox& known) const {
     const auto enclosed = [&](Form& form) {
       if (form.noises() > most_) detail::add_noises(form, {}, most_);
-      return detail::enclosure(form, detail::radii(form));
+      form.radius = detail::radii(form);
+      return detail::enclosure(form, form.radius);
     };
     known.f = intersection(known.f, enclosed(forms.f));
     known.fq = intersection(known.fq, enclosed(forms.fq));
@@ -410,7 +411,10 @@ class Family {
   Forms apply(const network::Permute& op, const Node& node, std::size_t) const {
     return moved(node, tensor::permutation(input_shape(node), op.axes), 0.0);
   }
-  Forms apply(const network::Reshape&, const Node& node, std::size_t) const { return of_input(node); }
+  Forms apply(const network::Reshape&, const Node& node, std::size_t) {
+    Forms& in = forms_[at(node.inputs.front())];
+    return readers_[at(node.inputs.front())] == 1 ? std::move(in) : in;
+  }
 
   Forms apply(const network::Concat& op, const Node& node, std::size_t) const {
     std::vector<Forms> placed;

@@ -114,6 +114,7 @@ Form constant(std::vector<double> values) {
 bool is_zero(const Form& form) { return all_zero(form.center) && all_zero(form.slack) && all_zero(form.rows); }
 
 std::vector<double> radii(const Form& form) {
+  if (!form.radius.empty()) return form.radius;
   constexpr Index block = 512;
   const Index n = form.size();
   std::vector<double> result(at(n), 0.0);
@@ -283,6 +284,7 @@ void keep_rows(Form& form, const std::vector<bool>& kept) {
 }  // namespace
 
 void add_noises(Form& form, std::vector<Noise> noises, Index most) {
+  form.radius.clear();
   std::erase_if(noises, [&](const Noise& noise) {
     if (std::isfinite(noise.coefficient)) return noise.coefficient == 0.0;
     form.slack[at(noise.element)] = infinity;
@@ -319,6 +321,7 @@ void replace_overflown(Form& form, const Box& box) {
   for (std::size_t i = 0; i < form.center.size(); ++i) {
     const double size = std::abs(form.center[i]) + radius[i] + form.slack[i];
     if (std::isfinite(size)) continue;
+    form.radius.clear();
     for (std::size_t g = 0; g < form.ids.size(); ++g) form.rows[g * form.center.size() + i] = 0.0;
     const Ball known = ball(box.low[i], box.high[i]);
     form.center[i] = known.center;

@@ -19,6 +19,8 @@ struct Form {
   std::vector<double> center, slack;
   std::vector<NoiseId> ids;  ///< ascending
   std::vector<double> rows;  ///< ids.size() x center.size()
+  /// radii(), kept for the operations that read a finished form; empty while it changes.
+  std::vector<double> radius = {};
 
   Index size() const { return std::ssize(center); }
   Index noises() const { return std::ssize(ids); }

@@ -5,6 +5,7 @@
 #include <exception>
 #include <limits>
 #include <numeric>
+#include <optional>
 
 #include <fmt/format.h>
 #include <omp.h>
@@ -26,7 +27,7 @@ constexpr Index looked_at = 64;  // points for each start
 
 std::size_t index(Index i) { return static_cast<std::size_t>(i); }
 
-Index multiply_adds(const Graph& graph) {
+Index count_multiply_adds(const Graph& graph) {
   Index count = 1;
   for (const network::Node& node : graph.nodes) {
     if (const auto* convolution = std::get_if<network::Convolution>(&node.op))
@@ -36,6 +37,18 @@ Index multiply_adds(const Graph& graph) {
   return count;
 }
 
+/// The calling thread alone works while this lives: for many small steps that are not worth waking others.
+class OneThread {
+ public:
+  OneThread() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+  ~OneThread() { omp_set_num_threads(before_); }
+
+ private:
+  int before_;
+};
+
 /// The difference of the two networks at batches of points, a few at a time where their values take much memory.
 class Difference {
  public:
@@ -44,13 +57,15 @@ class Difference {
         f_(f),
         fq_(fq),
         inputs_(tensor::elements(graph.input_shape())),
-        outputs_(tensor::elements(graph.output_shape())) {
+        outputs_(tensor::elements(graph.output_shape())),
+        multiply_adds_(count_multiply_adds(graph)) {
     Index values = 1;
     for (const network::Node& node : graph.nodes) values += tensor::elements(node.shape);
     at_once_ = std::clamp<Index>(tape_values / values, 1, 32);
   }
 
-  const Graph& graph() const { return graph_; }
+  /// Of one network at one point.
+  Index multiply_adds() const { return multiply_adds_; }
   Index inputs() const { return inputs_; }
   Index outputs() const { return outputs_; }
 
@@ -82,15 +97,20 @@ class Difference {
   }
 
  private:
-  static constexpr Index tape_values = Index{1} << 24;  // 128 MiB of each network
+  static constexpr Index tape_values = Index{1} << 24;   // 128 MiB of each network
+  static constexpr Index worth_waking = Index{1} << 23;  // multiply-adds of one pass: a few milliseconds of all passes
 
   /// A few points at a time: each thread takes whole parts, and only a single part is left to the threads of the
-  /// kernels.
+  /// kernels. Small networks stay with the calling thread: where other programs use the cores, waking threads for every
+  /// step takes ten times as long as the step.
   template <class Evaluate>
   void for_each_part(Index count, const Evaluate& evaluate) const {
     const Index parts = (count + at_once_ - 1) / at_once_;
+    const bool is_small = count * multiply_adds_ < worth_waking;
+    std::optional<OneThread> alone;
+    if (is_small) alone.emplace();
     std::exception_ptr failure;
-#pragma omp parallel for schedule(dynamic) if (parts > 1)
+#pragma omp parallel for schedule(dynamic) if (parts > 1 && !is_small)
     for (Index part = 0; part < parts; ++part) {
       try {
         evaluate(part * at_once_, std::min(at_once_, count - part * at_once_));
@@ -108,7 +128,7 @@ class Difference {
 
   const Graph& graph_;
   std::span<const LayerParameters> f_, fq_;
-  Index inputs_, outputs_, at_once_ = 1;
+  Index inputs_, outputs_, multiply_adds_, at_once_ = 1;
 };
 
 /// The largest deviation so far. What is not finite overflowed and is attained nowhere.
@@ -252,7 +272,7 @@ void run(std::vector<Climb>& climbs, Index steps, const Difference& difference, 
 std::vector<Target> choose_targets(std::span<const double> start_values, const Difference& difference,
                                    const AttackOptions& options) {
   constexpr Index affordable = Index{1} << 40;  // multiply-adds of the first round of climbs
-  const Index one_start = 6 * multiply_adds(difference.graph()) * std::max<Index>(1, options.steps) * options.starts;
+  const Index one_start = 6 * difference.multiply_adds() * std::max<Index>(1, options.steps) * options.starts;
   const Index outputs = difference.outputs();
   const Index count = std::clamp<Index>(affordable / one_start, 1, std::min(most_targets, 2 * outputs));
   std::vector<double> largest(index(2 * outputs), nothing);
@@ -315,22 +335,9 @@ std::vector<Climb> climbs_again(std::vector<Climb> climbs, const Box& box, const
   return again;
 }
 
-/// The calling thread alone works while this lives: for many small steps that are not worth waking others.
-class OneThread {
- public:
-  OneThread() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
-  OneThread(const OneThread&) = delete;
-  OneThread& operator=(const OneThread&) = delete;
-  ~OneThread() { omp_set_num_threads(before_); }
-
- private:
-  int before_;
-};
-
 /// Moves one coordinate at a time by ever smaller parts of the box, or to its ends, as long as the deviation grows.
 void polish(const Difference& difference, const Box& box, Best& best) {
   constexpr double smallest = 0x1p-30;
-  const OneThread alone;
   for (double part = 0.25; part >= smallest;) {
     const AttackResult before = best.result();
     std::vector<double> points;

@@ -3,8 +3,9 @@
 // width of the difference at the predicted class, and the sum of the widths over hidden neurons.
 //
 // With one hidden layer ours are narrower for every image. With two and three theirs are: they take the ranges of the
-// two networks from symbolic (DeepPoly) analyses, which is also why their "Baseline", the difference of these ranges,
-// is below "Con" there; behind the first layer ours are plain intervals. The ratios are held where they are.
+// two networks from a symbolic analysis, ours behind the first layer are plain intervals. Their "Baseline", the
+// difference of these ranges, shows it: 64.45 over the hidden neurons of P1 at Q = 4 is what plain intervals give too;
+// for P2 theirs is 220.9 where intervals give 347.8, for P4 551.6 against 1260. The ratios are held where they are.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -169,7 +170,9 @@ TEST(QebverifStudy, IsNarrowerBehindOneHiddenLayerAndWithinKnownRatiosBehindMore
                 << std::exp(log_hidden) << ", output " << std::exp(log_output) << " (largest " << largest
                 << "), mean width of the output " << mean << '\n';
       EXPECT_LE(std::exp(log_output), study.largest[static_cast<std::size_t>(bits / 2 - 2)]) << study.published << bits;
-      if (one_hidden_layer) EXPECT_LT(largest, 1.0) << study.published << " Q=" << bits;
+      if (one_hidden_layer) {
+        EXPECT_LT(largest, 1.0) << study.published << " Q=" << bits;
+      }
     }
   }
 }

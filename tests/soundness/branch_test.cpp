@@ -41,7 +41,7 @@ int first_exceeded(const Rationals& d, std::span<const double> bounds) {
 
 /// Bounds random descendants of the root, phases inherited, and points of each.
 int check_descent(const Pair& pair, RandomChain& random, const detail::DenseKernels& kernels) {
-  const auto bounder = detail::make_dense_bounder(pair, kernels);
+  const auto bounder = detail::make_dense_bounder(pair, detail::DenseSplit::input, kernels);
   const auto worker = bounder->make_worker();
   detail::PiecePool pool(bounder->shape());
   const auto id = pool.allocate(), other = pool.allocate();
@@ -88,7 +88,9 @@ TEST(BranchAndBound, UpperHoldsEveryPointAndTheWitnessAttainsLower) {
     RandomChain random(1000 + seed);
     const Pair pair = random.pair();
     const Box region = random.box(tensor::elements(pair.graph.input_shape()));
-    BranchAndBound search(pair, region, {});
+    BranchOptions options;
+    options.split = seed % 2 == 0 ? Split::input : Split::activation;
+    BranchAndBound search(pair, region, options);
     search.advance(400, 10.0);
     const SearchState state = search.state();
     const Box difference = search.difference();

@@ -291,8 +291,10 @@ TEST_F(Star, StoppedReturnsWhatIsProved) {
     EXPECT_TRUE(within(stopped, interval));
     EXPECT_GE(largest_magnitude(stopped), largest_magnitude(finished));
   }
+  EXPECT_FALSE(star_bounds(pair, box, MethodOptions{}).timed_out);
   MethodOptions no_time;
   no_time.max_seconds = 0.0;
+  EXPECT_TRUE(star_bounds(pair, box, no_time).timed_out);
   const Box at_once = star(pair, start, no_time);
   EXPECT_EQ(at_once.low, interval.low);
   EXPECT_EQ(at_once.high, interval.high);

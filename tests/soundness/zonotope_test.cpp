@@ -19,7 +19,7 @@ Index budget(Draws& draws) { return draws.chance(0.4) ? draws.integer(1, 20) : 1
 
 TEST(DifferenceZonotopeSoundness, HoldsExactDifferencesAtEveryNode) {
   int checked = 0;
-  for (std::uint64_t seed = 1000; seed < 1400; ++seed) {
+  for (std::uint64_t seed = 1000; seed < 1280; ++seed) {
     RandomNetwork random(seed, {.image_probability = 0.4, .smooth_probability = 0.1});
     network::Network network = random.network();
     Draws& draws = random.draws();
@@ -32,7 +32,7 @@ TEST(DifferenceZonotopeSoundness, HoldsExactDifferencesAtEveryNode) {
       ASSERT_EQ(first_miss(pair, bounds, point_of(box, draws)), "") << "network " << seed;
     }
   }
-  EXPECT_GT(checked, 600);
+  EXPECT_GT(checked, 400);
 }
 
 TEST(DifferenceZonotopeSoundness, HoldsDifferencesAtManyPoints) {

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <optional>
+#include <vector>
 
 #include "quantbound/certify/pair_bounds.hpp"
 
@@ -26,5 +27,16 @@ PairBounds alpha_crown(const Pair& pair, const Box& input, Index steps);
 std::optional<PairBounds> merged_crown(const Pair& pair, PairBounds known);
 std::optional<PairBounds> difference_crown(const Pair& pair, PairBounds known);
 std::optional<PairBounds> alpha_crown(const Pair& pair, PairBounds known, Index steps);
+
+/// How far the relaxation of one neuron lifts a bound, over the middle of what is known of the neuron.
+struct Influence {
+  NodeId node = 0;  ///< the input of the activation
+  Index element = 0;
+  double gap = 0.0;
+};
+
+/// Neurons that an activation relaxes, by their influence on the largest |f_q - f| that `bounds` leave open, the largest
+/// first: splitting the first ones at a kink gains most. `bounds` as the methods of this header return them.
+std::vector<Influence> influences(const Pair& pair, const PairBounds& bounds);
 
 }  // namespace quantbound::certify

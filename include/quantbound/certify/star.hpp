@@ -12,8 +12,14 @@
 
 namespace quantbound::certify {
 
+struct StarBounds {
+  Box difference;          ///< f_q(x) - f(x) per output
+  bool timed_out = false;  ///< max_seconds or `stop` ended something early: neurons may use a part of the time only
+};
+
 /// f_q(x) - f(x) per output for x in `input`. Honours options.max_seconds, stop and max_bytes: what is proved by then
 /// is returned. @pre input finite, low <= high, sizes as the graph's input
+StarBounds star_bounds(const Pair& pair, const Box& input, const MethodOptions& options);
 Box star(const Pair& pair, const Box& input, const MethodOptions& options);
 
 /// The same from bounds of every node that are known already.

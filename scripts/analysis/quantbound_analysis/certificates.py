@@ -76,7 +76,9 @@ def shade(ax, curves):
             continue
         ax.fill_between(both.bits, both.bottom, both.top, color=colour, linewidth=0, zorder=0)
         factor = (both.top - both.bottom).values
-        words = list(dict.fromkeys(f"$10^{{{size:.1f}}}$" for size in (factor.min(), factor.max())))
+        if factor.max() < 0.3:  # no room for words, and none needed
+            continue
+        words = list(dict.fromkeys(f"$10^{{{size:.1f}}}$" if size >= 1.0 else f"{10.0**size:.2g}" for size in (factor.min(), factor.max())))
         middle = both.isel(bits=both.sizes["bits"] // 2)
         ax.text(float(middle.bits), float(middle.top + middle.bottom) / 2, "a factor of " + " to ".join(words), ha="center",
                 va="center", color="#333333")
@@ -134,6 +136,10 @@ def gap(trace, title):
         ax.set_xlabel("seconds")
         ax.set_ylabel("deviation of an output (inf-norm)")
         ax.set_yscale("log")
+        plain = plt.FuncFormatter(lambda value, _position: f"{value:g}")
+        ax.yaxis.set_major_formatter(plain)
+        narrow = np.nanmax(shown) < 10.0 * np.nanmin(np.fmin(shown, attained))  # within a decade there is one power of ten at most
+        ax.yaxis.set_minor_formatter(plain if narrow else plt.NullFormatter())
         ax.set_xlim(left=0.0)
         label_lines(ax, ends)
     return fig

@@ -120,17 +120,17 @@ TEST_F(AttackAlone, IsNeverBelowItsStartsAndGrowsWithSteps) {
 }
 
 TEST(Attack, DependsOnItsSeedButNotOnThreads) {
-  const auto f = network::make_network({.family = network::Family::cnn, .depth = 3, .width = 4, .resolution = 6});
+  const auto f = network::make_network({.family = network::Family::cnn, .depth = 4, .width = 24, .resolution = 8});
   const auto fq = quantize::quantize_layers(f.layers, {.bits = 3});
   const Box box = cube(tensor::elements(f.graph.input_shape()), 0.0, 1.0);
   const int threads = omp_get_max_threads();
 
   omp_set_num_threads(1);
-  const AttackResult one = attack(f.graph, f.layers, fq, box, {.starts = 4, .steps = 10});
+  const AttackResult one = attack(f.graph, f.layers, fq, box, {.starts = 4, .steps = 4});
   omp_set_num_threads(2);
-  const AttackResult two = attack(f.graph, f.layers, fq, box, {.starts = 4, .steps = 10});
+  const AttackResult two = attack(f.graph, f.layers, fq, box, {.starts = 4, .steps = 4});
   omp_set_num_threads(threads);
-  const AttackResult other = attack(f.graph, f.layers, fq, box, {.starts = 4, .steps = 10, .seed = 2});
+  const AttackResult other = attack(f.graph, f.layers, fq, box, {.starts = 4, .steps = 4, .seed = 2});
 
   EXPECT_EQ(one.deviation, two.deviation);
   EXPECT_EQ(one.output, two.output);

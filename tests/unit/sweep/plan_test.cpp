@@ -103,7 +103,7 @@ bits = [2, 3, 4, 5, 6, 7, 8]
 [certify]
 method = ["interval", "difference_interval"]
 [observe]
-attack = { starts = 64, steps = 500 }
+attack = { starts = 16, steps = 100 }
 )");
 
   ASSERT_EQ(p.networks[0].region_names, (std::vector<std::string>{"s[0]", "s[1]"}));

@@ -1,0 +1,19 @@
+/// The bounder of every pair that difference_crown takes: convolutions, additions, pools, smooth activations. A piece is
+/// a box of inputs and a list of assumptions, neurons of f or f_q on one side of a kink; it is bounded by one
+/// difference_crown from the bounds of the whole region with those assumptions. Slower per piece than branch_dense.hpp
+/// by far, so it serves what that cannot compile.
+#pragma once
+
+#include <memory>
+
+#include "branch_bounder.hpp"
+
+namespace quantbound::certify::detail {
+
+/// Halving an input, or assuming on which side of a kink a neuron is.
+enum class GraphSplit { input, activation };
+
+/// @pre box of `region` finite; no rounded activations
+std::unique_ptr<BranchBounder> make_graph_bounder(const Pair& pair, const Box& region, GraphSplit split);
+
+}  // namespace quantbound::certify::detail
