@@ -48,7 +48,8 @@ class BadInput(program.WithFolder):
         """By sweep, by plan, and by the verbs of one network."""
         path = self.write(name, content)
         self.assert_sweep_refused(pattern, network=[{"file": path, "domain": domain}], ranks=ranks)
-        for words in (("plan", self.folder / "study.toml"), ("inspect", path), ("bound", path, "--box", "0", "1")):
+        for words in (("plan", self.folder / "study.toml"), ("inspect", path), ("bound", path, "--box", "0", "1"),
+                      ("certify", path, "--box", "0", "1")):
             with self.subTest(verb=words[0]):
                 self.assert_refused(quantbound(*words), pattern)
 
@@ -71,7 +72,7 @@ class Study(BadInput):
                                   samples=[{"name": "s", "images": self.folder / "none.npy"}], observe={"samples": ["s"]})
         self.assert_sweep_refused(r"no such file: '.*none\.vnnlib'", network=[
             {"file": MODELS / "digits_mlp_5.onnx", "domain": {"vnnlib": self.folder / "none.vnnlib"}}])
-        for verb in ("sweep", "plan", "inspect", "bound", "show"):
+        for verb in ("sweep", "plan", "inspect", "bound", "certify", "show"):
             for ranks in USUALLY_ALONE:
                 self.assert_refused(quantbound(verb, no, ranks=ranks), r"none\.onnx")
 
