@@ -12,6 +12,7 @@
 #include "quantbound/core/random.hpp"
 
 #include "branch_dense.hpp"
+#include "branch_graph.hpp"
 #include "branch_pieces.hpp"
 
 #pragma GCC diagnostic ignored "-Wstringop-overflow"  // false alarm of GCC 12 on ByteWriter's vector::insert
@@ -27,9 +28,6 @@ using detail::PieceView;
 using detail::Verdict;
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
-/// Pieces divided between two looks at the queue: enough work for many threads, few enough to stay best first. It is
-/// part of the result, so it depends on nothing.
-constexpr std::size_t batch_pieces = 32;
 constexpr int starting_points = 48;
 
 struct Entry {
@@ -45,10 +43,26 @@ struct Entry {
 
 constexpr Index few_inputs = 10;  // so many dimensions can be halved often enough to matter
 
-detail::DenseSplit split_of(const Pair& pair, Split split) {
-  if (split == Split::automatic)
-    split = tensor::elements(pair.graph.input_shape()) <= few_inputs ? Split::input : Split::activation;
-  return split == Split::input ? detail::DenseSplit::input : detail::DenseSplit::activation;
+bool has_kinks(const Graph& graph) {
+  return std::any_of(graph.nodes.begin(), graph.nodes.end(), [](const network::Node& node) {
+    using network::ActivationKind;
+    const auto* activation = std::get_if<network::Activation>(&node.op);
+    return activation != nullptr &&
+           (activation->kind == ActivationKind::relu || activation->kind == ActivationKind::clip ||
+            activation->kind == ActivationKind::leaky_relu);
+  });
+}
+
+std::unique_ptr<BranchBounder> make_bounder(const Pair& pair, const Box& region, Split split) {
+  if (split == Split::automatic) {
+    const bool few = tensor::elements(pair.graph.input_shape()) <= few_inputs;
+    split = few || !has_kinks(pair.graph) ? Split::input : Split::activation;
+  }
+  if (detail::not_dense(pair).empty())
+    return detail::make_dense_bounder(
+        pair, split == Split::input ? detail::DenseSplit::input : detail::DenseSplit::activation);
+  return detail::make_graph_bounder(pair, region,
+                                    split == Split::input ? detail::GraphSplit::input : detail::GraphSplit::activation);
 }
 
 /// The functional 2 i or 2 i + 1 of a deviation.
@@ -116,16 +130,16 @@ struct BranchAndBound::Impl {
 BranchAndBound::Impl::Impl(const Pair& pair, const Box& of_region, const BranchOptions& of_options)
     : region(of_region),
       options(of_options),
-      bounder(detail::make_dense_bounder(pair, split_of(pair, of_options.split))),
+      bounder(make_bounder(pair, of_region, of_options.split)),
       pool(bounder->shape()) {
   const auto shape = bounder->shape();
   QUANTBOUND_ASSERT(std::ssize(region.low) == shape.inputs && std::ssize(region.high) == shape.inputs,
                     region.low.size(), shape.inputs);
   closed.assign(static_cast<std::size_t>(shape.functionals), -infinity);
   levels.assign(static_cast<std::size_t>(shape.functionals), 0.0);
-  candidates.resize(2 * batch_pieces * static_cast<std::size_t>(shape.inputs));
-  candidate_values.resize(2 * batch_pieces);
-  verdicts.resize(2 * batch_pieces);
+  candidates.resize(2 * bounder->batch() * static_cast<std::size_t>(shape.inputs));
+  candidate_values.resize(2 * bounder->batch());
+  verdicts.resize(2 * bounder->batch());
   make_workers();
   set_levels();
 }
@@ -395,7 +409,7 @@ void BranchAndBound::advance(std::int64_t max_boxes, double seconds) {
                                 : impl_->boxes + max_boxes;
   while (!impl_->done() && impl_->boxes < last) {
     const auto left = static_cast<std::uint64_t>(last - impl_->boxes);
-    impl_->advance_batch(static_cast<std::size_t>(std::min<std::uint64_t>(batch_pieces, (left + 1) / 2)));
+    impl_->advance_batch(static_cast<std::size_t>(std::min<std::uint64_t>(impl_->bounder->batch(), (left + 1) / 2)));
     if (std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() >= seconds) return;
   }
 }

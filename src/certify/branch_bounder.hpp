@@ -46,6 +46,9 @@ class BranchBounder {
  public:
   virtual ~BranchBounder() = default;
   virtual PieceShape shape() const = 0;
+  /// Pieces divided between two looks at the queue: enough work for many threads, few enough to stay best first. It is
+  /// part of the result, so it depends on the pair alone.
+  virtual std::size_t batch() const { return 32; }
   /// All of the region; bounds infinite, nothing known.
   virtual void make_root(const Box& region, const PieceView& piece) const = 0;
   /// Divides `piece` by its split: it becomes one part, `other` the other.

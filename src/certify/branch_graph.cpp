@@ -25,9 +25,9 @@ std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 struct Assumption {
   NodeId node = 0;
   Index element = 0;
-  bool quantized = false;   ///< of f_q's neuron
+  bool quantized = false;    ///< of f_q's neuron
   bool second_kink = false;  ///< of a clip
-  bool above = false;       ///< the kink, else below
+  bool above = false;        ///< the kink, else below
 
   static Assumption unpack(std::uint64_t word) {
     return {static_cast<NodeId>(word >> 40), static_cast<Index>(word >> 4 & 0xFFFF'FFFFULL), (word & 8U) != 0,
@@ -73,7 +73,7 @@ class GraphBounder final : public BranchBounder {
     const Index outputs = tensor::elements(pair_.graph.output_shape());
     return {tensor::elements(pair_.graph.input_shape()), 2 * outputs, split_ == GraphSplit::activation ? depth : 1};
   }
-  Index batch() const override { return 4; }
+  std::size_t batch() const override { return 4; }
 
   void make_root(const Box& region, const PieceView& piece) const override {
     std::copy(region.low.begin(), region.low.end(), piece.low.begin());
@@ -163,8 +163,8 @@ class GraphWorker final : public BranchWorker {
   /// Bounds of the region with the assumptions, or of the part of the input; nothing when they contradict each other.
   std::optional<PairBounds> bounds_at_start(const PieceView& piece) const {
     if (bounder_.split() == GraphSplit::input) {
-      return difference_interval(
-          pair_, Box{{piece.low.begin(), piece.low.end()}, {piece.high.begin(), piece.high.end()}});
+      return difference_interval(pair_,
+                                 Box{{piece.low.begin(), piece.low.end()}, {piece.high.begin(), piece.high.end()}});
     }
     PairBounds bounds = bounder_.known();
     for (const std::uint64_t word : piece.phases) {

@@ -123,6 +123,10 @@ Certificate run_star(const Pair& pair, const Box& region, const MethodOptions& o
   return certificate;
 }
 
+double branch_bytes(const Pair& pair, const MethodOptions& options) {
+  return detail::not_dense(pair).empty() ? interval_bytes(pair, options) : crown_bytes(pair, options);
+}
+
 BranchOptions branch_options(const Pair& pair, const MethodOptions& options) {
   BranchOptions branch{.tolerance = options.tolerance, .max_bytes = options.max_bytes};
   if (options.threshold) {
@@ -198,8 +202,8 @@ constexpr std::array entries{
           run_star},
     Entry{{Method::branch_and_bound, "branch_and_bound", "splits inputs or activations until upper and lower meet",
            "docs/theory.md 9.1, B10"},
-          detail::not_dense,
-          interval_bytes,
+          none,
+          branch_bytes,
           run_branch_and_bound},
 };
 

@@ -34,6 +34,7 @@ struct Case {
   std::function<network::Box(const certify::Pair&)> region;
   certify::BranchOptions options;
   double seconds = 60.0;
+  std::vector<std::int64_t> checkpoints = {};  ///< numbers of boxes at which the gap is printed
 };
 
 void run(const Case& each) {
@@ -41,7 +42,16 @@ void run(const Case& each) {
   const network::Box region = each.region(pair);
   const double user = user_seconds(), start = omp_get_wtime();
   certify::BranchAndBound search(pair, region, each.options);
-  search.advance(std::numeric_limits<std::int64_t>::max(), each.seconds);
+  if (!each.checkpoints.empty()) {
+    for (const std::int64_t boxes : each.checkpoints) {
+      search.advance(boxes - search.state().boxes, each.seconds - (omp_get_wtime() - start));
+      const certify::SearchState state = search.state();
+      fmt::print("  {:8} boxes  upper {:<12.6g} lower {:<12.6g} {:7.3f} s\n", state.boxes, state.upper, state.lower,
+                 omp_get_wtime() - start);
+    }
+  } else {
+    search.advance(std::numeric_limits<std::int64_t>::max(), each.seconds);
+  }
   const double wall = omp_get_wtime() - start, used = user_seconds() - user;
   const certify::SearchState state = search.state();
   fmt::print(
@@ -126,15 +136,16 @@ std::vector<Case> study() {
     for (int bits = 8; bits >= 4; bits -= 2) {
       for (const auto granularity : {quantize::Granularity::tensor, quantize::Granularity::channel}) {
         for (int number = 1; number <= 4; ++number) {
-          cases.push_back({fmt::format("study {} {} {} bits prop {}", net, quantize::to_string(granularity), bits, number),
-                           [=] {
-                             quantize::Configuration configuration;
-                             configuration.bits = bits;
-                             configuration.granularity = granularity;
-                             return certify::make_pair(network::read_network(file.path()), configuration);
-                           },
-                           property(number),
-                           {}});
+          cases.push_back(
+              {fmt::format("study {} {} {} bits prop {}", net, quantize::to_string(granularity), bits, number),
+               [=] {
+                 quantize::Configuration configuration;
+                 configuration.bits = bits;
+                 configuration.granularity = granularity;
+                 return certify::make_pair(network::read_network(file.path()), configuration);
+               },
+               property(number),
+               {}});
         }
       }
     }

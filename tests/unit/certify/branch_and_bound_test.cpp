@@ -262,6 +262,22 @@ TEST(BranchAndBound, ProvesATargetOrLeavesItAtAWitness) {
   EXPECT_GT(largest_magnitude(difference_at(search_of.pair, refutation.witness())), too_little);
 }
 
+TEST(BranchAndBound, SplittingActivationsAgreesWithSplittingInputs) {
+  const Long search_of = long_search(1);
+  BranchOptions options;
+  options.split = Split::activation;
+  BranchAndBound by_activations(search_of.pair, search_of.region, options);
+  const double root = by_activations.state().upper;
+  by_activations.advance(2'000, infinity);
+  options.split = Split::input;
+  BranchAndBound by_inputs(search_of.pair, search_of.region, options);
+  by_inputs.advance(no_limit, infinity);
+  EXPECT_LE(by_activations.state().upper, root);
+  EXPECT_GT(by_activations.state().open, 0);
+  EXPECT_GE(by_activations.state().upper, by_inputs.state().lower);
+  EXPECT_GE(by_inputs.state().upper, by_activations.state().lower);
+}
+
 TEST(BranchAndBound, GoesDepthFirstWhereMemoryIsShortAndProvesTheSame) {
   const Long search_of = long_search(4);
   BranchOptions options;
