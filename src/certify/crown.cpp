@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "quantbound/certify/difference_interval.hpp"
+#include "quantbound/core/assert.hpp"
 #include "quantbound/core/rounding.hpp"
 
 #include "crown_walk.hpp"
@@ -63,6 +64,12 @@ bool narrow_by_sum(PairBox& box) {
   return possible;
 }
 
+/// A region with points is never proved empty.
+PairBounds whole_region(std::optional<PairBounds> bounds) {
+  QUANTBOUND_ASSERT(bounds.has_value(), "a bound misses values that occur");
+  return std::move(*bounds);
+}
+
 /// Walks through a pair from bounds that improve on the way.
 class Crown {
  public:
@@ -85,8 +92,8 @@ class Crown {
   }
 
  private:
-  /// Whether anything but affine operators lies between the input and the node: intervals of the first layers are as good
-  /// as any walk.
+  /// Whether anything but affine operators lies between the input and the node: intervals of the first layers are as
+  /// good as any walk.
   bool after_activation(NodeId node) {
     const auto& of = pair_.graph.nodes[at(node)];
     bool after = std::holds_alternative<network::Activation>(of.op);
@@ -101,7 +108,8 @@ class Crown {
     });
   }
 
-  /// Intervals of a node again, where those of its input have become narrower: cheap, and what they decide needs no walk.
+  /// Intervals of a node again, where those of its input have become narrower: cheap, and what they decide needs no
+  /// walk.
   bool repropagate(NodeId node) {
     const auto& of = pair_.graph.nodes[at(node)];
     if (of.inputs.size() != 1 || !narrower_[at(of.inputs.front())]) return true;
@@ -152,7 +160,8 @@ class Crown {
 
   bool bound(NodeId node, std::span<const Index> elements, Quantity quantity, Index steps = 0) {
     if (elements.empty()) return true;
-    const Box proved = steps > 0 ? walk_.optimized_bound(node, elements, quantity, steps) : walk_.bound(node, elements, quantity);
+    const Box proved =
+        steps > 0 ? walk_.optimized_bound(node, elements, quantity, steps) : walk_.bound(node, elements, quantity);
     Box& box = quantity == Quantity::f    ? bounds_[node].f
                : quantity == Quantity::fq ? bounds_[node].fq
                                           : bounds_[node].difference;
@@ -208,17 +217,17 @@ std::optional<PairBounds> alpha_crown(const Pair& pair, PairBounds known, Index 
 }
 
 PairBounds alpha_crown(const Pair& pair, const Box& input, Index steps) {
-  return *alpha_crown(pair, difference_interval(pair, input), steps);
+  return whole_region(alpha_crown(pair, difference_interval(pair, input), steps));
 }
 
 PairBounds merged_crown(const Pair& pair, const Box& input) {
   PairBounds known = separate_intervals(pair, input);
   known[0] = shared_input(input);
-  return *merged_crown(pair, std::move(known));
+  return whole_region(merged_crown(pair, std::move(known)));
 }
 
 PairBounds difference_crown(const Pair& pair, const Box& input) {
-  return *difference_crown(pair, difference_interval(pair, input));
+  return whole_region(difference_crown(pair, difference_interval(pair, input)));
 }
 
 std::vector<Influence> influences(const Pair& pair, const PairBounds& bounds) {

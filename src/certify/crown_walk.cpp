@@ -8,6 +8,7 @@
 #include "quantbound/core/assert.hpp"
 #include "quantbound/tensor/adjoint.hpp"
 #include "quantbound/tensor/matrix.hpp"
+#include "quantbound/tensor/pooling.hpp"
 
 namespace quantbound::certify::detail {
 
@@ -70,6 +71,8 @@ void BackwardWalk::prepare(NodeId node) {
     prepare_activation(node, *activation, prepared);
   } else if (is_affine(of.op)) {
     prepare_affine(node, prepared);
+  } else if (const auto* maximum = std::get_if<network::MaxPool>(&of.op)) {
+    prepare_maximum(node, *maximum, prepared);
   } else {
     prepared.ends = true;
   }
@@ -147,7 +150,37 @@ void BackwardWalk::prepare_activation(NodeId node, const Activation& op, Prepare
                    prepared.single_fq.vertices().factor);
 }
 
-/// Most neurons of a layer often vanish over a small region: then products with the rows of the others pay for the copy.
+void BackwardWalk::prepare_maximum(NodeId node, const network::MaxPool& op, Prepared& prepared) {
+  const NodeId input = pair_->graph.nodes[at(node)].inputs.front();
+  const auto& shape = pair_->graph.nodes[at(input)].shape;
+  const Index height = shape[1], width = shape[2], rows = op.window.out_height(height),
+              columns = op.window.out_width(width);
+  const auto winner = [&](const Box& box, Index channel, Index row, Index column) {
+    std::vector<Index> inside;
+    for (Index ky = 0; ky < op.window.kernel_height; ++ky)
+      for (Index kx = 0; kx < op.window.kernel_width; ++kx) {
+        const Index y = row * op.window.stride_height - op.window.pad_top + ky * op.window.dilation_height;
+        const Index x = column * op.window.stride_width - op.window.pad_left + kx * op.window.dilation_width;
+        if (y >= 0 && y < height && x >= 0 && x < width) inside.push_back((channel * height + y) * width + x);
+      }
+    const Index best = *std::max_element(inside.begin(), inside.end(),
+                                         [&](Index a, Index b) { return box.low[at(a)] < box.low[at(b)]; });
+    const bool certain = std::all_of(inside.begin(), inside.end(), [&](Index other) {
+      return other == best || box.high[at(other)] <= box.low[at(best)];
+    });
+    return Prepared::Winner{best, certain};
+  };
+  for (Index channel = 0; channel < shape[0]; ++channel)
+    for (Index row = 0; row < rows; ++row)
+      for (Index column = 0; column < columns; ++column) {
+        prepared.winners_f.push_back(winner((*bounds_)[input].f, channel, row, column));
+        prepared.winners_fq.push_back(winner((*bounds_)[input].fq, channel, row, column));
+      }
+  prepared.gamma = gamma(op.window.kernel_height * op.window.kernel_width * 4);
+}
+
+/// Most neurons of a layer often vanish over a small region: then products with the rows of the others pay for the
+/// copy.
 void BackwardWalk::gather_live_rows(NodeId layer, std::span<const double> f_factor, std::span<const double> fq_factor) {
   const auto* dense = std::get_if<network::Dense>(&pair_->graph.nodes[at(layer)].op);
   if (!dense || readers_[at(layer)] != 1 || layer == pair_->graph.output) return;
@@ -234,12 +267,7 @@ struct BackwardWalk::Block {
   std::vector<Values>*attained_first = nullptr, *attained_second = nullptr;
 
   Block(const BackwardWalk& of, Coupling with, Index count)
-      : walk(of),
-        coupling(with),
-        rows(count),
-        sums(at(count)),
-        first(of.nodes_.size()),
-        second(of.nodes_.size()) {}
+      : walk(of), coupling(with), rows(count), sums(at(count)), first(of.nodes_.size()), second(of.nodes_.size()) {}
 
   const Graph& graph() const { return walk.pair_->graph; }
   std::span<const double> row(const Values& values, Index r) const {
@@ -258,7 +286,8 @@ struct BackwardWalk::Block {
   /// Rows 2e and 2e + 1: plus and minus the quantity at element e.
   void start(NodeId node, std::span<const Index> elements, Quantity quantity) {
     const std::size_t size = at(tensor::elements(graph().nodes[at(node)].shape));
-    const bool reads_f = quantity == Quantity::f || (quantity == Quantity::difference && coupling == Coupling::separate);
+    const bool reads_f =
+        quantity == Quantity::f || (quantity == Quantity::difference && coupling == Coupling::separate);
     const double sign_f = quantity == Quantity::f ? 1.0 : -1.0;
     if (reads_f) first[at(node)].assign(at(rows) * size, 0.0);
     if (quantity != Quantity::f) second[at(node)].assign(at(rows) * size, 0.0);
@@ -286,6 +315,8 @@ struct BackwardWalk::Block {
     } else if (prepared.ends) {
       concretize(id, on_first, (*walk.bounds_)[id].f, attained_first);
       concretize(id, on_second, second_box(id), attained_second);
+    } else if (std::holds_alternative<network::MaxPool>(node.op)) {
+      through_maximum(id, prepared, on_first, on_second);
     } else if (std::holds_alternative<Activation>(node.op)) {
       if (influences) record_gaps(node.inputs.front(), prepared, on_first, on_second);
       through_activation(prepared, on_first, on_second, slopes && !prepared.fixed ? &(*slopes)[at(id)] : nullptr);
@@ -312,6 +343,55 @@ struct BackwardWalk::Block {
       const double weighted = weighted_magnitude(row(sum, r), z);
       sums[at(r)].slack += 0x1p-52 * weighted + (any && any_nonzero(row(sum, r)) ? 0x1p-1070 : 0.0);
     }
+  }
+
+  /// A maximum is at least its likely winner and at most the upper end of its interval; where one input wins for
+  /// certain it is that input. The difference of two maxima is that of one input if it wins in both, else it stays an
+  /// interval.
+  void through_maximum(NodeId id, const Prepared& prepared, const Values& on_first, const Values& on_second) {
+    const PairBox& box = (*walk.bounds_)[id];
+    const bool joint = coupling == Coupling::joint;
+    const auto same = [&](std::size_t i) {
+      const auto &f = prepared.winners_f[i], &fq = prepared.winners_fq[i];
+      return f.certain && fq.certain && f.input == fq.input;
+    };
+    to_winners(id, on_first, prepared.winners_f, box.f, Quantity::f, prepared.gamma,
+               [&](std::size_t i, double p) { return p < 0.0 || prepared.winners_f[i].certain; });
+    to_winners(id, on_second, prepared.winners_fq, second_box(id), Quantity::fq, prepared.gamma,
+               [&](std::size_t i, double q) { return joint ? same(i) : q < 0.0 || prepared.winners_fq[i].certain; });
+  }
+
+  template <class Passes>
+  void to_winners(NodeId id, const Values& coefficients, const std::vector<Prepared::Winner>& winners, const Box& box,
+                  Quantity to, double node_gamma, Passes passes) {
+    if (coefficients.empty()) return;
+    const NodeId input = graph().nodes[at(id)].inputs.front();
+    const std::size_t size = at(tensor::elements(graph().nodes[at(input)].shape));
+    const auto z = magnitudes(to == Quantity::f ? (*walk.bounds_)[input].f : second_box(input));
+    Values passed(at(rows) * size, 0.0);
+    for (Index r = 0; r < rows; ++r) {
+      const auto of_row = row(coefficients, r);
+      double constant = 0.0, magnitude = 0.0, weighted = 0.0, tiny = 0.0;
+      for (std::size_t i = 0; i < of_row.size(); ++i) {
+        const double p = of_row[i];
+        if (p == 0.0) continue;
+        const std::size_t winner = at(winners[i].input);
+        const double end = p > 0.0 ? box.high[i] : box.low[i];
+        if (passes(i, p)) {
+          passed[at(r) * size + winner] += p;
+          weighted += std::abs(p) * z[winner];
+          tiny += z[winner] > 0.0 ? 0x1p-1074 : 0.0;
+        } else if (end != 0.0) {
+          constant += p * end;
+          magnitude += std::abs(p * end);
+          tiny += 0x1p-1074;
+        }
+      }
+      const double terms = gamma(static_cast<std::int64_t>(of_row.size()));
+      sums[at(r)].add(constant, terms * magnitude + node_gamma * weighted + tiny);
+    }
+    if (to == Quantity::f) arrive(input, std::move(passed), {});
+    if (to != Quantity::f) arrive(input, {}, std::move(passed));
   }
 
   void through_affine(NodeId id, const Prepared& prepared, const Values& on_first, const Values& on_second) {
@@ -390,7 +470,8 @@ struct BackwardWalk::Block {
     if (fresh) {
       for (Values* values : {&given.p, &given.momentum_y, &given.square_y}) values->assign(size, 0.0);
       if (joint)
-        for (Values* values : {&given.q, &given.mean_y, &given.momentum_d, &given.square_d, &given.mean_d}) values->assign(size, 0.0);
+        for (Values* values : {&given.q, &given.mean_y, &given.momentum_d, &given.square_d, &given.mean_d})
+          values->assign(size, 0.0);
       if (joint) given.forms.resize(size);
       if (!joint) given.single.resize(size);
       given.active.assign(size, 0);
@@ -454,10 +535,10 @@ struct BackwardWalk::Block {
   }
 };
 
-/// Minimises the upper bounds of a block of rows over the slopes of their planes, each row for itself. The derivative of
-/// a bound with respect to coefficients is the point where it is attained, which a pass forward through the planes finds;
-/// with respect to slopes it follows from that and the vertex that decided the offset. The bounds are convex in the
-/// planes but have kinks: Adam smooths its gradients. Every evaluation is a proof, so the best is kept.
+/// Minimises the upper bounds of a block of rows over the slopes of their planes, each row for itself. The derivative
+/// of a bound with respect to coefficients is the point where it is attained, which a pass forward through the planes
+/// finds; with respect to slopes it follows from that and the vertex that decided the offset. The bounds are convex in
+/// the planes but have kinks: Adam smooths its gradients. Every evaluation is a proof, so the best is kept.
 class BackwardWalk::Descent {
  public:
   Descent(const BackwardWalk& walk, NodeId node, std::span<const Index> elements, Quantity quantity, Index steps)
@@ -506,6 +587,8 @@ class BackwardWalk::Descent {
         forward_activation(id, first_[at(id)], second_[at(id)], step);
       } else if (const auto* activation = std::get_if<Activation>(&node.op)) {
         if (walk_.nodes_[at(id)].fixed) forward_fixed(id, *activation);
+      } else if (const auto* maximum = std::get_if<network::MaxPool>(&node.op)) {
+        forward_maximum(id, *maximum);
       } else {
         forward_affine(id);
       }
@@ -515,7 +598,8 @@ class BackwardWalk::Descent {
   }
 
   bool known(const Node& node) const {
-    return std::all_of(node.inputs.begin(), node.inputs.end(), [&](NodeId input) { return !first_[at(input)].empty(); });
+    return std::all_of(node.inputs.begin(), node.inputs.end(),
+                       [&](NodeId input) { return !first_[at(input)].empty(); });
   }
 
   void forward_affine(NodeId id) {
@@ -530,6 +614,18 @@ class BackwardWalk::Descent {
     second_[at(id)].resize(change.size(), 0.0);
     for (std::size_t i = 0; i < change.size(); ++i) second_[at(id)][i] += change[i];
     add_to_rows(second_[at(id)], constant_part(walk_.pair_->graph, id, walk_.bias(id, Quantity::difference)));
+  }
+
+  void forward_maximum(NodeId id, const network::MaxPool& op) {
+    const NodeId input = walk_.pair_->graph.nodes[at(id)].inputs.front();
+    const auto& shape = walk_.pair_->graph.nodes[at(input)].shape;
+    const tensor::Image image{shape[0], shape[1], shape[2]};
+    first_[at(id)] = tensor::max_pool(op.window, image, first_[at(input)], rows_);
+    if (second_[at(input)].empty()) return;
+    Values sum = first_[at(input)];
+    for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += second_[at(input)][i];
+    second_[at(id)] = tensor::max_pool(op.window, image, sum, rows_);
+    for (std::size_t i = 0; i < first_[at(id)].size(); ++i) second_[at(id)][i] -= first_[at(id)][i];
   }
 
   /// Where slopes are not optimised the function itself stands for its relaxation.
@@ -565,9 +661,9 @@ class BackwardWalk::Descent {
   /// From the arguments of the activation to its relaxed values, in place, while the slopes take a step.
   void forward_activation(NodeId id, Values& y, Values& d, Index step) {
     const Prepared& prepared = walk_.nodes_[at(id)];
-    const Vertices& v = joint()                       ? prepared.joint.vertices()
+    const Vertices& v = joint()                     ? prepared.joint.vertices()
                         : quantity_ == Quantity::fq ? prepared.single_fq.vertices()
-                                                      : prepared.single_f.vertices();
+                                                    : prepared.single_f.vertices();
     Slopes& slopes = slopes_[at(id)];
     const std::size_t n = v.relaxed.size(), size = v.factor.size();
     for (std::size_t r = 0; r < at(rows_); ++r) {
@@ -587,7 +683,8 @@ class BackwardWalk::Descent {
         const double narrowness = prepared.joint.narrowness(static_cast<Index>(j));
         const double sign_p = p > 0.0 ? 1.0 : -1.0, sign_q = q > 0.0 ? 1.0 : -1.0;
         y[neuron] = v.r[vertex] + (form.s + form.x * sign_p) * away_y + (form.v + form.z * sign_p) * away_d;
-        d[neuron] = v.g[vertex] + (form.w + form.x * narrowness * sign_q) * away_y + (form.t + form.z * sign_q) * away_d;
+        d[neuron] =
+            v.g[vertex] + (form.w + form.x * narrowness * sign_q) * away_y + (form.t + form.z * sign_q) * away_d;
         if (p == 0.0 && q == 0.0) continue;
         move_plane(form.x, {slopes.momentum_y[place], slopes.square_y[place]}, slopes.mean_y[place], away_y, step);
         move_plane(form.z, {slopes.momentum_d[place], slopes.square_d[place]}, slopes.mean_d[place], away_d, step);
@@ -651,7 +748,8 @@ std::vector<Influence> BackwardWalk::influences(NodeId node, Index element) cons
 }
 
 Box BackwardWalk::optimized_bound(NodeId node, std::span<const Index> elements, Quantity quantity, Index steps) const {
-  const Index per_block = rows_at_once() / 2, count = std::ssize(elements), blocks = (count + per_block - 1) / per_block;
+  const Index per_block = rows_at_once() / 2, count = std::ssize(elements),
+              blocks = (count + per_block - 1) / per_block;
   Box result{Values(elements.size()), Values(elements.size())};
 #pragma omp parallel for schedule(dynamic) if (blocks > 1)
   for (Index b = 0; b < blocks; ++b) {
@@ -674,7 +772,8 @@ Box BackwardWalk::separate_bound(NodeId node, std::span<const Index> elements) c
 }
 
 Box BackwardWalk::bound(NodeId node, std::span<const Index> elements, Quantity quantity, Coupling coupling) const {
-  const Index per_block = rows_at_once() / 2, count = std::ssize(elements), blocks = (count + per_block - 1) / per_block;
+  const Index per_block = rows_at_once() / 2, count = std::ssize(elements),
+              blocks = (count + per_block - 1) / per_block;
   Box result{Values(elements.size()), Values(elements.size())};
 #pragma omp parallel for schedule(dynamic) if (blocks > 1)
   for (Index b = 0; b < blocks; ++b) {

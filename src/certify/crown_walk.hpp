@@ -1,6 +1,6 @@
 /// Backward walks: upper bounds of linear functionals of one node's y, y' and d, carried to the input as rows of
-/// coefficients (docs/theory.md 5.5, 9.5.5). With Coupling::separate both networks are relaxed apart (CROWN of the merged
-/// network), the coefficients are on y and y'; with Coupling::joint they are on y and d, an affine layer takes
+/// coefficients (docs/theory.md 5.5, 9.5.5). With Coupling::separate both networks are relaxed apart (CROWN of the
+/// merged network), the coefficients are on y and y'; with Coupling::joint they are on y and d, an affine layer takes
 /// A_y y_out + A_d d_out to (A_y W + A_d dW) y_in + (A_d W') d_in, and activations are relaxed as pairs. Rows go in
 /// blocks of a fixed size, so that memory is bounded and no bit depends on the number of threads. Where an operator has
 /// no linear relaxation here (products of two values, hard_swish, rounded activations of f_q), the walk ends at its
@@ -58,6 +58,12 @@ class BackwardWalk {
     PairRelaxation joint;
     bool ends = false;   ///< walks stop here
     bool fixed = false;  ///< slopes are not for optimising
+    /// Of a maximum, per output: the input with the largest lower end, and whether it is the maximum everywhere.
+    struct Winner {
+      Index input = 0;
+      bool certain = false;
+    };
+    std::vector<Winner> winners_f, winners_fq;
     /// Of a dense layer behind which some neurons vanish in both networks: the others, and their rows of the weights.
     std::vector<Index> live;
     Values live_f, live_fq, live_change;
@@ -66,6 +72,7 @@ class BackwardWalk {
   Box bound(NodeId node, std::span<const Index> elements, Quantity quantity, Coupling coupling) const;
   void prepare_affine(NodeId node, Prepared& prepared);
   void prepare_activation(NodeId node, const Activation& op, Prepared& prepared);
+  void prepare_maximum(NodeId node, const network::MaxPool& op, Prepared& prepared);
   void gather_live_rows(NodeId layer, std::span<const double> f_factor, std::span<const double> fq_factor);
   Values layer_backward(NodeId node, Quantity with, const Values& coefficients, Index rows) const;
   Values layer_forward(NodeId node, Quantity with, const Values& values, Index rows) const;

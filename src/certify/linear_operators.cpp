@@ -41,8 +41,7 @@ void scale_rows(const network::ScaleShift& op, const Shape& shape, Values& value
 Rearrangement movement(const Graph& graph, const Node& node, std::size_t which) {
   const Shape& in = graph.nodes[at(node.inputs[which])].shape;
   if (const auto* op = std::get_if<network::Pad>(&node.op)) return tensor::placement(in, node.shape, op->before);
-  if (const auto* op = std::get_if<network::Slice>(&node.op))
-    return tensor::slice(in, op->start, op->step, op->count);
+  if (const auto* op = std::get_if<network::Slice>(&node.op)) return tensor::slice(in, op->start, op->step, op->count);
   if (const auto* op = std::get_if<network::Permute>(&node.op)) return tensor::permutation(in, op->axes);
   const auto& concat = std::get<network::Concat>(node.op);
   std::vector<Index> before(node.shape.size(), 0);

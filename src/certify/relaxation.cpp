@@ -15,7 +15,7 @@ namespace {
 using network::ActivationKind;
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
-constexpr double offset_error = 0x1p-48;   // 32 u: products, sum, and vertices computed to nearest
+constexpr double offset_error = 0x1p-48;  // 32 u: products, sum, and vertices computed to nearest
 constexpr double offset_underflow = 0x1p-1069;
 constexpr Index chunk = 32;
 
@@ -76,7 +76,8 @@ double largest(std::initializer_list<double> values) {
 
 /// What the error of an activation's value is relative to, besides its argument.
 double constant_extent(const Activation& activation) {
-  const bool constants = is_sigmoidal(activation) || activation.kind == ActivationKind::clip || activation.kind == ActivationKind::hard_sigmoid;
+  const bool constants = is_sigmoidal(activation) || activation.kind == ActivationKind::clip ||
+                         activation.kind == ActivationKind::hard_sigmoid;
   double result = constants ? 1.0 : 0.0;
   for (const double constant : {activation.alpha, activation.beta})
     if (constants && std::isfinite(constant)) result = std::max(result, std::abs(constant));
@@ -286,7 +287,8 @@ void SingleRelaxation::apply(std::span<double> p, std::span<const double> slopes
   double total = 0.0, magnitude = 0.0;
   for (Index i = 0; i < n; ++i) {
     double& w = p[at(v.relaxed[at(i)])];
-    const double a = w * (w > 0.0 ? upper_[at(i)] : slopes[at(i)]), extent = v.extent_y[at(i)], weight = std::abs(w) + std::abs(a);
+    const double a = w * (w > 0.0 ? upper_[at(i)] : slopes[at(i)]), extent = v.extent_y[at(i)],
+                 weight = std::abs(w) + std::abs(a);
     double c = -infinity;
     for (Index k = 0; k < v.count; ++k) {
       const double residual = w * v.r[at(k * n + i)] - a * v.y[at(k * n + i)];
@@ -426,7 +428,7 @@ void PairRelaxation::compete(Chunk& work, double kind) const {
 
 void PairRelaxation::candidates(Chunk& work) const {
   const bool fixed = vertices_.count == 0;  // lines that have their offsets already
-  for (Index j = 0; j < work.size; ++j) {  // act(y) and the difference
+  for (Index j = 0; j < work.size; ++j) {   // act(y) and the difference
     const std::size_t i = at(j), neuron = at(work.first + j);
     work.a[i] = work.p[i] * (work.p[i] > 0.0 ? f_[neuron].upper : f_[neuron].lower);
     work.b[i] = work.q[i] * (work.q[i] > 0.0 ? d_[neuron].upper : d_[neuron].lower);

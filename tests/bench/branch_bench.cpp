@@ -123,7 +123,8 @@ std::vector<Case> all_cases() {
        [] { return certify::make_pair(read("acasxu/ACASXU_run2a_1_1_batch_2000.onnx"), quantize::Configuration{}); },
        [](const certify::Pair&) { return *read("acasxu/ACASXU_run2a_1_1_batch_2000.nnet").domain; },
        {},
-       20.0});
+       60.0,
+       {1, 10, 100, 1'000, 10'000, 100'000, 1'000'000}});
   return cases;
 }
 

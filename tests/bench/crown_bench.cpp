@@ -1,9 +1,10 @@
-// The crown methods on MNIST pairs beside the figures of auto_LiRPA (data/reference/peers_certify.csv): value, time, and
-// the ratio of both, row by row, with geometric means at the end.
+// The crown methods on MNIST pairs beside the figures of auto_LiRPA (data/reference/peers_certify.csv): value, time,
+// and the ratio of both, row by row, with geometric means at the end.
 //
 //     crown_bench SHARED_DATA [NETWORK...] [--bits 8,6,4] [--radius 0.01,0.03,0.05] [--images 0,1,2] [--steps 20]
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -13,9 +14,8 @@
 #include <string>
 #include <vector>
 
-#include <time.h>
-
 #include <fmt/format.h>
+#include <time.h>
 
 #include "quantbound/certify/crown.hpp"
 #include "quantbound/certify/difference_interval.hpp"
@@ -110,11 +110,16 @@ int main(int argc, char** argv) {
   for (int i = 2; i < argc; ++i) {
     const std::string argument = argv[i];
     const std::string value = i + 1 < argc ? argv[i + 1] : "";
-    if (argument == "--bits") bits = split(value), ++i;
-    else if (argument == "--radius") radii = split(value), ++i;
-    else if (argument == "--images") images = split(value), ++i;
-    else if (argument == "--steps") steps = std::atoi(value.c_str()), ++i;
-    else networks.push_back(argument);
+    if (argument == "--bits")
+      bits = split(value), ++i;
+    else if (argument == "--radius")
+      radii = split(value), ++i;
+    else if (argument == "--images")
+      images = split(value), ++i;
+    else if (argument == "--steps")
+      steps = std::atoi(value.c_str()), ++i;
+    else
+      networks.push_back(argument);
   }
   if (networks.empty()) networks = {"mnist-net_256x2", "mnist-net_256x4"};
   const Peers peers = read_peers(shared + "/reference/peers_certify.csv");
@@ -145,14 +150,33 @@ int main(int argc, char** argv) {
             return found == peers.end() ? Peer{std::nan(""), std::nan("")} : found->second;
           };
           const Peer crown = peer("CROWN"), alpha = peer("alpha-CROWN-20"), pgd = peer("pgd_lower_bound");
+          const double best = std::min({interval.value, merged.value, joint.value, optimized.value});
           fmt::print(
-              "{:16} {} img{} {:4} | pgd {:8.4g} | interval {:8.4g} {:6.2f} ms | CROWN {:8.4g} {:6.1f} ms | merged {:8.4g} "
-              "{:6.2f} ms | difference {:8.4g} {:6.2f} ms | alpha-CROWN {:8.4g} {:7.0f} ms | alpha {:8.4g} {:6.1f} ms\n",
+              "{:16} {} img{} {:4} | pgd {:8.4g} | interval {:8.4g} {:6.2f} ms | CROWN {:8.4g} {:6.1f} ms | merged "
+              "{:8.4g} "
+              "{:6.2f} ms | difference {:8.4g} {:6.2f} ms | alpha-CROWN {:8.4g} {:7.0f} ms | alpha {:8.4g} {:6.1f} "
+              "ms\n",
               name, b, image, radius, pgd.value, interval.value, 1e3 * interval.seconds, crown.value,
               1e3 * crown.seconds, merged.value, 1e3 * merged.seconds, joint.value, 1e3 * joint.seconds, alpha.value,
               1e3 * alpha.seconds, optimized.value, 1e3 * optimized.seconds);
+          std::fflush(stdout);
+          const auto record = [&](const std::string& what, double ratio) {
+            if (ratio > 0.0 && std::isfinite(ratio)) ratios[what].push_back(ratio);
+          };
+          record(b + " bits: best / CROWN", best / crown.value);
+          record(b + " bits: best / alpha-CROWN", best / alpha.value);
+          if (radius != "0.01") record(b + " bits, radius 0.03 and 0.05: best / alpha-CROWN", best / alpha.value);
+          record("seconds: CROWN / merged", crown.seconds / merged.seconds);
+          record("seconds: alpha-CROWN / alpha", alpha.seconds / optimized.seconds);
         }
     }
+  }
+  for (const auto& [what, values] : ratios) {
+    double logarithm = 0.0;
+    for (const double value : values) logarithm += std::log(value);
+    const auto [least, most] = std::minmax_element(values.begin(), values.end());
+    fmt::print("{}: geometric mean {:.3g}, from {:.3g} to {:.3g} ({} rows)\n", what,
+               std::exp(logarithm / static_cast<double>(values.size())), *least, *most, values.size());
   }
   return 0;
 }

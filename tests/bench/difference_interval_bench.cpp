@@ -16,6 +16,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <malloc.h>
 #include <omp.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -112,6 +113,8 @@ void measure(const std::string& file, const Options& options) {
 }  // namespace quantbound
 
 int main(int argc, char** argv) {
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);  // as the program does
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
   try {
     const quantbound::Options options = quantbound::parse(argc, argv);
     omp_set_num_threads(options.threads);

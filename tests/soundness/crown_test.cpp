@@ -101,8 +101,8 @@ std::string first_miss(const Pair& pair, const PairBounds& bounds, const std::ve
 bool has_exact_values(const network::Network& network) {
   return std::none_of(network.graph.nodes.begin(), network.graph.nodes.end(), [](const network::Node& node) {
     const auto* activation = std::get_if<network::Activation>(&node.op);
-    return activation && (activation->kind == network::ActivationKind::sigmoid ||
-                          activation->kind == network::ActivationKind::tanh);
+    return activation &&
+           (activation->kind == network::ActivationKind::sigmoid || activation->kind == network::ActivationKind::tanh);
   });
 }
 
@@ -118,7 +118,7 @@ std::vector<Method> methods() {
 
 TEST(Crown, HoldsExactValuesAtEveryNode) {
   int checked = 0;
-  for (std::uint64_t seed = 0; seed < 160; ++seed) {
+  for (std::uint64_t seed = 0; seed < 120; ++seed) {
     RandomNetwork random(seed, {.image_probability = 0.4, .smooth_probability = 0.1});
     network::Network network = random.network();
     if (!has_exact_values(network)) continue;
@@ -136,7 +136,7 @@ TEST(Crown, HoldsExactValuesAtEveryNode) {
       }
     }
   }
-  EXPECT_GT(checked, 1200);
+  EXPECT_GT(checked, 900);
 }
 
 TEST(Crown, HoldsValuesOfSigmoidsAndTanh) {

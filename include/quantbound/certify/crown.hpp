@@ -1,11 +1,11 @@
-/// Backward linear bound propagation for pairs (docs/theory.md 5.5, 9.5.5): rows of coefficients are carried from a node
-/// back to the input, activations replaced by planes above or below them. merged_crown relaxes both networks apart
-/// (CROWN of the merged network, Zhang et al. 2018); difference_crown relaxes them together, over (y, d), per neuron and
-/// row by the best of several planes over the hexagon of what is known (NeuroDiff's lines among them); alpha_crown then
-/// optimises the slopes of all planes (any slope is sound, so the optimiser needs no proof; what it returns is evaluated
-/// with outward rounding). Neurons whose sign is open in f or f_q are bounded by walks of their own; all results are
-/// intersected with the intervals they start from. Walks end at products of two values, hard_swish and rounded
-/// activations of f_q: the interval of such a node stands for what is before it.
+/// Backward linear bound propagation for pairs (docs/theory.md 5.5, 9.5.5): rows of coefficients are carried from a
+/// node back to the input, activations replaced by planes above or below them. merged_crown relaxes both networks apart
+/// (CROWN of the merged network, Zhang et al. 2018); difference_crown relaxes them together, over (y, d), per neuron
+/// and row by the best of several planes over the hexagon of what is known (NeuroDiff's lines among them); alpha_crown
+/// then optimises the slopes of all planes (any slope is sound, so the optimiser needs no proof; what it returns is
+/// evaluated with outward rounding). Neurons whose sign is open in f or f_q are bounded by walks of their own; all
+/// results are intersected with the intervals they start from. Walks end at products of two values, hard_swish and
+/// rounded activations of f_q: the interval of such a node stands for what is before it.
 #pragma once
 
 #include <optional>
@@ -22,8 +22,8 @@ PairBounds difference_crown(const Pair& pair, const Box& input);
 /// `steps` of the optimiser for every row.
 PairBounds alpha_crown(const Pair& pair, const Box& input, Index steps);
 
-/// The same from bounds that are known already, of a part of the region for instance, on which the signs of some neurons
-/// are fixed. Nothing when the part turns out to be empty: a branch without points.
+/// The same from bounds that are known already, of a part of the region for instance, on which the signs of some
+/// neurons are fixed. Nothing when the part turns out to be empty: a branch without points.
 std::optional<PairBounds> merged_crown(const Pair& pair, PairBounds known);
 std::optional<PairBounds> difference_crown(const Pair& pair, PairBounds known);
 std::optional<PairBounds> alpha_crown(const Pair& pair, PairBounds known, Index steps);
@@ -35,8 +35,8 @@ struct Influence {
   double gap = 0.0;
 };
 
-/// Neurons that an activation relaxes, by their influence on the largest |f_q - f| that `bounds` leave open, the largest
-/// first: splitting the first ones at a kink gains most. `bounds` as the methods of this header return them.
+/// Neurons that an activation relaxes, by their influence on the largest |f_q - f| that `bounds` leave open, the
+/// largest first: splitting the first ones at a kink gains most. `bounds` as the methods of this header return them.
 std::vector<Influence> influences(const Pair& pair, const PairBounds& bounds);
 
 }  // namespace quantbound::certify

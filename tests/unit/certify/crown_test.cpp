@@ -86,6 +86,47 @@ TEST(Crown, PointsAreBoundedToRounding) {
   }
 }
 
+/// Whether the output's box holds f's exact value at x.
+void expect_holds_f(const Pair& pair, const Box& output, const std::vector<double>& x) {
+  const auto exact = ExactForward(pair.graph, pair.f).run(x).back();
+  for (std::size_t i = 0; i < exact.size(); ++i) {
+    EXPECT_LE(Rational(output.low[i]), exact[i]);
+    EXPECT_GE(Rational(output.high[i]), exact[i]);
+  }
+}
+
+TEST(Crown, RoundingOfCoefficientsThatCancelIsCovered) {
+  // The coefficient on x is a sum of 40 products that cancel: all that is left of it is its rounding error.
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    Draws draws(seed, "cancellation");
+    std::vector<double> into, out;
+    double sum = 0.0;
+    for (int h = 0; h < 40; ++h) {
+      into.push_back(draws.uniform(0.5, 1.0));
+      out.push_back(h < 39 ? draws.normal() : -sum / into.back());
+      sum += into.back() * out.back();
+    }
+    NetworkBuilder builder({1});
+    const NodeId hidden = builder.relu(builder.dense(0, into, std::vector<double>(40, 0.0)));
+    const Pair pair = quantized(builder.finish(builder.dense(hidden, out, {0.0})), 8);
+    const Box output = difference_crown(pair, Box{{0.5}, {1.0}})[pair.graph.output].f;
+    EXPECT_LT(output.high[0] - output.low[0], 1e-12);
+    expect_holds_f(pair, output, {0.5});
+    expect_holds_f(pair, output, {1.0});
+  }
+}
+
+TEST(Crown, RoundingAtTheInputIsCovered) {
+  // 792 summands that each vanish beside a one.
+  std::vector<double> row(800, 0x1p-54);
+  std::fill(row.begin(), row.begin() + 8, 1.0);
+  NetworkBuilder builder({800});
+  const Pair pair = quantized(builder.finish(builder.dense(0, row, {0.0})), 8);
+  const std::vector<double> ones(800, 1.0);
+  expect_holds_f(pair, difference_crown(pair, Box{ones, ones})[pair.graph.output].f, ones);
+  expect_holds_f(pair, merged_crown(pair, Box{ones, ones})[pair.graph.output].f, ones);
+}
+
 TEST(Crown, IsNeverLooserThanItsStart) {
   for (std::uint64_t seed = 0; seed < 60; ++seed) {
     RandomNetwork random(seed);
