@@ -54,6 +54,7 @@ class Merge {
 
   NodeId add(const std::string& name, Operator op, std::vector<NodeId> inputs) {
     std::vector<Shape> shapes;
+    shapes.reserve(inputs.size());
     for (const NodeId input : inputs) shapes.push_back(shape(input));
     Shape result = network::infer_shape(op, shapes, name, merged_.name);
     return add_shaped(name, std::move(op), std::move(inputs), std::move(result));
@@ -113,6 +114,7 @@ class Merge {
     NodeId results[2];
     for (const Index which : {0, 1}) {
       std::vector<NodeId> halves;
+      halves.reserve(inputs.size());
       for (const NodeId input : inputs) halves.push_back(half(input, which));
       results[which] = add(fmt::format("{}_{}", node.name, which == 0 ? "f" : "g"), op, std::move(halves));
     }

@@ -471,6 +471,7 @@ StarValue StarRelaxation::define_maximum(NodeId node, Index element) {
   const auto elements =
       covered(std::get<network::MaxPool>(at(node).op).window, at(from).shape, at(node).shape, element);
   std::vector<Interval> intervals;
+  intervals.reserve(elements.size());
   for (const Index i : elements) intervals.push_back(limits(from, i, StarPart::f));
   const Candidates can = candidates(intervals);
   if (can.which.size() == 1) return value(from, elements[can.surest], StarPart::f);

@@ -477,6 +477,7 @@ PairBounds difference_zonotope(const Pair& pair, const Box& input, Index generat
                     generators, input.low.size(), input.high.size(), tensor::to_string(pair.graph.input_shape()));
   PairBounds known = difference_interval(pair, input);
   std::vector<Family> families;
+  families.reserve(std::size(detail::styles));
   for (const detail::Style style : detail::styles) families.emplace_back(pair, input, generators, style, known);
   for (std::size_t v = 1; v < pair.graph.nodes.size(); ++v) {
     narrow_by_image(pair, v, known);

@@ -81,7 +81,7 @@ class Reverse {
     }
   }
 
-  void pass(const Input& /*op*/, const Node& node, Values /*g*/) { QUANTBOUND_ASSERT(false, node.name); }
+  void pass(const Input& /*op*/, const Node& node, const Values& /*g*/) { QUANTBOUND_ASSERT(false, node.name); }
 
   void pass(const Convolution& op, const Node& node, const Values& g) {
     give(node, tensor::convolve_adjoint(op.geometry, layers_[index(op.layer)].weights, g, batch_));

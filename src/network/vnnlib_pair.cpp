@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <tuple>
 
 #include <fmt/format.h>
 
@@ -40,7 +41,10 @@ struct Element {
   Side side;
   std::size_t network;
   std::size_t index;
-  auto operator<=>(const Element&) const = default;
+  bool operator<(const Element& other) const {
+    return std::tie(side, network, index) < std::tie(other.side, other.network, other.index);
+  }
+  bool operator==(const Element&) const = default;
 };
 
 /// A sum of elements and one number.
