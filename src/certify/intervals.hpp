@@ -22,6 +22,11 @@ class LinearMap {
   /// That map: its results are those of the first weights, then those of the second. @pre stackable()
   LinearMap stacked() const;
 
+  /// How many channels it keeps apart: each its own inputs, rows of weights and results. 1 where it joins them.
+  Index separate_channels() const;
+  /// That of `count` of them.
+  LinearMap some_channels(Index count) const;
+
   Index fan_in() const;
   /// Multiply-adds for one column.
   Index multiply_adds() const;
@@ -36,7 +41,12 @@ class LinearMap {
 
 /// Memory that one layer's passes leave to the next one's. The numbers in it mean nothing between calls.
 struct Workspace {
-  std::vector<double> mids, rads, by_f, by_yq, by_second, rad_f, rad_yq, rad_second;
+  std::vector<double> weights, memory;
+  std::vector<std::vector<double>> spare;  ///< what boxes that nobody reads any more were
+
+  /// `size` numbers without a meaning.
+  std::vector<double> take(Index size);
+  void give(PairBox box);
 };
 
 /// {W y + b : y in the box}.
