@@ -208,7 +208,7 @@ namespace {
 /// midpoints; whether one is near to underflow.
 Index fill_column(const double* low, const double* high, Index size, double off, double* mid, double* rad) {
   Index near = 0;
-#pragma GCC ivdep
+#pragma omp simd reduction(| : near)
   for (Index i = 0; i < size; ++i) {
     const Ball ball = ball_of(low[i], high[i]);
     const double radius = nudge_up(ball.rad + error_of(ball.mid, off));
