@@ -1,6 +1,7 @@
 #include "intervals.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -34,6 +35,13 @@ inline Index is_near(double magnitude) {
 
 /// How much of a loop a thread takes at once; about so many operations cost an element of the loops over boxes.
 constexpr Index at_once = 2048, operations = 16;
+
+/// The same of `size` numbers at once. A loop of its own: together with others, it keeps them from being vector code.
+Index any_near(const double* values, Index size) {
+  Index near = 0;
+  for (Index i = 0; i < size; ++i) near |= is_near(std::abs(values[i]));
+  return near;
+}
 
 /// target = source and magnitudes = |source|; whether one of them is near to underflow. `target` may be null.
 Index copy_weights(std::span<const double> source, double* target, double* magnitudes) {
@@ -74,26 +82,20 @@ inline Ball ball_of(double low, double high) {
   return {bounded ? middle : 0.0, bounded ? radius : infinity};
 }
 
-/// What to add to the radius because the product with `mid` is rounded. 2^-1074: this number may underflow itself.
-inline double error_of(double mid, double off) { return off * std::abs(mid) + (mid != 0.0 ? 0x1p-1074 : 0.0); }
+/// What to add to the radius because the product with `mid` is rounded. 2^-1022, the least number that is not denormal
+/// (those cost some processors many cycles): this number may underflow itself.
+inline double error_of(double mid, double off) { return off * std::abs(mid) + (mid != 0.0 ? 0x1p-1022 : 0.0); }
 
 /// What a computed |W| r may be short by, relatively.
 double radius_inflation(const LinearMap& map) { return 1.0 + (static_cast<double>(map.fan_in()) + 4.0) * 0x1p-52; }
 
 /// What products that underflowed may have taken from |W| r, and from the midpoints that the radii belong to: each up
 /// to 2^-1075. Only products that are not zero, so that zeros stay zero.
-void add_underflow(const LinearMap& map, std::span<const double> magnitudes, std::span<const double> radii,
-                   std::span<double> results) {
-  std::vector<double> products(results.size());
-  map.multiply(support(magnitudes), support(radii), products);
-  for (std::size_t i = 0; i < results.size(); ++i) results[i] = nudge_up(results[i] + products[i] * 0x1p-1072);
-}
-
-/// |W| r for radii, with the losses of underflow; still to be inflated.
-void multiply_radii(const LinearMap& map, std::span<const double> magnitudes, std::span<const double> radii,
-                    bool far_from_underflow, std::span<double> results) {
-  map.multiply(magnitudes, radii, results);
-  if (!far_from_underflow) add_underflow(map, magnitudes, radii, results);
+void add_underflow(const LinearMap& map, const Multiplication& radii) {
+  std::vector<double> products(radii.results.size());
+  map.multiply(support(radii.weights), support(radii.columns), products);
+  double* results = radii.results.data();
+  for (std::size_t i = 0; i < products.size(); ++i) results[i] = nudge_up(results[i] + products[i] * 0x1p-1072);
 }
 
 /// Ends of mid +- rad + bias, where the bias is known to `relative`.
@@ -186,6 +188,28 @@ void LinearMap::multiply(std::span<const double> weights, std::span<const double
   }
 }
 
+void LinearMap::multiply(std::span<const Multiplication> stacked, std::span<const Multiplication> single) const {
+  const Index count = std::ssize(stacked) + std::ssize(single);
+  const LinearMap both = stacked.empty() ? *this : this->stacked();
+  const auto map_of = [&](Index i) -> const LinearMap& { return i < std::ssize(stacked) ? both : *this; };
+  const auto one = [&](Index i) -> const Multiplication& {
+    return i < std::ssize(stacked) ? stacked[at(i)] : single[at(i - std::ssize(stacked))];
+  };
+  if (std::holds_alternative<network::Convolution>(op_)) {
+    std::vector<tensor::ConvolutionTask> tasks;
+    for (Index i = 0; i < count; ++i) {
+      const tensor::Convolution& geometry = std::get<network::Convolution>(map_of(i).op_).geometry;
+      const Index batch = std::ssize(one(i).columns) / inputs();
+      tasks.push_back({geometry, one(i).weights, one(i).columns, batch, one(i).results});
+    }
+    tensor::convolve(tasks);
+    return;
+  }
+  // Few columns are one piece of work to tensor::dense.
+#pragma omp parallel for schedule(dynamic) if (worth_threads(count * multiply_adds()))
+  for (Index i = 0; i < count; ++i) map_of(i).multiply(one(i).weights, one(i).columns, one(i).results);
+}
+
 namespace {
 
 /// A box whose numbers mean nothing yet.
@@ -207,16 +231,13 @@ namespace {
 /// An interval per element, as midpoints and radii that come with the rounding errors of the products with the
 /// midpoints; whether one is near to underflow.
 Index fill_column(const double* low, const double* high, Index size, double off, double* mid, double* rad) {
-  Index near = 0;
-#pragma omp simd reduction(| : near)
+#pragma GCC ivdep
   for (Index i = 0; i < size; ++i) {
     const Ball ball = ball_of(low[i], high[i]);
-    const double radius = nudge_up(ball.rad + error_of(ball.mid, off));
     mid[i] = ball.mid;
-    rad[i] = radius;
-    near |= is_near(std::abs(ball.mid)) | is_near(radius);
+    rad[i] = nudge_up(ball.rad + error_of(ball.mid, off));
   }
-  return near;
+  return any_near(mid, size) | any_near(rad, size);
 }
 
 }  // namespace
@@ -233,8 +254,10 @@ Box layer_image(const LinearMap& map, const LayerParameters& layer, const Box& y
     near |= fill_column(y.low.data() + first, y.high.data() + first, std::min(at_once, inputs - first), off,
                         mids + first, rads + first);
   }
-  map.multiply(layer.weights, {mids, at(inputs)}, {mid, at(outputs)});
-  multiply_radii(map, magnitudes, {rads, at(inputs)}, near == 0, {rad, at(outputs)});
+  const Multiplication midpoints{layer.weights, {mids, at(inputs)}, {mid, at(outputs)}};
+  const Multiplication radii{magnitudes, {rads, at(inputs)}, {rad, at(outputs)}};
+  map.multiply({}, std::array{midpoints, radii});
+  if (near != 0) add_underflow(map, radii);
   Box out = uninitialised_box(work, outputs);
   double *low = out.low.data(), *high = out.high.data();
   const Index rows = std::ssize(layer.bias), places = outputs / rows;
@@ -371,24 +394,36 @@ void part_image(const LinearMap& map, const PairWeights& weights, const Biases& 
   }
   double *mid = rads + 3 * inputs, *rad = mid + 4 * outputs, *second_mid = rad + 4 * outputs,
          *second_rad = second_mid + 2 * outputs;
-  const auto multiply = [&](const LinearMap& by, const double* w, const double* magnitudes, Index size, Index column,
-                            Index columns, double* mid_to, double* rad_to) {
-    const std::size_t from = at(columns * inputs), to = at(columns * by.outputs());
-    by.multiply({w, at(size)}, {mids + column * inputs, from}, {mid_to, to});
-    multiply_radii(by, {magnitudes, at(size)}, {rads + column * inputs, from}, near == 0, {rad_to, to});
-  };
   const Index size = weights.size;
-  multiply(map, weights.f, weights.f_magnitudes, size, 0, 2, mid, rad);
+  const auto midpoints = [&](const double* w, Index count, Index column, Index columns, double* to, Index result) {
+    return Multiplication{{w, at(count)}, {mids + column * inputs, at(columns * inputs)}, {to, at(result * outputs)}};
+  };
+  const auto radii = [&](const double* w, Index count, Index column, Index columns, double* to, Index result) {
+    return Multiplication{{w, at(count)}, {rads + column * inputs, at(columns * inputs)}, {to, at(result * outputs)}};
+  };
+  std::vector<Multiplication> stacked, single;  // midpoints and radii in turn
+  single.push_back(midpoints(weights.f, size, 0, 2, mid, 2));
+  single.push_back(radii(weights.f_magnitudes, size, 0, 2, rad, 2));
   const bool adjacent = weights.change == weights.fq + size && weights.change_magnitudes == weights.fq_magnitudes + size;
   if (adjacent && map.stackable() && identities == Identities::first) {
-    multiply(map.stacked(), weights.fq, weights.fq_magnitudes, 2 * size, 2, 1, mid + 2 * outputs, rad + 2 * outputs);
+    stacked.push_back(midpoints(weights.fq, 2 * size, 2, 1, mid + 2 * outputs, 2));
+    stacked.push_back(radii(weights.fq_magnitudes, 2 * size, 2, 1, rad + 2 * outputs, 2));
   } else {
-    multiply(map, weights.fq, weights.fq_magnitudes, size, 2, 1, mid + 2 * outputs, rad + 2 * outputs);
-    multiply(map, weights.change, weights.change_magnitudes, size, 2, 1, mid + 3 * outputs, rad + 3 * outputs);
+    single.push_back(midpoints(weights.fq, size, 2, 1, mid + 2 * outputs, 1));
+    single.push_back(radii(weights.fq_magnitudes, size, 2, 1, rad + 2 * outputs, 1));
+    single.push_back(midpoints(weights.change, size, 2, 1, mid + 3 * outputs, 1));
+    single.push_back(radii(weights.change_magnitudes, size, 2, 1, rad + 3 * outputs, 1));
   }
   if (identities == Identities::both) {
-    multiply(map, weights.fq, weights.fq_magnitudes, size, 1, 1, second_mid, second_rad);
-    multiply(map, weights.change, weights.change_magnitudes, size, 0, 1, second_mid + outputs, second_rad + outputs);
+    single.push_back(midpoints(weights.fq, size, 1, 1, second_mid, 1));
+    single.push_back(radii(weights.fq_magnitudes, size, 1, 1, second_rad, 1));
+    single.push_back(midpoints(weights.change, size, 0, 1, second_mid + outputs, 1));
+    single.push_back(radii(weights.change_magnitudes, size, 0, 1, second_rad + outputs, 1));
+  }
+  map.multiply(stacked, single);
+  if (near != 0) {
+    for (std::size_t i = 1; i < stacked.size(); i += 2) add_underflow(map.stacked(), stacked[i]);
+    for (std::size_t i = 1; i < single.size(); i += 2) add_underflow(map, single[i]);
   }
   const Products products{mid, rad, second_mid, second_rad, outputs, radius_inflation(map)};
   const Index places = outputs / rows;

@@ -11,6 +11,12 @@
 
 namespace quantbound::certify::detail {
 
+/// Weights times columns, one after the other.
+struct Multiplication {
+  std::span<const double> weights, columns;
+  std::span<double> results;
+};
+
 /// The linear part of a weight layer, whatever its weights.
 class LinearMap {
  public:
@@ -33,6 +39,8 @@ class LinearMap {
   Index outputs() const;
   /// weights * column for each column, one after the other.
   void multiply(std::span<const double> weights, std::span<const double> columns, std::span<double> results) const;
+  /// Several of them at once, those with the weights of `stacked` by that map.
+  void multiply(std::span<const Multiplication> stacked, std::span<const Multiplication> single) const;
 
  private:
   Index inputs() const;
