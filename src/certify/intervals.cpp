@@ -33,7 +33,8 @@ inline Index is_near(double magnitude) {
   return static_cast<Index>(magnitude < safe) & static_cast<Index>(magnitude != 0.0);
 }
 
-/// How much of a loop a thread takes at once; about so many operations cost an element of the loops over boxes.
+/// How much of a loop a thread takes at once (as it comes: other programs may use the cores too); about so many
+/// operations cost an element of the loops over boxes.
 constexpr Index at_once = 2048, operations = 16;
 
 /// The same of `size` numbers at once. A loop of its own: together with others, it keeps them from being vector code.
@@ -139,9 +140,8 @@ LinearMap LinearMap::stacked() const {
 
 Index LinearMap::separate_channels() const {
   const auto* convolution = std::get_if<network::Convolution>(&op_);
-  return convolution && convolution->geometry.groups == convolution->geometry.channels_in
-             ? convolution->geometry.groups
-             : 1;
+  return convolution && convolution->geometry.groups == convolution->geometry.channels_in ? convolution->geometry.groups
+                                                                                          : 1;
 }
 
 LinearMap LinearMap::some_channels(Index count) const {
@@ -249,7 +249,7 @@ Box layer_image(const LinearMap& map, const LayerParameters& layer, const Box& y
   double *mids = columns.data(), *rads = mids + inputs, *mid = rads + inputs, *rad = mid + outputs;
   const std::span<double> magnitudes = room(work.weights, 1, std::ssize(layer.weights));
   Index near = copy_weights(layer.weights, nullptr, magnitudes.data());
-#pragma omp parallel for schedule(static) reduction(| : near) if (worth_threads(operations* inputs))
+#pragma omp parallel for schedule(static) reduction(| : near) if (worth_threads(operations * inputs))
   for (Index first = 0; first < inputs; first += at_once) {
     near |= fill_column(y.low.data() + first, y.high.data() + first, std::min(at_once, inputs - first), off,
                         mids + first, rads + first);
@@ -261,7 +261,7 @@ Box layer_image(const LinearMap& map, const LayerParameters& layer, const Box& y
   Box out = uninitialised_box(work, outputs);
   double *low = out.low.data(), *high = out.high.data();
   const Index rows = std::ssize(layer.bias), places = outputs / rows;
-#pragma omp parallel for schedule(static) if (worth_threads(operations* outputs))
+#pragma omp parallel for schedule(static) if (worth_threads(operations * outputs))
   for (Index row = 0; row < rows; ++row) {
     const double bias = layer.bias.data()[row];
 #pragma GCC ivdep
@@ -318,7 +318,7 @@ struct PairEnds {
 };
 template <class Number, class Boxes>
 PairEnds<Number> ends_from(Boxes& box, Index first) {
-  return {box.f.low.data() + first,   box.f.high.data() + first,          box.fq.low.data() + first,
+  return {box.f.low.data() + first,   box.f.high.data() + first,         box.fq.low.data() + first,
           box.fq.high.data() + first, box.difference.low.data() + first, box.difference.high.data() + first};
 }
 
@@ -360,8 +360,7 @@ void intersect_row(const Products& in, double db, Index begin, Index end, const 
   const Products second{in.second_mids, in.second_rads, nullptr, nullptr, in.size, in.inflation};
 #pragma GCC ivdep
   for (Index i = begin; i < end; ++i) {
-    const core::Interval d =
-        core::intersection({out.d_low[i], out.d_high[i]}, ends_of_sum(second, i, in.size + i, db));
+    const core::Interval d = core::intersection({out.d_low[i], out.d_high[i]}, ends_of_sum(second, i, in.size + i, db));
     out.d_low[i] = d.low;
     out.d_high[i] = d.high;
   }
@@ -381,7 +380,7 @@ void part_image(const LinearMap& map, const PairWeights& weights, const Biases& 
   const double off = midpoint_error(map.fan_in());
   double *mids = memory, *rads = mids + 3 * inputs;  // of y, d, y'
   Index near = weights.far_from_underflow ? 0 : 1;
-#pragma omp parallel for schedule(static) reduction(| : near) if (worth_threads(3 * operations * inputs))
+#pragma omp parallel for schedule(dynamic) reduction(| : near) if (worth_threads(3 * operations * inputs))
   for (Index first = 0; first < inputs; first += at_once) {
     const Index count = std::min(at_once, inputs - first);
     const auto fill = [&](const double* low, const double* high, Index column) {
@@ -404,7 +403,8 @@ void part_image(const LinearMap& map, const PairWeights& weights, const Biases& 
   std::vector<Multiplication> stacked, single;  // midpoints and radii in turn
   single.push_back(midpoints(weights.f, size, 0, 2, mid, 2));
   single.push_back(radii(weights.f_magnitudes, size, 0, 2, rad, 2));
-  const bool adjacent = weights.change == weights.fq + size && weights.change_magnitudes == weights.fq_magnitudes + size;
+  const bool adjacent =
+      weights.change == weights.fq + size && weights.change_magnitudes == weights.fq_magnitudes + size;
   if (adjacent && map.stackable() && identities == Identities::first) {
     stacked.push_back(midpoints(weights.fq, 2 * size, 2, 1, mid + 2 * outputs, 2));
     stacked.push_back(radii(weights.fq_magnitudes, 2 * size, 2, 1, rad + 2 * outputs, 2));
@@ -427,7 +427,7 @@ void part_image(const LinearMap& map, const PairWeights& weights, const Biases& 
   }
   const Products products{mid, rad, second_mid, second_rad, outputs, radius_inflation(map)};
   const Index places = outputs / rows;
-#pragma omp parallel for schedule(static) if (worth_threads(3 * operations * outputs))
+#pragma omp parallel for schedule(guided) if (worth_threads(3 * operations * outputs))
   for (Index row = 0; row < rows; ++row) {
     const Index begin = row * places, end = begin + places;
     assemble_row(products, bias.f[row], bias.fq[row], bias.change[row], begin, end, out);
@@ -457,7 +457,7 @@ PairBox pair_image(const LinearMap& map, const LayerParameters& f, const LayerPa
   const Index blocks = (channels + block - 1) / block;
   const bool threads = blocks > 1 && worth_threads(map.multiply_adds());
   double* const scratch = room(work.memory, threads ? omp_get_max_threads() : 1, memory).data();
-#pragma omp parallel for schedule(static) if (threads)
+#pragma omp parallel for schedule(dynamic) if (threads)
   for (Index item = 0; item < blocks; ++item) {
     const Index first = item * block, count = std::min(block, channels - first);
     const Index row = first * (rows / channels), taps = weights.size / channels;

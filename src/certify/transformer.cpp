@@ -233,8 +233,8 @@ template <class Function>
 void replace_elements(Arrays box, Function function, Index begin, Index end) {
 #pragma GCC ivdep
   for (Index i = begin; i < end; ++i) {
-    const Triple value = function(
-        Triple{{box.f_low[i], box.f_high[i]}, {box.fq_low[i], box.fq_high[i]}, {box.d_low[i], box.d_high[i]}});
+    const Triple value =
+        function(Triple{{box.f_low[i], box.f_high[i]}, {box.fq_low[i], box.fq_high[i]}, {box.d_low[i], box.d_high[i]}});
     box.f_low[i] = value.f.low;
     box.f_high[i] = value.f.high;
     box.fq_low[i] = value.fq.low;
@@ -250,7 +250,7 @@ PairBox each_element(PairBox box, Function function) {
   const Index size = std::ssize(box.f.low);
   const Arrays arrays{box.f.low.data(),   box.f.high.data(),         box.fq.low.data(),
                       box.fq.high.data(), box.difference.low.data(), box.difference.high.data()};
-#pragma omp parallel for schedule(static) if (tensor::worth_threads(operations* size))
+#pragma omp parallel for schedule(dynamic) if (tensor::worth_threads(operations * size))
   for (Index first = 0; first < size; first += at_once) {
     replace_elements(arrays, function, first, std::min(first + at_once, size));
   }
