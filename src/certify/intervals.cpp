@@ -124,17 +124,13 @@ LinearMap::LinearMap(network::Operator op) : op_(std::move(op)) {
 
 bool LinearMap::stackable() const {
   const auto* convolution = std::get_if<network::Convolution>(&op_);
-  return !convolution || convolution->geometry.groups == 1;
+  return convolution && convolution->geometry.groups == 1;
 }
 
 LinearMap LinearMap::stacked() const {
   QUANTBOUND_ASSERT(stackable(), network::operator_name(op_));
   LinearMap both = *this;
-  if (auto* convolution = std::get_if<network::Convolution>(&both.op_)) {
-    convolution->geometry.channels_out *= 2;
-  } else {
-    std::get<network::Dense>(both.op_).outputs *= 2;
-  }
+  std::get<network::Convolution>(both.op_).geometry.channels_out *= 2;
   return both;
 }
 
@@ -275,22 +271,25 @@ Box layer_image(const LinearMap& map, const LayerParameters& layer, const Box& y
 }
 
 namespace {
-/// The weights of a changed layer as its passes meet them, with their magnitudes. Those of dW are behind those of W'.
+/// The weights of a changed layer as its passes meet them, with their magnitudes. Those of dW are behind those of W'
+/// where the map is stackable.
 struct PairWeights {
   const double *f, *fq, *change, *f_magnitudes, *fq_magnitudes, *change_magnitudes;
   Index size;
   bool far_from_underflow;
 
-  PairWeights(const LayerParameters& layer, const LayerParameters& quantized, const LayerParameters& by,
-              Workspace& work)
+  PairWeights(const LinearMap& map, const LayerParameters& layer, const LayerParameters& quantized,
+              const LayerParameters& by, Workspace& work)
       : f(layer.weights.data()), size(std::ssize(layer.weights)) {
-    double *both = room(work.weights, 5, size).data(), *magnitudes = both + 2 * size;
+    // Copies for one map with the rows of both; without them, the magnitudes alone.
+    double* const magnitudes = room(work.weights, map.stackable() ? 5 : 3, size).data();
+    double* const both = map.stackable() ? magnitudes + 3 * size : nullptr;
     Index near = copy_weights(quantized.weights, both, magnitudes);
-    near |= copy_weights(by.weights, both + size, magnitudes + size);
+    near |= copy_weights(by.weights, both ? both + size : nullptr, magnitudes + size);
     near |= copy_weights(layer.weights, nullptr, magnitudes + 2 * size);
     far_from_underflow = near == 0;
-    fq = both;
-    change = both + size;
+    fq = both ? both : quantized.weights.data();
+    change = both ? both + size : by.weights.data();
     fq_magnitudes = magnitudes;
     change_magnitudes = magnitudes + size;
     f_magnitudes = magnitudes + 2 * size;
@@ -447,7 +446,7 @@ PairBox pair_image(const LinearMap& map, const LayerParameters& f, const LayerPa
                    const LayerParameters& change, const PairBox& in, Workspace& work, Index most_for_both) {
   const Identities identities = map.multiply_adds() <= most_for_both ? Identities::both : Identities::first;
   const Index inputs = std::ssize(in.f.low), outputs = map.outputs(), rows = std::ssize(f.bias);
-  const PairWeights weights(f, fq, change, work);
+  const PairWeights weights(map, f, fq, change, work);
   PairBox out{uninitialised_box(work, outputs), uninitialised_box(work, outputs), uninitialised_box(work, outputs)};
   // A layer that keeps channels apart goes a few channels at a time, so that what it computes for them is met again
   // while it is in the caches.
@@ -484,9 +483,10 @@ std::vector<double> Workspace::take(Index size) {
 }
 
 void Workspace::give(PairBox box) {
+  constexpr std::size_t most = 12;  // two boxes: what a chain of layers needs
   for (Box* part : {&box.f, &box.fq, &box.difference}) {
     for (std::vector<double>* numbers : {&part->low, &part->high}) {
-      if (!numbers->empty()) spare.push_back(std::move(*numbers));
+      if (!numbers->empty() && spare.size() < most) spare.push_back(std::move(*numbers));
     }
   }
 }

@@ -23,7 +23,7 @@ class LinearMap {
   /// @pre op is a weight layer
   explicit LinearMap(network::Operator op);
 
-  /// Whether two such maps of one column can be one map with the rows of both.
+  /// Whether two such maps of one column are better one map with the rows of both: the column is rearranged once.
   bool stackable() const;
   /// That map: its results are those of the first weights, then those of the second. @pre stackable()
   LinearMap stacked() const;
