@@ -36,6 +36,7 @@ class Propagation {
     equal_[0] = all_zero(input.difference) && input.f.low == input.fq.low && input.f.high == input.fq.high ? 1 : 0;
   }
 
+  /// Those of all nodes.
   PairBounds run() {
     for (NodeId v = 1; v < std::ssize(pair_.graph.nodes); ++v) step(v);
     return std::move(bounds_);
@@ -43,17 +44,17 @@ class Propagation {
 
   /// The output's alone: a node is forgotten when its last reader has run.
   PairBox run_to_output() {
-    std::vector<Index> readers(pair_.graph.nodes.size(), 0);
+    readers_.assign(pair_.graph.nodes.size(), 0);
     for (const Node& node : pair_.graph.nodes) {
-      for (const NodeId input : node.inputs) ++readers[at(input)];
+      for (const NodeId input : node.inputs) ++readers_[at(input)];
     }
-    ++readers[at(pair_.graph.output)];
+    ++readers_[at(pair_.graph.output)];
     for (NodeId v = 1; v <= pair_.graph.output; ++v) {
       step(v);
       for (const NodeId input : pair_.graph.nodes[at(v)].inputs) {
-        if (--readers[at(input)] == 0) bounds_[input] = {};
+        if (--readers_[at(input)] == 0) forget(input);
       }
-      if (readers[at(v)] == 0) bounds_[v] = {};
+      if (readers_[at(v)] == 0) forget(v);
     }
     return std::move(bounds_[pair_.graph.output]);
   }
@@ -64,6 +65,15 @@ class Propagation {
     equal_[at(v)] = stays_equal(v, node) ? 1 : 0;
     bounds_[v] =
         equal_[at(v)] != 0 ? once(node) : std::visit([&](const auto& op) { return apply(op, v, node); }, node.op);
+  }
+
+  void forget(NodeId v) { work_.give(std::exchange(bounds_[v], {})); }
+
+  /// The first input; its own memory where nobody reads it later.
+  PairBox take_input(const Node& node) {
+    PairBox& box = bounds_[node.inputs.front()];
+    const bool last_use = !readers_.empty() && readers_[at(node.inputs.front())] == 1;
+    return last_use ? std::exchange(box, {}) : box;
   }
 
   const PairBox& in(const Node& node, std::size_t which = 0) const { return bounds_[node.inputs[which]]; }
@@ -152,9 +162,9 @@ class Propagation {
     return linear(network::ScaleShift{op.scale, std::vector<double>(op.shift.size(), 0.0)}, node);
   }
 
-  PairBox apply(const network::Activation& op, NodeId v, const Node& node) const {
+  PairBox apply(const network::Activation& op, NodeId v, const Node& node) {
     return detail::activate(op, pair_.activation_grids.empty() ? std::nullopt : pair_.activation_grids[at(v)],
-                            in(node));
+                            take_input(node));
   }
 
   /// The window's largest values differ by no less than the least and no more than the largest difference in it.
@@ -190,7 +200,8 @@ class Propagation {
   const Pair& pair_;
   PairBounds bounds_;
   detail::Workspace work_;
-  std::vector<char> equal_;  ///< per node: f and f_q compute the same there
+  std::vector<char> equal_;     ///< per node: f and f_q compute the same there
+  std::vector<Index> readers_;  ///< of each node, still to run; empty where all nodes are kept
 };
 
 void check_input(const Pair& pair, const Box& box) {

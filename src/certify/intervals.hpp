@@ -11,16 +11,27 @@
 
 namespace quantbound::certify::detail {
 
+/// Weights times columns, one after the other.
+struct Multiplication {
+  std::span<const double> weights, columns;
+  std::span<double> results;
+};
+
 /// The linear part of a weight layer, whatever its weights.
 class LinearMap {
  public:
   /// @pre op is a weight layer
   explicit LinearMap(network::Operator op);
 
-  /// Whether two such maps of one column can be one map with the rows of both.
+  /// Whether two such maps of one column are better one map with the rows of both: the column is rearranged once.
   bool stackable() const;
   /// That map: its results are those of the first weights, then those of the second. @pre stackable()
   LinearMap stacked() const;
+
+  /// How many channels it keeps apart: each its own inputs, rows of weights and results. 1 where it joins them.
+  Index separate_channels() const;
+  /// That of `count` of them.
+  LinearMap some_channels(Index count) const;
 
   Index fan_in() const;
   /// Multiply-adds for one column.
@@ -28,6 +39,8 @@ class LinearMap {
   Index outputs() const;
   /// weights * column for each column, one after the other.
   void multiply(std::span<const double> weights, std::span<const double> columns, std::span<double> results) const;
+  /// Several of them at once, those with the weights of `stacked` by that map.
+  void multiply(std::span<const Multiplication> stacked, std::span<const Multiplication> single) const;
 
  private:
   Index inputs() const;
@@ -36,7 +49,12 @@ class LinearMap {
 
 /// Memory that one layer's passes leave to the next one's. The numbers in it mean nothing between calls.
 struct Workspace {
-  std::vector<double> mids, rads, by_f, by_yq, by_second, rad_f, rad_yq, rad_second;
+  std::vector<double> weights, memory;
+  std::vector<std::vector<double>> spare;  ///< what boxes that nobody reads any more were
+
+  /// `size` numbers without a meaning.
+  std::vector<double> take(Index size);
+  void give(PairBox box);
 };
 
 /// {W y + b : y in the box}.

@@ -27,7 +27,7 @@ Triple activate_on_grid(const network::Activation& activation, const ActivationG
 /// The values of f_q behind a grid.
 core::Interval grid_range(const ActivationGrid& grid, core::Interval x);
 
-/// A whole box, element by element.
-PairBox activate(const network::Activation& activation, const std::optional<ActivationGrid>& grid, const PairBox& in);
+/// A whole box, element by element, in the memory of `in`.
+PairBox activate(const network::Activation& activation, const std::optional<ActivationGrid>& grid, PairBox in);
 
 }  // namespace quantbound::certify::detail

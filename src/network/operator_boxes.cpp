@@ -7,6 +7,7 @@
 #include "quantbound/core/assert.hpp"
 #include "quantbound/tensor/pooling.hpp"
 #include "quantbound/tensor/rearrange.hpp"
+#include "quantbound/tensor/worth_threads.hpp"
 
 #include "image.hpp"
 
@@ -89,7 +90,9 @@ class BoxStep {
     return each_element([&](Index i) { return activation_range(op, at(0, i)); });
   }
   Box operator()(const Add&) const {
-    return each_element([&](Index i) { return at(0, i) + at(1, i); });
+    const double *a_low = box(0).low.data(), *a_high = box(0).high.data();
+    const double *b_low = box(1).low.data(), *b_high = box(1).high.data();
+    return each_element([=](Index i) { return Interval{a_low[i], a_high[i]} + Interval{b_low[i], b_high[i]}; });
   }
   Box operator()(const Product&) const {
     const Index size = tensor::elements(shape_), first = std::ssize(box(0).low), second = std::ssize(box(1).low);
@@ -141,18 +144,21 @@ class BoxStep {
 
   template <class Function>
   Box each_element(Function function) const {
+    constexpr Index operations = 16;  // of one element, about
     Box out = filled(0.0);
-    for (std::size_t i = 0; i < out.low.size(); ++i) {
-      const Interval value = function(static_cast<Index>(i));
-      out.low[i] = value.low;
-      out.high[i] = value.high;
+    double *low = out.low.data(), *high = out.high.data();
+#pragma omp parallel for schedule(static) if (tensor::worth_threads(operations * std::ssize(out.low)))
+    for (Index i = 0; i < std::ssize(out.low); ++i) {
+      const Interval value = function(i);
+      low[i] = value.low;
+      high[i] = value.high;
     }
     return out;
   }
 
   Box filled(double value) const {
-    const std::vector<double> values(index(tensor::elements(shape_)), value);
-    return {values, values};
+    const std::size_t size = index(tensor::elements(shape_));
+    return {std::vector<double>(size, value), std::vector<double>(size, value)};
   }
 
   void move_into(Box& out, std::size_t which, const tensor::Rearrangement& rearrangement) const {

@@ -96,19 +96,6 @@ void depthwise_plane(const Convolution& g, const double* kernel, double bias, co
   }
 }
 
-void convolve_depthwise(const Convolution& g, std::span<const double> weights, std::span<const double> bias,
-                        std::span<const double> input, Index batch, std::span<double> output) {
-  const Index in_plane = g.height * g.width, out_plane = g.out_height() * g.out_width();
-  const Index multiplier = g.channels_out / g.groups, taps = g.fan_in();
-#pragma omp parallel for schedule(static) if (worth_threads(batch * g.multiply_adds()))
-  for (Index item = 0; item < batch * g.channels_out; ++item) {
-    const Index sample = item / g.channels_out, channel = item % g.channels_out;
-    const double* plane = input.data() + (sample * g.channels_in + channel / multiplier) * in_plane;
-    depthwise_plane(g, weights.data() + channel * taps, bias.empty() ? 0.0 : bias[static_cast<std::size_t>(channel)],
-                    plane, output.data() + item * out_plane);
-  }
-}
-
 /// Output rows taken at once: enough columns to keep the product busy, few enough to stay in the second-level cache.
 Index rows_at_once(const Convolution& g) {
   constexpr Index columns = 256, elements = Index{1} << 16;
@@ -137,27 +124,91 @@ void convolve_rows(const Convolution& g, std::span<const double> weights, std::s
   }
 }
 
+/// A convolution in pieces that threads take: blocks of rows of a sample or, if channels are apart, single channels.
+class Pieces {
+ public:
+  Pieces(const Convolution& geometry, std::span<const double> weights, std::span<const double> bias,
+         std::span<const double> input, Index batch, std::span<double> output)
+      : g_(geometry),
+        weights_(weights),
+        bias_(bias),
+        input_(input),
+        output_(output),
+        batch_(batch),
+        depthwise_(geometry.groups == geometry.channels_in),
+        rows_(rows_at_once(geometry)) {
+    check(g_, weights, bias, input, batch);
+    const Index elements = g_.channels_out * g_.out_height() * g_.out_width();
+    QUANTBOUND_ASSERT(std::ssize(output) == batch * elements, output.size(), batch, elements);
+  }
+
+  Index count() const { return batch_ * per_sample(); }
+  Index multiply_adds() const { return batch_ * g_.multiply_adds(); }
+  Index scratch_size() const { return depthwise_ || is_pointwise(g_) ? 0 : g_.fan_in() * rows_ * g_.out_width(); }
+
+  /// `scratch` has scratch_size() numbers.
+  void run(Index piece, double* scratch) const {
+    const Index sample = piece / per_sample(), part = piece % per_sample();
+    const Index in_plane = g_.height * g_.width, out_plane = g_.out_height() * g_.out_width();
+    const double* image = input_.data() + sample * g_.channels_in * in_plane;
+    double* out = output_.data() + sample * g_.channels_out * out_plane;
+    if (depthwise_) {
+      const double bias = bias_.empty() ? 0.0 : bias_[static_cast<std::size_t>(part)];
+      depthwise_plane(g_, weights_.data() + part * g_.fan_in(), bias,
+                      image + part / (g_.channels_out / g_.groups) * in_plane, out + part * out_plane);
+    } else {
+      const Index first = part * rows_;
+      convolve_rows(g_, weights_, bias_, image, {first, std::min(first + rows_, g_.out_height())}, out, scratch);
+    }
+  }
+
+ private:
+  Index per_sample() const { return depthwise_ ? g_.channels_out : (g_.out_height() + rows_ - 1) / rows_; }
+
+  const Convolution& g_;
+  std::span<const double> weights_, bias_, input_;
+  std::span<double> output_;
+  Index batch_;
+  bool depthwise_;
+  Index rows_;  ///< of a block
+};
+
+using Scratch = std::unique_ptr<double[]>;
+
+/// `size` numbers for each thread.
+Scratch scratch_for_threads(Index size) {
+  return std::make_unique_for_overwrite<double[]>(static_cast<std::size_t>(size * omp_get_max_threads()));
+}
+
 }  // namespace
 
 void convolve(const Convolution& geometry, std::span<const double> weights, std::span<const double> bias,
               std::span<const double> input, Index batch, std::span<double> output) {
-  check(geometry, weights, bias, input, batch);
-  const Convolution& g = geometry;
-  const Index out_elements = g.channels_out * g.out_height() * g.out_width();
-  QUANTBOUND_ASSERT(std::ssize(output) == batch * out_elements, output.size(), batch, out_elements);
-  if (g.groups == g.channels_in) return convolve_depthwise(g, weights, bias, input, batch, output);
+  const Pieces pieces(geometry, weights, bias, input, batch, output);
+  const Index size = pieces.scratch_size();
+  const Scratch scratch = scratch_for_threads(size);
+#pragma omp parallel for schedule(static) if (worth_threads(pieces.multiply_adds()))
+  for (Index piece = 0; piece < pieces.count(); ++piece) {
+    pieces.run(piece, scratch.get() + size * omp_get_thread_num());
+  }
+}
 
-  const Index rows = rows_at_once(g), blocks = (g.out_height() + rows - 1) / rows;
-  const Index in_elements = g.channels_in * g.height * g.width;
-  const Index scratch_size = is_pointwise(g) ? 0 : g.fan_in() * rows * g.out_width();
-  const auto scratch =
-      std::make_unique_for_overwrite<double[]>(static_cast<std::size_t>(scratch_size * omp_get_max_threads()));
-#pragma omp parallel for schedule(static) if (worth_threads(batch * g.multiply_adds()))
-  for (Index item = 0; item < batch * blocks; ++item) {
-    const Index sample = item / blocks, first = item % blocks * rows;
-    convolve_rows(g, weights, bias, input.data() + sample * in_elements,
-                  {first, std::min(first + rows, g.out_height())}, output.data() + sample * out_elements,
-                  scratch.get() + scratch_size * omp_get_thread_num());
+void convolve(std::span<const ConvolutionTask> tasks) {
+  std::vector<Pieces> work;
+  std::vector<Index> ends;  // of the numbers of each task's pieces
+  Index size = 0, multiply_adds = 0;
+  for (const ConvolutionTask& task : tasks) {
+    work.emplace_back(task.geometry, task.weights, std::span<const double>(), task.input, task.batch, task.output);
+    ends.push_back((ends.empty() ? 0 : ends.back()) + work.back().count());
+    size = std::max(size, work.back().scratch_size());
+    multiply_adds += work.back().multiply_adds();
+  }
+  const Scratch scratch = scratch_for_threads(size);
+#pragma omp parallel for schedule(dynamic) if (worth_threads(multiply_adds))
+  for (Index piece = 0; piece < (ends.empty() ? 0 : ends.back()); ++piece) {
+    const auto which = std::upper_bound(ends.begin(), ends.end(), piece) - ends.begin();
+    const Pieces& pieces = work.data()[which];
+    pieces.run(piece - (ends.data()[which] - pieces.count()), scratch.get() + size * omp_get_thread_num());
   }
 }
 

@@ -22,6 +22,18 @@ std::vector<double> convolve(const Convolution& geometry, std::span<const double
 void convolve(const Convolution& geometry, std::span<const double> weights, std::span<const double> bias,
               std::span<const double> input, Index batch, std::span<double> output);
 
+/// One of several convolutions without bias: its results are those of convolve.
+struct ConvolutionTask {
+  Convolution geometry;
+  std::span<const double> weights, input;
+  Index batch;
+  std::span<double> output;
+};
+
+/// All of them, the costly ones first at best: threads meet once, at the end, and take blocks of rows as they come.
+/// @pre the outputs do not overlap
+void convolve(std::span<const ConvolutionTask> tasks);
+
 /// The same by seven plain loops.
 std::vector<double> convolve_reference(const Convolution& geometry, std::span<const double> weights,
                                        std::span<const double> bias, std::span<const double> input, Index batch);

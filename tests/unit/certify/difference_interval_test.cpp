@@ -143,6 +143,67 @@ TEST(DifferenceInterval, OneIdentityIsWiderThanBothAndHoldsTheSame) {
   EXPECT_GT(narrower, 0.0);
 }
 
+/// Large enough for blocks of channels and for threads.
+TEST(DifferenceInterval, ChannelsThatAreApartHaveTheBoundsOfChannelsAlone) {
+  constexpr Index channels = 7, side = 40, plane = side * side;
+  Draws draws(1, "channels apart");
+  const auto convolution = [](Index count) {
+    return network::Convolution{
+        0,
+        {.channels_in = count,
+         .height = side,
+         .width = side,
+         .channels_out = 2 * count,
+         .groups = count,
+         .window = {
+             .kernel_height = 3, .kernel_width = 3, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1}}};
+  };
+  const auto normals = [&](Index count) {
+    std::vector<double> values;
+    for (Index i = 0; i < count; ++i) values.push_back(draws.normal());
+    return values;
+  };
+  const auto around = [&](Index count) {
+    Box box{normals(count), {}};
+    for (const double low : box.low) box.high.push_back(low + std::abs(draws.normal()));
+    return box;
+  };
+  const network::LayerParameters f{normals(18 * channels), normals(2 * channels)},
+      fq{normals(18 * channels), normals(2 * channels)};
+  network::LayerParameters change = fq;
+  for (std::size_t i = 0; i < f.weights.size(); ++i) change.weights[i] -= f.weights[i];
+  for (std::size_t i = 0; i < f.bias.size(); ++i) change.bias[i] -= f.bias[i];
+  PairBox in{around(channels * plane), around(channels * plane), {}};
+  in.difference = detail::separate_difference(in.fq, in.f);
+  detail::Workspace work;
+
+  const int threads_before = omp_get_max_threads();
+  omp_set_num_threads(3);
+  const PairBox all = detail::pair_image(detail::LinearMap(convolution(channels)), f, fq, change, in, work, 0);
+  omp_set_num_threads(threads_before);
+
+  const auto part = [](const std::vector<double>& of, Index channel, Index count) {
+    return std::vector<double>(of.begin() + channel * count, of.begin() + (channel + 1) * count);
+  };
+  const auto box_part = [&](const Box& box, Index channel, Index count) {
+    return Box{part(box.low, channel, count), part(box.high, channel, count)};
+  };
+  const auto layer_part = [&](const network::LayerParameters& layer, Index channel) {
+    return network::LayerParameters{part(layer.weights, channel, 18), part(layer.bias, channel, 2)};
+  };
+  for (Index c = 0; c < channels; ++c) {
+    const PairBox alone = detail::pair_image(
+        detail::LinearMap(convolution(1)), layer_part(f, c), layer_part(fq, c), layer_part(change, c),
+        {box_part(in.f, c, plane), box_part(in.fq, c, plane), box_part(in.difference, c, plane)}, work, 0);
+    EXPECT_EQ(part(all.f.low, c, 2 * plane), alone.f.low);
+    EXPECT_EQ(part(all.f.high, c, 2 * plane), alone.f.high);
+    EXPECT_EQ(part(all.fq.low, c, 2 * plane), alone.fq.low);
+    EXPECT_EQ(part(all.fq.high, c, 2 * plane), alone.fq.high);
+    EXPECT_EQ(part(all.difference.low, c, 2 * plane), alone.difference.low);
+    EXPECT_EQ(part(all.difference.high, c, 2 * plane), alone.difference.high);
+  }
+}
+
 TEST(DifferenceInterval, AtTheOutputAloneIsTheSame) {
   for (std::uint64_t seed = 0; seed < 50; ++seed) {
     RandomNetwork random(seed);

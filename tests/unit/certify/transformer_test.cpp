@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include <gtest/gtest.h>
+#include <omp.h>
 
 #include "../../support/network_builder.hpp"
 
@@ -86,6 +88,37 @@ TEST(Transformer, HoldsEveryDifferenceOfEveryActivation) {
           << network::to_string(sigma.kind) << " case " << k;
       ASSERT_LE(sigma(yq) - sigma(y), out.difference.high + tolerance)
           << network::to_string(sigma.kind) << " case " << k;
+    }
+  }
+}
+
+TEST(Transformer, OfABoxIsThatOfItsElementsOnAnyNumberOfThreads) {
+  Draws draws(6, "transformer");
+  std::vector<Activation> all = piecewise;
+  all.push_back({ActivationKind::sigmoid, 0.0, 0.0});
+  const int threads_before = omp_get_max_threads();
+  for (const Activation& sigma : all) {
+    PairBox box;
+    std::vector<Triple> expected;
+    for (int k = 0; k < 5003; ++k) {
+      const Triple in = random_triple(draws);
+      expected.push_back(activate(sigma, in));
+      for (const auto& [numbers, interval] :
+           {std::pair(&box.f, in.f), std::pair(&box.fq, in.fq), std::pair(&box.difference, in.difference)}) {
+        numbers->low.push_back(interval.low);
+        numbers->high.push_back(interval.high);
+      }
+    }
+    omp_set_num_threads(3);
+    box = activate(sigma, std::nullopt, std::move(box));
+    omp_set_num_threads(threads_before);
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      ASSERT_EQ(box.f.low[i], expected[i].f.low) << i;
+      ASSERT_EQ(box.f.high[i], expected[i].f.high) << i;
+      ASSERT_EQ(box.fq.low[i], expected[i].fq.low) << i;
+      ASSERT_EQ(box.fq.high[i], expected[i].fq.high) << i;
+      ASSERT_EQ(box.difference.low[i], expected[i].difference.low) << i;
+      ASSERT_EQ(box.difference.high[i], expected[i].difference.high) << i;
     }
   }
 }

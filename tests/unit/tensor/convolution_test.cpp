@@ -50,6 +50,47 @@ TEST(Convolution, HasTheBitsOfTheReferenceOnRandomGeometries) {
   EXPECT_GT(grouped, 50);
 }
 
+TEST(Convolution, TasksHaveTheBitsOfTheirReferencesOnAnyNumberOfThreads) {
+  Draw draw(5);
+  const int threads_before = omp_get_max_threads();
+  for (int trial = 0; trial < 60; ++trial) {
+    omp_set_num_threads(1 + trial % 3);
+    std::vector<std::vector<double>> inputs, weights, outputs, expected;
+    std::vector<Convolution> geometries;
+    std::vector<Index> batches;
+    for (int task = 0; task < trial % 5; ++task) {
+      const Convolution& g = geometries.emplace_back(testing::random_convolution(draw));
+      batches.push_back(draw.integer(1, 3));
+      weights.push_back(draw.normals(g.weight_count()));
+      inputs.push_back(draw.normals(batches.back() * g.channels_in * g.height * g.width));
+      expected.push_back(convolve_reference(g, weights.back(), {}, inputs.back(), batches.back()));
+      outputs.emplace_back(expected.back().size(), 7.0);
+    }
+    std::vector<ConvolutionTask> tasks;
+    for (std::size_t i = 0; i < geometries.size(); ++i) {
+      tasks.push_back({geometries[i], weights[i], inputs[i], batches[i], outputs[i]});
+    }
+
+    convolve(tasks);
+
+    ASSERT_EQ(outputs, expected) << "trial " << trial;
+  }
+  // Large enough for the threads.
+  omp_set_num_threads(2);
+  const Convolution g{.channels_in = 16,
+                      .height = 32,
+                      .width = 32,
+                      .channels_out = 16,
+                      .window = {.kernel_height = 3, .kernel_width = 3, .pad_top = 1, .pad_left = 1, .pad_bottom = 1}};
+  const auto weights = draw.normals(g.weight_count()), input = draw.normals(2 * 16 * 32 * 32);
+  const auto expected = convolve_reference(g, weights, {}, input, 2);
+  std::vector<double> first(expected.size()), second(expected.size());
+  convolve(std::vector<ConvolutionTask>{{g, weights, input, 2, first}, {g, weights, input, 2, second}});
+  omp_set_num_threads(threads_before);
+  EXPECT_EQ(first, expected);
+  EXPECT_EQ(second, expected);
+}
+
 TEST(Convolution, HasTheBitsOfTheReferenceAcrossPiecesOfTheInnerDimensionAndBlocksOfRows) {
   const Convolution g{.channels_in = 70,
                       .height = 45,
