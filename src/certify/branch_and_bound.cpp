@@ -58,9 +58,7 @@ std::unique_ptr<BranchBounder> make_bounder(const Pair& pair, const Box& region,
     const bool few = tensor::elements(pair.graph.input_shape()) <= few_inputs;
     split = few || !has_kinks(pair.graph) ? Split::input : Split::activation;
   }
-  if (detail::not_dense(pair).empty())
-    return detail::make_dense_bounder(
-        pair, split == Split::input ? detail::DenseSplit::input : detail::DenseSplit::activation);
+  if (split == Split::input && detail::not_dense(pair).empty()) return detail::make_dense_bounder(pair);
   return detail::make_graph_bounder(pair, region,
                                     split == Split::input ? detail::GraphSplit::input : detail::GraphSplit::activation);
 }
