@@ -22,6 +22,7 @@ constexpr Index depth = 96;
 /// Steps of the optimiser for the bounds of the whole region, which every piece starts from.
 constexpr Index root_steps = 20;
 /// For the bounds of a piece.
+const double urgency = std::getenv("URG") ? std::atof(std::getenv("URG")) : 0.8;
 const Index steps = std::getenv("STEPS") ? std::atoi(std::getenv("STEPS")) : 20;
 
 std::size_t at(Index i) { return static_cast<std::size_t>(i); }
@@ -159,53 +160,60 @@ class GraphWorker final : public BranchWorker {
     return Verdict::finished;
   }
 
-  /// Lowers the bounds; the outputs of those that are still above their levels.
-  static std::vector<Index> lower_bounds(const PieceView& piece, const Box& d, std::span<const double> levels) {
-    std::vector<Index> open;
-    for (std::size_t i = 0; i < piece.bounds.size(); ++i) {
+  static void lower_bounds(const PieceView& piece, const Box& d) {
+    for (std::size_t i = 0; i < piece.bounds.size(); ++i)
       piece.bounds[i] = std::min(piece.bounds[i], i % 2 == 0 ? d.high[i / 2] : -d.low[i / 2]);
+  }
+
+  /// The functional that is farthest above its level; nothing when none is above.
+  static std::optional<std::size_t> worst_functional(const PieceView& piece, std::span<const double> levels) {
+    std::optional<std::size_t> worst;
+    for (std::size_t i = 0; i < levels.size(); ++i)
+      if (piece.bounds[i] > levels[i] &&
+          (!worst || piece.bounds[i] - levels[i] > piece.bounds[*worst] - levels[*worst]))
+        worst = i;
+    return worst;
+  }
+
+  /// Outputs of functionals nearly as far above their levels as the worst: others wait until they are the worst.
+  static std::vector<Index> urgent_outputs(const PieceView& piece, std::span<const double> levels, std::size_t worst) {
+    const double urgent = urgency * (piece.bounds[worst] - levels[worst]);
+    std::vector<Index> outputs;
+    for (std::size_t i = 0; i < levels.size(); ++i) {
       const auto output = static_cast<Index>(i / 2);
-      if (piece.bounds[i] > levels[i] && (open.empty() || open.back() != output)) open.push_back(output);
+      const bool counted = !outputs.empty() && outputs.back() == output;
+      if ((i == worst || piece.bounds[i] - levels[i] >= urgent) && !counted) outputs.push_back(output);
     }
-    return open;
+    return outputs;
   }
 
   Verdict bound_box(const PieceView& piece, std::span<const double> levels) const {
     const auto proved = difference_crown(pair_, difference_interval(pair_, box_of(piece)));
     if (!proved) return empty(piece);
-    if (lower_bounds(piece, (*proved)[pair_.graph.output].difference, levels).empty()) return Verdict::finished;
-    return choose_input(piece);
+    lower_bounds(piece, (*proved)[pair_.graph.output].difference);
+    return worst_functional(piece, levels) ? choose_input(piece) : Verdict::finished;
   }
 
   Verdict bound_phases(const PieceView& piece, std::span<const double> levels) {
     PairBounds known = bounder_.known();
     if (!intersect_part(known, piece)) return empty(piece);
     const NodeId output = pair_.graph.output;
-    const auto open = lower_bounds(piece, known[output].difference, levels);
-    if (open.empty()) return Verdict::finished;
-    const auto proved = beta_crown(pair_, std::move(known), assumptions(piece), open, steps);
+    lower_bounds(piece, known[output].difference);
+    const auto before = worst_functional(piece, levels);
+    if (!before) return Verdict::finished;
+    const auto outputs = urgent_outputs(piece, levels, *before);
+    const auto proved = beta_crown(pair_, std::move(known), assumptions(piece), outputs, steps);
     if (!proved) return empty(piece);
-    if (std::getenv("DEBUGB")) {
-      double best = proved->bounds[output].difference.high[9];
-      std::fprintf(stderr, "depth %zu high9 %g (before %g) top influence:", assumptions(piece).size(), best, piece.bounds[18]);
-      for (std::size_t k = 0; k < 3; ++k) std::fprintf(stderr, " n%ld e%ld g%g", (long)proved->influences[k].node, (long)proved->influences[k].element, proved->influences[k].gap);
-      std::fprintf(stderr, "\n");
+    lower_bounds(piece, proved->bounds[output].difference);
+    const auto worst = worst_functional(piece, levels);
+    if (!worst) return Verdict::finished;
+    const auto place = std::find(outputs.begin(), outputs.end(), static_cast<Index>(*worst / 2));
+    if (place != outputs.end()) {
+      const std::size_t row = 2 * at(place - outputs.begin()) + *worst % 2;
+      std::copy_n(proved->inputs.data() + row * candidate_.size(), candidate_.size(), candidate_.data());
     }
-    const bool done = lower_bounds(piece, proved->bounds[output].difference, levels).empty();
-    const std::size_t worst = worst_functional(piece, levels);
-    const std::size_t row = 2 * at(std::find(open.begin(), open.end(), static_cast<Index>(worst / 2)) - open.begin());
-    if (row < 2 * open.size())
-      std::copy_n(proved->inputs.data() + (row + worst % 2) * candidate_.size(), candidate_.size(), candidate_.data());
-    if (done) return Verdict::finished;
     if (choose_neuron(piece, *proved)) return Verdict::open;
-    return attained(piece, worst) ? Verdict::finished : choose_input(piece);
-  }
-
-  static std::size_t worst_functional(const PieceView& piece, std::span<const double> levels) {
-    std::size_t worst = 0;
-    for (std::size_t i = 1; i < levels.size(); ++i)
-      if (piece.bounds[i] - levels[i] > piece.bounds[worst] - levels[worst]) worst = i;
-    return worst;
+    return attained(piece, *worst) ? Verdict::finished : choose_input(piece);
   }
 
   /// But for rounding.
