@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
-#include <cstdio>
 #include <limits>
 #include <optional>
 
@@ -22,8 +20,9 @@ constexpr Index depth = 96;
 /// Steps of the optimiser for the bounds of the whole region, which every piece starts from.
 constexpr Index root_steps = 20;
 /// For the bounds of a piece.
-const double urgency = std::getenv("URG") ? std::atof(std::getenv("URG")) : 0.8;
-const Index steps = std::getenv("STEPS") ? std::atoi(std::getenv("STEPS")) : 20;
+constexpr Index steps = 40;
+/// Of the worst excess over a level: functionals with less are not bounded in a piece.
+constexpr double urgency = 0.8;
 
 std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 

@@ -691,7 +691,7 @@ class BackwardWalk::Descent {
         const double value = y[r * size + i] + (adds_d ? d[r * size + i] : 0.0);
         double& beta = multipliers_.beta[place];
         const double move = adam({multipliers_.momentum[place], multipliers_.square[place]},
-                                 Multipliers::sign(assumption) * (value - assumption.kink), 0.2, 0.97, step);
+                                 Multipliers::sign(assumption) * (value - assumption.kink), 1.0, 0.97, step);
         beta = std::max(0.0, beta - multipliers_.scale[place] * move);
       }
     }
