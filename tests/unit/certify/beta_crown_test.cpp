@@ -102,12 +102,16 @@ TEST(BranchAndBound, SplittingActivationsClosesTheGapWhereInputsAreMany) {
   const Pair pair = wide_pair(2, {40, 20, 20, 3}, 6);
   BranchOptions options;
   options.tolerance = 0.1;
-  BranchAndBound search(pair, cube(40, 0.05), options);
+  BranchAndBound search(pair, cube(40, 0.02), options);
   EXPECT_FALSE(search.done());
-  search.advance(3'000, infinity);
+  search.advance(400, infinity);
   EXPECT_TRUE(search.done());
   EXPECT_LE(search.state().upper, 1.1 * search.state().lower);
   EXPECT_GE(search.state().upper, search.state().lower);
+  options.split = Split::input;
+  BranchAndBound by_inputs(pair, cube(40, 0.02), options);
+  by_inputs.advance(4'000, infinity);
+  EXPECT_FALSE(by_inputs.done());
 }
 
 TEST(BranchAndBound, SplittingActivationsDoesNotDependOnTheNumberOfThreads) {
