@@ -112,9 +112,10 @@ void run_methods(Run& run) {
 std::string remark(const Problem& problem, const CertifySettings& settings, const SearchView& view) {
   switch (view.end) {
     case SearchEnd::converged:
-      return problem.target
-                 ? fmt::format("decided after {} boxes", view.boxes)
-                 : fmt::format("within {:g} % after {} boxes", 100.0 * settings.limits.tolerance, view.boxes);
+      if (problem.target) return fmt::format("ended after {} boxes", view.boxes);
+      if (view.upper > (1.0 + settings.limits.tolerance) * view.lower)
+        return fmt::format("nothing left to divide after {} boxes", view.boxes);
+      return fmt::format("within {:g} % after {} boxes", 100.0 * settings.limits.tolerance, view.boxes);
     case SearchEnd::out_of_time:
       return fmt::format("ended by --max-seconds after {} boxes, {} open", view.boxes, view.open);
     case SearchEnd::out_of_boxes:

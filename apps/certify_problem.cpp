@@ -84,7 +84,8 @@ certify::Split read_split(const options::variables_map& values) {
   const auto word = values["split"].as<std::string>();
   if (word == "automatic") return certify::Split::automatic;
   if (word == "input") return certify::Split::input;
-  throw InputError(fmt::format("--split '{}' is not known; choose from: automatic, input", word), here);
+  if (word == "activation") return certify::Split::activation;
+  throw InputError(fmt::format("--split '{}' is not known; choose from: automatic, input, activation", word), here);
 }
 
 certify::MethodOptions read_limits(const options::variables_map& values) {
@@ -193,7 +194,7 @@ options::options_description certify_options() {
   add("max-memory", options::value<double>()->default_value(4.0, "4")->value_name("GIB"),
       "methods that need more are not applied; branch_and_bound goes depth first then");
   add("split", options::value<std::string>()->default_value("automatic")->value_name("S"),
-      "automatic or input: what branch_and_bound splits");
+      "automatic, input or activation: what branch_and_bound splits");
   add("attack", options::value<std::string>()->default_value("16/100")->value_name("STARTS/STEPS"),
       "search for a large deviation first; 0: no");
   add("write-merged", options::value<std::string>()->value_name("FILE.onnx"),

@@ -65,10 +65,10 @@ Certificate run_interval(const Pair& pair, const Box& region, const MethodOption
   return from_bounds(pair, separate_intervals(pair, region));
 }
 
-std::string not_merged(const Pair& pair) {
+/// For methods that have no place for an activation of f_q that rounds.
+std::string rounds(const Pair& pair) {
   for (std::size_t n = 0; n < pair.activation_grids.size(); ++n) {
-    if (pair.activation_grids[n])
-      return fmt::format("the rounded activation '{}' has no operator in a merged network", pair.graph.nodes[n].name);
+    if (pair.activation_grids[n]) return fmt::format("f_q rounds the activation '{}'", pair.graph.nodes[n].name);
   }
   return {};
 }
@@ -167,7 +167,7 @@ constexpr std::array entries{
           run_interval},
     Entry{{Method::merged_interval, "merged_interval", "the merged network of the literature, by interval arithmetic",
            "arXiv 2202.01214, eqs. 13-27; docs/theory.md 4.1"},
-          not_merged,
+          rounds,
           merged_bytes,
           run_merged_interval},
     Entry{{Method::difference_interval, "difference_interval", "intervals of f, f_q and f_q - f at every node",
@@ -202,7 +202,7 @@ constexpr std::array entries{
           run_star},
     Entry{{Method::branch_and_bound, "branch_and_bound", "splits inputs or activations until upper and lower meet",
            "docs/theory.md 9.1, B10"},
-          none,
+          rounds,
           branch_bytes,
           run_branch_and_bound},
 };

@@ -208,6 +208,15 @@ class Answers(Certify):
             self.assertGreaterEqual(answer["upper"], by_boxes["lower"])
         self.assertIn("ended by --max-boxes", quantbound("certify", *words, "--max-boxes", 300).out)
 
+    def test_inputs_and_activations_can_be_split(self):
+        words = (*self.pair, "--box", -1, 1, "--method", "branch_and_bound", "--max-seconds", 100)
+        by_input, by_activation = (self.certify(*words, "--split", split) for split in ("input", "activation"))
+        self.assertNotEqual(by_input["boxes"], by_activation["boxes"])
+        self.assertGreaterEqual(by_activation["upper"], by_input["lower"])
+        self.assertGreaterEqual(by_input["upper"], by_activation["lower"])
+        convolutional = self.certify(MODELS / "digits_cnn.onnx", *BALL, "--method", "difference_crown,branch_and_bound", "--max-boxes", 20)
+        self.assertLessEqual(convolutional["lower"], convolutional["upper"])
+
     def test_threads_do_not_change_a_bit(self):
         def timeless(answer):
             return {key: value for key, value in answer.items() if key != "seconds"}
@@ -315,7 +324,7 @@ class Resume(Certify):
         self.certify(*self.words, "--max-boxes", 500, "--checkpoint", self.checkpoint, code=STOPPED)
         kept = self.checkpoint.read_bytes()
         self.assert_refused(r"--resume, or remove.*search\.state", *self.saving)
-        for change in (("--bits", 6), ("--box", REGION[0], 1.1 * REGION[1]), ("--tolerance", 0.02), ("--split", "input"), ("--seed", 2)):
+        for change in (("--bits", 6), ("--box", REGION[0], 1.1 * REGION[1]), ("--tolerance", 0.02), ("--split", "activation"), ("--seed", 2)):
             words = list(self.saving)
             if change[0] in words:
                 at = words.index(change[0])
@@ -358,7 +367,7 @@ class BadInput(Certify):
                 ((*good, "--threshold", "inf"), "--threshold"), ((*good, "--threshold", 1, "--tolerance", 0.1), "exclude each other"),
                 ((*good, "--max-seconds", 0), "--max-seconds"), ((*good, "--max-boxes", 0), "--max-boxes"),
                 ((*good, "--max-memory", 0), "--max-memory"), ((*good, "--max-memory", "nan"), "--max-memory"),
-                ((*good, "--split", "both"), "automatic, input"),
+                ((*good, "--split", "both"), "automatic, input, activation"),
                 ((*good, "--method", "interval", "--split", "input"), "--split belongs to branch_and_bound"),
                 ((*good, "--method", "interval", "--max-boxes", 3), "--max-boxes belongs to branch_and_bound"),
                 ((*good, "--method", "interval", "--trace", "t.csv"), "--trace belongs to branch_and_bound"),
@@ -406,7 +415,6 @@ class BadInput(Certify):
     def test_methods_that_cannot_be_applied_are_named_with_the_reason(self):
         self.assert_refused("difference_zonotope cannot be applied.*GiB", DIGITS_NETWORK, "--box", 0, 1, "--method", "difference_zonotope",
                             "--max-memory", 0.0001)
-        self.assert_refused("branch_and_bound cannot be applied.*Conv", MODELS / "digits_cnn.onnx", "--box", 0, 1, "--max-boxes", 10)
 
     def test_a_full_disk_ends_in_order(self):
         with self.mounted("size=4k") as place:
