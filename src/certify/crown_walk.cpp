@@ -203,8 +203,11 @@ void BackwardWalk::gather_live_rows(NodeId layer, std::span<const double> f_fact
   if (!dense || readers_[at(layer)] != 1 || layer == pair_->graph.output) return;
   Prepared& prepared = nodes_[at(layer)];
   prepared.live.clear();
+  Values assumed(f_factor.size(), 0.0);  // multipliers act before the activation
+  for (const Assumption& assumption : assumptions_)
+    if (assumption.node == layer) assumed[at(assumption.element)] = 1.0;
   for (std::size_t i = 0; i < f_factor.size(); ++i)
-    if (f_factor[i] != 0.0 || fq_factor[i] != 0.0) prepared.live.push_back(static_cast<Index>(i));
+    if (f_factor[i] != 0.0 || fq_factor[i] != 0.0 || assumed[i] != 0.0) prepared.live.push_back(static_cast<Index>(i));
   if (std::ssize(prepared.live) > dense->outputs * 4 / 5 || prepared.live.empty()) {
     prepared.live.clear();
     return;
