@@ -109,8 +109,8 @@ class Crown {
     if (!narrow(bounds_[output].difference, outputs, optimum.box)) return std::nullopt;
     const Box& proved = bounds_[output].difference;
     const auto reach = [&](Index i) { return std::max(proved.high[at(i)], -proved.low[at(i)]); };
-    const Index worst = *std::max_element(outputs.begin(), outputs.end(),
-                                          [&](Index a, Index b) { return reach(a) < reach(b); });
+    const Index worst =
+        *std::max_element(outputs.begin(), outputs.end(), [&](Index a, Index b) { return reach(a) < reach(b); });
     auto influences = walk_.influences(output, worst);
     return AssumedBounds{std::move(bounds_), std::move(optimum.inputs), std::move(influences)};
   }

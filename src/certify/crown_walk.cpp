@@ -152,8 +152,7 @@ void BackwardWalk::prepare_activation(NodeId node, const Activation& op, Prepare
   prepared.single_f = SingleRelaxation(op, input.f);
   prepared.single_fq = SingleRelaxation(op, input.fq);
   if (coupling_ == Coupling::joint) prepared.joint = PairRelaxation(op, input, strips(from));
-  gather_live_rows(from, prepared.single_f.vertices().factor,
-                   prepared.single_fq.vertices().factor);
+  gather_live_rows(from, prepared.single_f.vertices().factor, prepared.single_fq.vertices().factor);
 }
 
 /// Neurons of a node that are assumed to be on different sides of a kink in f and f_q.

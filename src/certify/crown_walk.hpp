@@ -43,8 +43,8 @@ class BackwardWalk {
   /// of the multipliers of assumptions, starting from none.
   Box optimized_bound(NodeId node, std::span<const Index> elements, Quantity quantity, Index steps) const;
 
-  /// The same of a difference, with the inputs at which the best linear bounds are attained: two rows per element, above
-  /// and below.
+  /// The same of a difference, with the inputs at which the best linear bounds are attained: two rows per element,
+  /// above and below.
   struct Optimum {
     Box box;
     Values inputs;
