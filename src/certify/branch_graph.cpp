@@ -209,7 +209,9 @@ class GraphWorker final : public BranchWorker {
     const auto place = std::find(outputs.begin(), outputs.end(), static_cast<Index>(*worst / 2));
     if (place != outputs.end()) {
       const std::size_t row = 2 * at(place - outputs.begin()) + *worst % 2;
-      std::copy_n(proved->inputs.data() + row * candidate_.size(), candidate_.size(), candidate_.data());
+      const double* attained_at = proved->inputs.data() + row * candidate_.size();
+      for (std::size_t i = 0; i < candidate_.size(); ++i)
+        candidate_[i] = std::clamp(attained_at[i], piece.low[i], piece.high[i]);
     }
     if (choose_neuron(piece, *proved)) return Verdict::open;
     return attained(piece, *worst) ? Verdict::finished : choose_input(piece);

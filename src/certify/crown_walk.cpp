@@ -899,6 +899,9 @@ BackwardWalk::Optimum BackwardWalk::optimum(NodeId node, std::span<const Index> 
   const Index per_block = rows_at_once() / 2, count = std::ssize(elements);
   const std::size_t inputs = (*bounds_)[0].f.low.size();
   Optimum result{{Values(elements.size()), Values(elements.size())}, Values(2 * elements.size() * inputs)};
+  const Box& region = (*bounds_)[0].f;
+  for (std::size_t i = 0; i < result.inputs.size(); ++i)  // where a bound does not depend on the input
+    result.inputs[i] = 0.5 * region.low[i % inputs] + 0.5 * region.high[i % inputs];
   for (Index begin = 0; begin < count; begin += per_block) {
     const Index size = std::min(per_block, count - begin);
     Descent descent(*this, node, elements.subspan(at(begin), at(size)), Quantity::difference, steps);

@@ -83,6 +83,17 @@ TEST(BetaCrown, InputsAttainTheBoundOfWhatIsLinear) {
   EXPECT_EQ(proved->inputs, (std::vector<double>{1.0, 1.0, -1.0, -1.0}));
 }
 
+TEST(BetaCrown, InputsLieInTheRegionWhereABoundDoesNotDependOnThem) {
+  NetworkBuilder builder({2});
+  const NodeId hidden = builder.relu(builder.dense(0, {1.0, 1.0}, {-100.0}));
+  const auto network = builder.finish(builder.dense(hidden, {1.0}, {0.0}));
+  const auto proved =
+      beta_crown(make_pair(network, quantize::Configuration{}),
+                 difference_interval(make_pair(network, quantize::Configuration{}), {{1.0, 2.0}, {2.0, 4.0}}), {},
+                 std::vector<Index>{0}, 2);
+  EXPECT_EQ(proved->inputs, (std::vector<double>{1.5, 3.0, 1.5, 3.0}));
+}
+
 TEST(BranchAndBound, SplittingActivationsTightensWhereInputsAreMany) {
   const Pair pair = wide_pair(2, {40, 20, 20, 3}, 6);
   const Box region = cube(40, 0.15);
