@@ -87,6 +87,7 @@ std::vector<SharedSearch::Record> SharedSearch::exchange(Wish wish, bool time_is
   const auto all = team_->share(core::ByteWriter().value(mine.numbers).values(mine.witness).take());
   waited_ = std::chrono::duration<double>(Clock::now() - start).count();
   std::vector<Record> records;
+  records.reserve(all.size());
   for (const auto& bytes : all) {
     core::ByteReader reader(bytes);
     Record record{.numbers = reader.value<Record::Numbers>()};
@@ -113,6 +114,7 @@ void SharedSearch::adopt_witness(const std::vector<Record>& records) {
 
 void SharedSearch::move_pieces(const std::vector<Record>& records) {
   std::vector<parallel::Load> loads;
+  loads.reserve(records.size());
   for (const Record& r : records) loads.push_back({r.numbers.done ? 0 : r.numbers.open, r.numbers.upper});
   for (const auto& transfer : parallel::balance(loads)) {
     if (transfer.from == team_->rank()) team_->send(transfer.to, search_.give(transfer.count));
