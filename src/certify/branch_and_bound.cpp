@@ -54,13 +54,8 @@ bool has_kinks(const Graph& graph) {
 }
 
 std::unique_ptr<BranchBounder> make_bounder(const Pair& pair, const Box& region, Split split) {
-  if (split == Split::automatic) {
-    const bool few = tensor::elements(pair.graph.input_shape()) <= few_inputs;
-    split = few || !has_kinks(pair.graph) ? Split::input : Split::activation;
-  }
-  if (detail::not_dense(pair).empty())
-    return detail::make_dense_bounder(
-        pair, split == Split::input ? detail::DenseSplit::input : detail::DenseSplit::activation);
+  if (split == Split::automatic) split = automatic_split(pair);
+  if (split == Split::input && detail::not_dense(pair).empty()) return detail::make_dense_bounder(pair);
   return detail::make_graph_bounder(pair, region,
                                     split == Split::input ? detail::GraphSplit::input : detail::GraphSplit::activation);
 }
@@ -71,6 +66,11 @@ double functional(std::span<const double> d, std::size_t index) {
 }
 
 }  // namespace
+
+Split automatic_split(const Pair& pair) {
+  const bool few = tensor::elements(pair.graph.input_shape()) <= few_inputs;
+  return few || !has_kinks(pair.graph) ? Split::input : Split::activation;
+}
 
 struct BranchAndBound::Impl {
   Impl(const Pair& of_pair, const Box& of_region, const BranchOptions& of_options);

@@ -141,8 +141,7 @@ struct Rows {
 
 class DenseBounder final : public BranchBounder {
  public:
-  DenseBounder(const Pair& pair, DenseSplit split, const DenseKernels& kernels)
-      : pair_(compile_dense_pair(pair)), split_(split), kernels_(kernels) {}
+  DenseBounder(const Pair& pair, const DenseKernels& kernels) : pair_(compile_dense_pair(pair)), kernels_(kernels) {}
 
   PieceShape shape() const override;
   void make_root(const Box& region, const PieceView& piece) const override;
@@ -151,11 +150,9 @@ class DenseBounder final : public BranchBounder {
 
   const DensePair& pair() const { return pair_; }
   const DenseKernels& kernels() const { return kernels_; }
-  DenseSplit split() const { return split_; }
 
  private:
   DensePair pair_;
-  DenseSplit split_;
   const DenseKernels& kernels_;
 };
 
@@ -186,7 +183,6 @@ class DenseWorker final : public BranchWorker {
   void apply_phases(Index l, NetScratch& net);
   void refine(Index l, NetScratch LayerScratch::*net, DenseWeights DenseLayer::*weights);
   void refine_difference(Index l);
-  void exchange(Index l);
   void lower_pair_rows(Index top, Index count);
   void finish(Index l, NetScratch LayerScratch::*net, const DenseWeights& weights);
   void finish_difference(Index l);
@@ -198,8 +194,6 @@ class DenseWorker final : public BranchWorker {
   void bound_functionals(const PieceView& piece, Index count);
   Verdict choose_split(const PieceView& piece, std::span<const double> levels, Index count);
   void score_dimensions(Index row);
-  Verdict choose_dimension(const PieceView& piece);
-  Verdict choose_neuron(const PieceView& piece, Index worst);
   void set_candidate(const PieceView& piece, const double* coefficients);
 
   const DensePair& pair_;
@@ -208,8 +202,6 @@ class DenseWorker final : public BranchWorker {
   double gamma_rows_;  ///< of the sums along a whole backward pass
   double mass_sum_ = 0.0;
   Plan plan_;
-  DenseSplit split_;
-  bool empty_ = false;  ///< the assumed phases contradict each other: no point of the box has them all
   std::vector<LayerScratch> scratch_;
   Ranges mapped_;  ///< the input of the first layer
   Centered input_, no_difference_;
@@ -242,28 +234,13 @@ void DenseBounder::make_root(const Box& region, const PieceView& piece) const {
 
 double midpoint(double low, double high) { return 0.5 * low + 0.5 * high; }
 
-/// Two bits per neuron in the order of for_each_phase.
-void set_phase(std::span<std::uint64_t> phases, Index neuron, Phase phase) {
-  const auto bit = static_cast<std::size_t>(2 * neuron);
-  std::uint64_t& word = phases[bit / 64];
-  word = (word & ~(std::uint64_t{3} << bit % 64)) | static_cast<std::uint64_t>(phase) << bit % 64;
-}
-
 void DenseBounder::divide(const PieceView& piece, const PieceView& other) const {
   std::copy(piece.low.begin(), piece.low.end(), other.low.begin());
   std::copy(piece.high.begin(), piece.high.end(), other.high.begin());
   std::copy(piece.bounds.begin(), piece.bounds.end(), other.bounds.begin());
   std::copy(piece.phases.begin(), piece.phases.end(), other.phases.begin());
   *other.split = *piece.split;
-  const Index split = SplitWord::unpack(*piece.split).split;
-  if (split >= pair_.inputs) {
-    const Index neuron = (split - pair_.inputs) / 2;
-    const bool low_hinge = (split - pair_.inputs) % 2 == 0;
-    set_phase(piece.phases, neuron, low_hinge ? Phase::low : Phase::middle);
-    set_phase(other.phases, neuron, low_hinge ? Phase::middle : Phase::high);
-    return;
-  }
-  const auto at = static_cast<std::size_t>(split);
+  const auto at = static_cast<std::size_t>(SplitWord::unpack(*piece.split).dimension);
   piece.high[at] = other.low[at] = midpoint(piece.low[at], piece.high[at]);
 }
 
@@ -271,18 +248,13 @@ std::unique_ptr<BranchWorker> DenseBounder::make_worker() const { return std::ma
 
 // ---- a worker
 
-Index widest_output(const DensePair& pair) {
-  Index widest = 0;
-  for (const DenseLayer& layer : pair.layers) widest = std::max(widest, layer.outputs);
-  return widest;
-}
-
 double gamma_of_rows(const DensePair& pair) {
-  Index sums = pair.inputs + 16;
+  Index widest = 0, sums = pair.inputs + 16;
   for (const DenseLayer& layer : pair.layers) {
+    widest = std::max(widest, layer.outputs);
     sums += layer.output_stride() / 2 + 16;  // six fused terms per group of eight, and the lanes' own sum
   }
-  return gamma(2 * widest_output(pair) + sums + 2 * pair.inputs);
+  return gamma(2 * widest + sums + 2 * pair.inputs);
 }
 
 DenseWorker::DenseWorker(const DenseBounder& bounder)
@@ -291,13 +263,12 @@ DenseWorker::DenseWorker(const DenseBounder& bounder)
       input_stride_(padded(pair_.inputs)),
       functionals_(2 * pair_.outputs),
       gamma_rows_(gamma_of_rows(pair_)),
-      split_(bounder.split()),
       mapped_(input_stride_),
       input_(input_stride_),
       no_difference_(input_stride_),
       input_lines_(input_stride_),
-      y_rows_(2 * widest_output(pair_) * pair_.width),
-      d_rows_(2 * widest_output(pair_) * pair_.width),
+      y_rows_(2 * pair_.width * pair_.width),
+      d_rows_(2 * pair_.width * pair_.width),
       constants_(2 * pair_.width),
       masses_(2 * pair_.width),
       sums_{AlignedDoubles(pair_.width), AlignedDoubles(pair_.width), AlignedDoubles(pair_.width)},
@@ -415,9 +386,10 @@ void DenseWorker::apply_phases(Index l, NetScratch& net) {
   net.open.clear();
   for (Index i = 0; i < layer(l).outputs; ++i) {
     Phase& phase = net.phase[static_cast<std::size_t>(i)];
-    if (phase != Phase::open) net.before.set(i, within(hinges, phase, net.before[i]));
-    empty_ = empty_ || net.before.low[i] > net.before.high[i];
-    if (phase == Phase::open) phase = phase_of(hinges, net.before[i]);
+    if (phase == Phase::open)
+      phase = phase_of(hinges, net.before[i]);
+    else
+      net.before.set(i, within(hinges, phase, net.before[i]));
     if (phase == Phase::open) net.open.add(i);
   }
 }
@@ -514,21 +486,6 @@ void DenseWorker::finish_difference(Index l) {
   }
 }
 
-/// What is assumed of one network says something of the other: y' = y + d.
-void DenseWorker::exchange(Index l) {
-  LayerScratch& at = scratch(l);
-  for (Index i = 0; i < layer(l).outputs; ++i) {
-    const Interval y = at.f.before[i], fq_y = at.fq.before[i], d = at.difference[i];
-    at.fq.before.set(
-        i, {std::max(fq_y.low, -core::add_up(-y.low, -d.low)), std::min(fq_y.high, core::add_up(y.high, d.high))});
-    at.f.before.set(
-        i, {std::max(y.low, -core::add_up(d.high, -fq_y.low)), std::min(y.high, core::add_up(fq_y.high, -d.low))});
-    empty_ = empty_ || d.low > d.high;
-  }
-  apply_phases(l, at.f);
-  apply_phases(l, at.fq);
-}
-
 void DenseWorker::forward(Index l, Depth depth) {
   LayerScratch& to = scratch(l);
   ranges_of(layer(l).f, l, l == 0 ? input_ : scratch(l - 1).f.after, to.f.before);
@@ -541,8 +498,6 @@ void DenseWorker::forward(Index l, Depth depth) {
     refine(l, &LayerScratch::fq, &DenseLayer::fq);
     if (depth == Depth::difference_rows) refine_difference(l);
   }
-  if (split_ == DenseSplit::activation) exchange(l);
-  if (empty_) return;
   finish(l, &LayerScratch::f, layer(l).f);
   finish(l, &LayerScratch::fq, layer(l).fq);
   finish_difference(l);
@@ -684,13 +639,8 @@ Verdict DenseWorker::choose_split(const PieceView& piece, std::span<const double
   if (worst < 0) return Verdict::finished;
   const double* coefficients = y_rows_.now.data() + worst * input_stride_;
   set_candidate(piece, coefficients);
-  if (split_ == DenseSplit::activation) return choose_neuron(piece, worst);
   if (loss == 0.0) return Verdict::finished;
   score_dimensions(worst);
-  return choose_dimension(piece);
-}
-
-Verdict DenseWorker::choose_dimension(const PieceView& piece) {
   Index best = -1;
   double best_score = -1.0;
   for (Index j = 0; j < pair_.inputs; ++j) {
@@ -704,47 +654,10 @@ Verdict DenseWorker::choose_dimension(const PieceView& piece) {
   return Verdict::open;
 }
 
-/// The neuron where row `worst` lost most; without one, the input that moves the row most.
-Verdict DenseWorker::choose_neuron(const PieceView& piece, Index worst) {
-  Index best = -1, first = 0;
-  double most = 0.0;
-  for (Index l = 0; l < layers(); ++l) {
-    const LayerScratch& at = scratch(l);
-    const Hinges& hinges = layer(l).activation;
-    const double* losses = at.losses.data() + worst * layer(l).output_stride();
-    for (const NetScratch* net : {&at.f, &at.fq}) {
-      for (Index r = 0; r < net->open.count; ++r) {
-        const Index i = net->open[r];
-        const bool low = net->before.low[i]<hinges.low, high = net->before.high[i]> hinges.high;
-        if (low != high && losses[i] > most) best = pair_.inputs + 2 * (first + i) + (low ? 0 : 1), most = losses[i];
-      }
-      first += layer(l).outputs;
-    }
-  }
-  if (best >= 0) {
-    *piece.split = SplitWord{best, plan_}.pack();
-    return Verdict::open;
-  }
-  const double* coefficients = y_rows_.now.data() + worst * input_stride_;
-  for (std::size_t j = 0; j < scores_.size(); ++j)
-    scores_[j] = std::abs(coefficients[j]) * input_.radius[static_cast<Index>(j)];
-  const Index functional = picked_[static_cast<std::size_t>(worst)];
-  const double bound = piece.bounds[static_cast<std::size_t>(functional)];
-  const double there = deviation(candidate_)[static_cast<std::size_t>(functional / 2)];
-  const bool attained = (functional % 2 == 0 ? there : -there) >= bound - 1e-12 * (1.0 + std::abs(bound));
-  return attained ? Verdict::finished : choose_dimension(piece);
-}
-
 /// Lowers the bounds and returns how many functionals are still in rows.
 Index DenseWorker::bound_at(Depth depth, const PieceView& piece, std::span<const double> levels) {
   load_phases(piece.phases);
-  empty_ = false;
-  for (Index l = 0; l < layers() && !empty_; ++l) forward(l, depth);
-  if (empty_) {
-    QUANTBOUND_ASSERT(split_ == DenseSplit::activation);  // a box alone is never empty
-    std::fill(piece.bounds.begin(), piece.bounds.end(), -infinity);
-    return 0;
-  }
+  for (Index l = 0; l < layers(); ++l) forward(l, depth);
   store_phases(piece.phases);
   const Index count = pick_functionals(piece, levels);
   if (count > 0) bound_functionals(piece, count);
@@ -780,9 +693,7 @@ Verdict DenseWorker::bound(const PieceView& piece, std::span<const double> level
 Box DenseWorker::enclose(std::span<const double> x) {
   set_input(x, x);
   for_each_phase(scratch_, [](Phase& phase, std::size_t, std::size_t) { phase = Phase::open; });
-  empty_ = false;
   for (Index l = 0; l < layers(); ++l) forward(l, Depth::intervals);
-  QUANTBOUND_ASSERT(!empty_);
   const Centered& last = scratch(layers() - 1).difference_after;
   Box box;
   for (Index i = 0; i < pair_.outputs; ++i) {
@@ -869,9 +780,9 @@ std::span<const double> DenseWorker::gradient(std::span<const double> x, Index o
 
 }  // namespace
 
-std::unique_ptr<BranchBounder> make_dense_bounder(const Pair& pair, DenseSplit split, const DenseKernels& kernels) {
+std::unique_ptr<BranchBounder> make_dense_bounder(const Pair& pair, const DenseKernels& kernels) {
   QUANTBOUND_ASSERT(not_dense(pair).empty(), not_dense(pair));
-  return std::make_unique<DenseBounder>(pair, split, kernels);
+  return std::make_unique<DenseBounder>(pair, kernels);
 }
 
 }  // namespace quantbound::certify::detail

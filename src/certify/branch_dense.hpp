@@ -1,4 +1,4 @@
-/// The bounder of dense pairs: interval bounds of y, y' and d forward, then backward linear
+/// The bounder of dense pairs by input splitting: interval bounds of y, y' and d forward, then backward linear
 /// relaxations (docs/theory.md 5.5, 9.5.5) of every neuron that is not yet proved to be on one piece, and of the
 /// functionals that are not yet below their level. Functionals are carried in (y, d): A_y <- A_y W + A_d dW,
 /// A_d <- A_d W', so that small changes stay small; at activations the merged or the difference relaxation, whichever
@@ -24,28 +24,21 @@ struct Plan {
   static constexpr int with_rows_for = 3, without_rows_for = 8;
 };
 
-/// A piece's split, and in the upper half its plan. Splits below the number of inputs halve that input; those above
-/// divide the phases of a neuron at one of its two hinges.
+/// A piece's split: the dimension, and in the upper half its plan.
 struct SplitWord {
-  Index split = 0;
+  Index dimension = 0;
   Plan plan;
 
   static SplitWord unpack(std::int64_t word) {
     return {word & 0xFFFF'FFFF, {(word >> 32 & 1) != 0, static_cast<int>(word >> 33)}};
   }
   std::int64_t pack() const {
-    return split | static_cast<std::int64_t>(plan.difference_rows) << 32 |
+    return dimension | static_cast<std::int64_t>(plan.difference_rows) << 32 |
            static_cast<std::int64_t>(plan.until_trial) << 33;
   }
 };
 
-/// Splits of inputs find the exact value where inputs are few. Splits of activations assume the phase of a neuron: the
-/// assumption sharpens everything behind it, but no multiplier ties it to the input, so where no open neuron is left
-/// the input is split after all.
-enum class DenseSplit { input, activation };
-
 /// @pre not_dense(pair) is empty
-std::unique_ptr<BranchBounder> make_dense_bounder(const Pair& pair, DenseSplit split = DenseSplit::input,
-                                                  const DenseKernels& kernels = dense_kernels());
+std::unique_ptr<BranchBounder> make_dense_bounder(const Pair& pair, const DenseKernels& kernels = dense_kernels());
 
 }  // namespace quantbound::certify::detail

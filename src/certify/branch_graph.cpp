@@ -1,6 +1,7 @@
 #include "branch_graph.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <optional>
 
@@ -18,18 +19,23 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr Index depth = 96;
 /// Steps of the optimiser for the bounds of the whole region, which every piece starts from.
 constexpr Index root_steps = 20;
+/// For the bounds of a piece.
+constexpr Index steps = 40;
+/// Of the worst excess over a level: functionals with less are not bounded in a piece.
+constexpr double urgency = 0.8;
 
 std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 
-/// One assumption as a word: never zero.
-struct Assumption {
+/// A split as a word: halving an input (even), or dividing at a kink of a neuron (odd, never zero). An assumption is
+/// the latter with its side.
+struct NeuronSplit {
   NodeId node = 0;
   Index element = 0;
   bool quantized = false;    ///< of f_q's neuron
   bool second_kink = false;  ///< of a clip
   bool above = false;        ///< the kink, else below
 
-  static Assumption unpack(std::uint64_t word) {
+  static NeuronSplit unpack(std::uint64_t word) {
     return {static_cast<NodeId>(word >> 40), static_cast<Index>(word >> 4 & 0xFFFF'FFFFULL), (word & 8U) != 0,
             (word & 4U) != 0, (word & 2U) != 0};
   }
@@ -39,6 +45,8 @@ struct Assumption {
            static_cast<std::uint64_t>(above) << 1 | 1U;
   }
 };
+
+bool halves_input(std::int64_t split) { return split % 2 == 0; }
 
 struct Kinks {
   double first = 0.0;
@@ -89,16 +97,16 @@ class GraphBounder final : public BranchBounder {
     std::copy(piece.bounds.begin(), piece.bounds.end(), other.bounds.begin());
     std::copy(piece.phases.begin(), piece.phases.end(), other.phases.begin());
     *other.split = *piece.split;
-    if (split_ == GraphSplit::input) {
-      const std::size_t i = at(*piece.split);
+    if (halves_input(*piece.split)) {
+      const std::size_t i = at(*piece.split / 2);
       piece.high[i] = other.low[i] = 0.5 * piece.low[i] + 0.5 * piece.high[i];
       return;
     }
-    auto assumption = Assumption::unpack(static_cast<std::uint64_t>(*piece.split));
+    auto split = NeuronSplit::unpack(static_cast<std::uint64_t>(*piece.split));
     const std::size_t free = at(std::find(piece.phases.begin(), piece.phases.end(), 0U) - piece.phases.begin());
-    piece.phases[free] = assumption.pack();
-    assumption.above = true;
-    other.phases[free] = assumption.pack();
+    piece.phases[free] = split.pack();
+    split.above = true;
+    other.phases[free] = split.pack();
   }
 
   std::unique_ptr<BranchWorker> make_worker() const override;
@@ -122,21 +130,7 @@ class GraphWorker final : public BranchWorker {
 
   Verdict bound(const PieceView& piece, std::span<const double> levels) override {
     for (std::size_t i = 0; i < candidate_.size(); ++i) candidate_[i] = 0.5 * piece.low[i] + 0.5 * piece.high[i];
-    auto start = bounds_at_start(piece);
-    const auto proved = start ? difference_crown(pair_, std::move(*start)) : std::nullopt;
-    if (!proved) {  // no point satisfies the assumptions
-      std::fill(piece.bounds.begin(), piece.bounds.end(), -infinity);
-      return Verdict::finished;
-    }
-    const Box& d = (*proved)[pair_.graph.output].difference;
-    bool open = false;
-    for (std::size_t i = 0; i < piece.bounds.size(); ++i) {
-      const double reach = i % 2 == 0 ? d.high[i / 2] : -d.low[i / 2];
-      piece.bounds[i] = std::min(piece.bounds[i], reach);
-      open = open || piece.bounds[i] > levels[i];
-    }
-    if (!open) return Verdict::finished;
-    return bounder_.split() == GraphSplit::input ? choose_input(piece) : choose_neuron(piece, *proved);
+    return bounder_.split() == GraphSplit::input ? bound_box(piece, levels) : bound_phases(piece, levels);
   }
 
   std::span<const double> candidate() const override { return candidate_; }
@@ -160,28 +154,108 @@ class GraphWorker final : public BranchWorker {
   Box enclose(std::span<const double> x) override { return difference_at(pair_, x); }
 
  private:
-  /// Bounds of the region with the assumptions, or of the part of the input; nothing when they contradict each other.
-  std::optional<PairBounds> bounds_at_start(const PieceView& piece) const {
-    if (bounder_.split() == GraphSplit::input) {
-      return difference_interval(pair_,
-                                 Box{{piece.low.begin(), piece.low.end()}, {piece.high.begin(), piece.high.end()}});
+  static Verdict empty(const PieceView& piece) {
+    std::fill(piece.bounds.begin(), piece.bounds.end(), -infinity);
+    return Verdict::finished;
+  }
+
+  static void lower_bounds(const PieceView& piece, const Box& d) {
+    for (std::size_t i = 0; i < piece.bounds.size(); ++i)
+      piece.bounds[i] = std::min(piece.bounds[i], i % 2 == 0 ? d.high[i / 2] : -d.low[i / 2]);
+  }
+
+  /// The functional that is farthest above its level; nothing when none is above.
+  static std::optional<std::size_t> worst_functional(const PieceView& piece, std::span<const double> levels) {
+    std::optional<std::size_t> worst;
+    for (std::size_t i = 0; i < levels.size(); ++i)
+      if (piece.bounds[i] > levels[i] &&
+          (!worst || piece.bounds[i] - levels[i] > piece.bounds[*worst] - levels[*worst]))
+        worst = i;
+    return worst;
+  }
+
+  /// Outputs of functionals nearly as far above their levels as the worst: others wait until they are the worst.
+  static std::vector<Index> urgent_outputs(const PieceView& piece, std::span<const double> levels, std::size_t worst) {
+    const double urgent = urgency * (piece.bounds[worst] - levels[worst]);
+    std::vector<Index> outputs;
+    for (std::size_t i = 0; i < levels.size(); ++i) {
+      const auto output = static_cast<Index>(i / 2);
+      const bool counted = !outputs.empty() && outputs.back() == output;
+      if ((i == worst || piece.bounds[i] - levels[i] >= urgent) && !counted) outputs.push_back(output);
     }
-    PairBounds bounds = bounder_.known();
+    return outputs;
+  }
+
+  Verdict bound_box(const PieceView& piece, std::span<const double> levels) const {
+    const auto proved = difference_crown(pair_, difference_interval(pair_, box_of(piece)));
+    if (!proved) return empty(piece);
+    lower_bounds(piece, (*proved)[pair_.graph.output].difference);
+    return worst_functional(piece, levels) ? choose_input(piece) : Verdict::finished;
+  }
+
+  Verdict bound_phases(const PieceView& piece, std::span<const double> levels) {
+    PairBounds known = bounder_.known();
+    if (!intersect_part(known, piece)) return empty(piece);
+    const NodeId output = pair_.graph.output;
+    lower_bounds(piece, known[output].difference);
+    const auto before = worst_functional(piece, levels);
+    if (!before) return Verdict::finished;
+    const auto outputs = urgent_outputs(piece, levels, *before);
+    const auto proved = beta_crown(pair_, std::move(known), assumptions(piece), outputs, steps);
+    if (!proved) return empty(piece);
+    lower_bounds(piece, proved->bounds[output].difference);
+    const auto worst = worst_functional(piece, levels);
+    if (!worst) return Verdict::finished;
+    const auto place = std::find(outputs.begin(), outputs.end(), static_cast<Index>(*worst / 2));
+    if (place != outputs.end()) {
+      const std::size_t row = 2 * at(place - outputs.begin()) + *worst % 2;
+      const double* attained_at = proved->inputs.data() + row * candidate_.size();
+      for (std::size_t i = 0; i < candidate_.size(); ++i)
+        candidate_[i] = std::clamp(attained_at[i], piece.low[i], piece.high[i]);
+    }
+    if (choose_neuron(piece, *proved)) return Verdict::open;
+    return attained(piece, *worst) ? Verdict::finished : choose_input(piece);
+  }
+
+  /// But for rounding.
+  bool attained(const PieceView& piece, std::size_t functional) {
+    const double there = deviation(candidate_)[functional / 2], bound = piece.bounds[functional];
+    return (functional % 2 == 0 ? there : -there) >= bound - 1e-12 * (1.0 + std::abs(bound));
+  }
+
+  static Box box_of(const PieceView& piece) {
+    return {{piece.low.begin(), piece.low.end()}, {piece.high.begin(), piece.high.end()}};
+  }
+
+  /// What is known over the part of the region that the piece's box is; false when nothing is left.
+  bool intersect_part(PairBounds& known, const PieceView& piece) const {
+    const Box box = box_of(piece);
+    if (box.low == known[0].f.low && box.high == known[0].f.high) return true;
+    const PairBounds part = difference_interval(pair_, box);
+    bool possible = true;
+    for (NodeId node = 0; node < std::ssize(pair_.graph.nodes); ++node)
+      for (Box PairBox::*of : {&PairBox::f, &PairBox::fq, &PairBox::difference}) {
+        Box& all = known[node].*of;
+        const Box& here = part[node].*of;
+        for (std::size_t i = 0; i < all.low.size(); ++i) {
+          all.low[i] = std::max(all.low[i], here.low[i]);
+          all.high[i] = std::min(all.high[i], here.high[i]);
+          possible = possible && all.low[i] <= all.high[i];
+        }
+      }
+    return possible;
+  }
+
+  std::vector<Assumption> assumptions(const PieceView& piece) const {
+    std::vector<Assumption> result;
     for (const std::uint64_t word : piece.phases) {
       if (word == 0) break;
-      const auto assumption = Assumption::unpack(word);
-      const Kinks& kinks = *bounder_.kinks(assumption.node);
-      const double kink = assumption.second_kink ? *kinks.second : kinks.first;
-      PairBox& boxes = bounds[assumption.node];
-      Box& box = assumption.quantized ? boxes.fq : boxes.f;
-      const std::size_t i = at(assumption.element);
-      if (assumption.above)
-        box.low[i] = std::max(box.low[i], kink);
-      else
-        box.high[i] = std::min(box.high[i], kink);
-      if (!(box.low[i] <= box.high[i])) return std::nullopt;
+      const auto split = NeuronSplit::unpack(word);
+      const Kinks& kinks = *bounder_.kinks(split.node);
+      result.push_back({split.node, split.element, split.quantized ? Network::fq : Network::f,
+                        split.second_kink ? *kinks.second : kinks.first, split.above ? Side::above : Side::below});
     }
-    return bounds;
+    return result;
   }
 
   /// The widest input, relative to the region.
@@ -196,23 +270,23 @@ class GraphWorker final : public BranchWorker {
       if (width > widest) widest = width, chosen = static_cast<Index>(i);
     }
     if (chosen < 0) return Verdict::finished;
-    *piece.split = chosen;
+    *piece.split = 2 * chosen;
     return Verdict::open;
   }
 
   /// The neuron whose relaxation lifts the worst bound most, at a kink inside what is known of it.
-  Verdict choose_neuron(const PieceView& piece, const PairBounds& proved) const {
-    if (piece.phases.back() != 0) return Verdict::finished;
-    for (const Influence& influence : influences(pair_, proved)) {
-      if (const auto assumption = assumption_about(influence, proved)) {
-        *piece.split = static_cast<std::int64_t>(assumption->pack());
-        return Verdict::open;
+  bool choose_neuron(const PieceView& piece, const AssumedBounds& proved) const {
+    if (piece.phases.back() != 0) return false;
+    for (const Influence& influence : proved.influences) {
+      if (const auto split = split_of(influence, proved.bounds)) {
+        *piece.split = static_cast<std::int64_t>(split->pack());
+        return true;
       }
     }
-    return Verdict::finished;
+    return false;
   }
 
-  std::optional<Assumption> assumption_about(const Influence& influence, const PairBounds& proved) const {
+  std::optional<NeuronSplit> split_of(const Influence& influence, const PairBounds& proved) const {
     const auto& kinks = bounder_.kinks(influence.node);
     if (!kinks) return std::nullopt;
     const std::size_t i = at(influence.element);
@@ -220,9 +294,9 @@ class GraphWorker final : public BranchWorker {
     const PairBox& boxes = proved[influence.node];
     for (const bool quantized : {false, true}) {
       const Box& box = quantized ? boxes.fq : boxes.f;
-      if (inside(box, kinks->first)) return Assumption{influence.node, influence.element, quantized, false, false};
+      if (inside(box, kinks->first)) return NeuronSplit{influence.node, influence.element, quantized, false, false};
       if (kinks->second && inside(box, *kinks->second))
-        return Assumption{influence.node, influence.element, quantized, true, false};
+        return NeuronSplit{influence.node, influence.element, quantized, true, false};
     }
     return std::nullopt;
   }

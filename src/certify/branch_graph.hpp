@@ -1,7 +1,8 @@
-/// The bounder of every pair that difference_crown takes: convolutions, additions, pools, smooth activations. A piece is
-/// a box of inputs and a list of assumptions, neurons of f or f_q on one side of a kink; it is bounded by one
-/// difference_crown from the bounds of the whole region with those assumptions. Slower per piece than branch_dense.hpp
-/// by far, so it serves what that cannot compile.
+/// The bounder of every pair that difference_crown takes: convolutions, additions, pools, smooth activations, and dense
+/// pairs with many inputs. A piece is a box of inputs and a list of assumptions, neurons of f or f_q on one side of a
+/// kink. By inputs it is bounded by one difference_crown; by activations from the bounds of the whole region with a
+/// Lagrange multiplier for each assumption (beta_crown), where the worst functionals leave something open; without a
+/// neuron left to divide it halves an input after all. Slower per piece than branch_dense.hpp.
 #pragma once
 
 #include <memory>

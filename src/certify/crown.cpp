@@ -73,8 +73,13 @@ PairBounds whole_region(std::optional<PairBounds> bounds) {
 /// Walks through a pair from bounds that improve on the way.
 class Crown {
  public:
-  Crown(const Pair& pair, PairBounds known, Coupling coupling, Index steps = 0)
-      : pair_(pair), coupling_(coupling), steps_(steps), bounds_(std::move(known)), walk_(pair, bounds_, coupling) {}
+  Crown(const Pair& pair, PairBounds known, Coupling coupling, Index steps = 0,
+        std::span<const Assumption> assumptions = {})
+      : pair_(pair),
+        coupling_(coupling),
+        steps_(steps),
+        bounds_(std::move(known)),
+        walk_(pair, bounds_, coupling, assumptions) {}
 
   std::optional<PairBounds> run() {
     for (NodeId node = 0; node <= pair_.graph.output; ++node) {
@@ -91,7 +96,36 @@ class Crown {
     return std::move(bounds_);
   }
 
+  /// Differences at some outputs only; hidden nodes by intervals.
+  std::optional<AssumedBounds> run(std::span<const Assumption> assumptions, std::span<const Index> outputs) {
+    for (const Assumption& assumption : assumptions)
+      if (!assume(assumption)) return std::nullopt;
+    const NodeId output = pair_.graph.output;
+    for (NodeId node = 0; node <= output; ++node) {
+      if (!repropagate(node) || !narrow_by_sum(bounds_[node])) return std::nullopt;
+      walk_.prepare(node);
+    }
+    auto optimum = walk_.optimum(output, outputs, steps_);
+    if (!narrow(bounds_[output].difference, outputs, optimum.box)) return std::nullopt;
+    const Box& proved = bounds_[output].difference;
+    const auto reach = [&](Index i) { return std::max(proved.high[at(i)], -proved.low[at(i)]); };
+    const Index worst =
+        *std::max_element(outputs.begin(), outputs.end(), [&](Index a, Index b) { return reach(a) < reach(b); });
+    auto influences = walk_.influences(output, worst);
+    return AssumedBounds{std::move(bounds_), std::move(optimum.inputs), std::move(influences)};
+  }
+
  private:
+  bool assume(const Assumption& assumption) {
+    narrower_[at(assumption.node)] = true;
+    PairBox& boxes = bounds_[assumption.node];
+    Box& box = assumption.network == Network::fq ? boxes.fq : boxes.f;
+    const std::size_t i = at(assumption.element);
+    if (assumption.side == Side::above) box.low[i] = std::max(box.low[i], assumption.kink);
+    if (assumption.side == Side::below) box.high[i] = std::min(box.high[i], assumption.kink);
+    return box.low[i] <= box.high[i];
+  }
+
   /// Whether anything but affine operators lies between the input and the node: intervals of the first layers are as
   /// good as any walk.
   bool after_activation(NodeId node) {
@@ -214,6 +248,11 @@ std::optional<PairBounds> difference_crown(const Pair& pair, PairBounds known) {
 
 std::optional<PairBounds> alpha_crown(const Pair& pair, PairBounds known, Index steps) {
   return Crown(pair, std::move(known), Coupling::joint, steps).run();
+}
+
+std::optional<AssumedBounds> beta_crown(const Pair& pair, PairBounds known, std::span<const Assumption> assumptions,
+                                        std::span<const Index> outputs, Index steps) {
+  return Crown(pair, std::move(known), Coupling::joint, steps, assumptions).run(assumptions, outputs);
 }
 
 PairBounds alpha_crown(const Pair& pair, const Box& input, Index steps) {

@@ -59,8 +59,13 @@ Values absolute(std::span<const double> values) {
 
 }  // namespace
 
-BackwardWalk::BackwardWalk(const Pair& pair, const PairBounds& bounds, Coupling coupling)
-    : pair_(&pair), bounds_(&bounds), coupling_(coupling), nodes_(pair.graph.nodes.size()) {
+BackwardWalk::BackwardWalk(const Pair& pair, const PairBounds& bounds, Coupling coupling,
+                           std::span<const Assumption> assumptions)
+    : pair_(&pair),
+      bounds_(&bounds),
+      coupling_(coupling),
+      assumptions_(assumptions.begin(), assumptions.end()),
+      nodes_(pair.graph.nodes.size()) {
   for (const auto& readers : pair.graph.consumers()) readers_.push_back(std::ssize(readers));
 }
 
@@ -139,15 +144,26 @@ void BackwardWalk::prepare_affine(NodeId node, Prepared& prepared) {
 void BackwardWalk::prepare_activation(NodeId node, const Activation& op, Prepared& prepared) {
   const auto& grids = pair_->activation_grids;
   const bool rounded = !grids.empty() && grids[at(node)].has_value();
-  const PairBox& input = (*bounds_)[pair_->graph.nodes[at(node)].inputs.front()];
+  const NodeId from = pair_->graph.nodes[at(node)].inputs.front();
+  const PairBox& input = (*bounds_)[from];
   prepared.fixed = is_sigmoidal(op);
   prepared.ends = rounded || !(is_piecewise_linear(op) || prepared.fixed);
   if (prepared.ends) return;
   prepared.single_f = SingleRelaxation(op, input.f);
   prepared.single_fq = SingleRelaxation(op, input.fq);
-  if (coupling_ == Coupling::joint) prepared.joint = PairRelaxation(op, input);
-  gather_live_rows(pair_->graph.nodes[at(node)].inputs.front(), prepared.single_f.vertices().factor,
-                   prepared.single_fq.vertices().factor);
+  if (coupling_ == Coupling::joint) prepared.joint = PairRelaxation(op, input, strips(from));
+  gather_live_rows(from, prepared.single_f.vertices().factor, prepared.single_fq.vertices().factor);
+}
+
+/// Neurons of a node that are assumed to be on different sides of a kink in f and f_q.
+std::vector<Index> BackwardWalk::strips(NodeId node) const {
+  std::vector<Index> result;
+  for (const Assumption& a : assumptions_)
+    for (const Assumption& b : assumptions_)
+      if (a.node == node && b.node == node && a.element == b.element && a.network == Network::f &&
+          b.network == Network::fq && a.side != b.side)
+        result.push_back(a.element);
+  return result;
 }
 
 void BackwardWalk::prepare_maximum(NodeId node, const network::MaxPool& op, Prepared& prepared) {
@@ -186,8 +202,11 @@ void BackwardWalk::gather_live_rows(NodeId layer, std::span<const double> f_fact
   if (!dense || readers_[at(layer)] != 1 || layer == pair_->graph.output) return;
   Prepared& prepared = nodes_[at(layer)];
   prepared.live.clear();
+  Values assumed(f_factor.size(), 0.0);  // multipliers act before the activation
+  for (const Assumption& assumption : assumptions_)
+    if (assumption.node == layer) assumed[at(assumption.element)] = 1.0;
   for (std::size_t i = 0; i < f_factor.size(); ++i)
-    if (f_factor[i] != 0.0 || fq_factor[i] != 0.0) prepared.live.push_back(static_cast<Index>(i));
+    if (f_factor[i] != 0.0 || fq_factor[i] != 0.0 || assumed[i] != 0.0) prepared.live.push_back(static_cast<Index>(i));
   if (std::ssize(prepared.live) > dense->outputs * 4 / 5 || prepared.live.empty()) {
     prepared.live.clear();
     return;
@@ -251,6 +270,19 @@ struct BackwardWalk::Slopes {
   bool empty() const { return active.empty(); }
 };
 
+/// Lagrange multipliers of assumptions for a block of rows, rows x assumptions (beta-CROWN, Wang et al. 2021): with
+/// s (y_i - kink) >= 0 on every point, adding beta s (y_i - kink) to a functional never lowers its upper bound.
+struct BackwardWalk::Multipliers {
+  std::vector<Assumption> of;
+  Values beta, momentum, square;
+  Values scale;  ///< of the row's coefficients where the multiplier acts
+
+  Multipliers(std::vector<Assumption> assumptions, Index rows) : of(std::move(assumptions)) {
+    for (Values* values : {&beta, &momentum, &square, &scale}) values->assign(of.size() * at(rows), 0.0);
+  }
+  static double sign(const Assumption& assumption) { return assumption.side == Side::above ? 1.0 : -1.0; }
+};
+
 /// A block of rows on its way to the input.
 struct BackwardWalk::Block {
   const BackwardWalk& walk;
@@ -261,6 +293,8 @@ struct BackwardWalk::Block {
   std::vector<Values> first, second;
   /// Slopes that replace the chosen ones, and what an optimiser needs of the walk.
   std::vector<Slopes>* slopes = nullptr;
+  /// Of assumptions about nodes before the one where the rows start, about the network of the rows.
+  Multipliers* multipliers = nullptr;
   /// Receives the relaxation gaps of every row.
   std::vector<std::vector<Influence>>* influences = nullptr;
   /// Where the bound is attained at the nodes at which walks end, per node; kept for an optimiser.
@@ -302,6 +336,7 @@ struct BackwardWalk::Block {
 
   void run(NodeId from) {
     for (NodeId node = from; node >= 0; --node) {
+      if (multipliers) add_multipliers(node);
       if (first[at(node)].empty() && second[at(node)].empty()) continue;
       step(node, std::exchange(first[at(node)], {}), std::exchange(second[at(node)], {}));
     }
@@ -323,6 +358,54 @@ struct BackwardWalk::Block {
       arrive(node.inputs.front(), std::move(on_first), std::move(on_second));
     } else {
       through_affine(id, prepared, on_first, on_second);
+    }
+  }
+
+  void add_multipliers(NodeId node) {
+    for (std::size_t k = 0; k < multipliers->of.size(); ++k) {
+      const Assumption& assumption = multipliers->of[k];
+      if (assumption.node != node) continue;
+      set_scales(k, first[at(node)].empty() ? second[at(node)] : first[at(node)]);
+      const bool of_d = coupling == Coupling::joint && assumption.network == Network::fq;  // y' = y + d
+      const bool alone = coupling == Coupling::separate && assumption.network == Network::fq;
+      if (!alone) add_multiplier(k, first[at(node)], (*walk.bounds_)[node].f);
+      if (alone || of_d) add_multiplier(k, second[at(node)], second_box(node));
+      for (Index r = 0; r < rows; ++r) {
+        const double constant = -multipliers->beta[place(r, k)] * Multipliers::sign(assumption) * assumption.kink;
+        if (constant != 0.0) sums[at(r)].add(constant, 0x1p-52 * std::abs(constant));
+      }
+    }
+  }
+
+  std::size_t place(Index r, std::size_t k) const { return at(r) * multipliers->of.size() + k; }
+
+  /// beta s on one coefficient of every row, with what rounding the sum may cost.
+  void add_multiplier(std::size_t k, Values& coefficients, const Box& box) {
+    const Assumption& assumption = multipliers->of[k];
+    const std::size_t size = box.low.size(), i = at(assumption.element);
+    const double extent = std::max(std::abs(box.low[i]), std::abs(box.high[i]));
+    for (Index r = 0; r < rows; ++r) {
+      const double beta = multipliers->beta[place(r, k)];
+      if (beta == 0.0) continue;
+      if (coefficients.empty()) coefficients.assign(at(rows) * size, 0.0);
+      double& coefficient = coefficients[at(r) * size + i];
+      coefficient += Multipliers::sign(assumption) * beta;
+      sums[at(r)].slack += 0x1p-52 * std::abs(coefficient) * extent + 0x1p-1070;
+    }
+  }
+
+  /// Steps of a multiplier are relative to the coefficients around it: the mean of those that are not zero.
+  void set_scales(std::size_t k, const Values& coefficients) {
+    if (coefficients.empty()) return;
+    for (Index r = 0; r < rows; ++r) {
+      double& scale = multipliers->scale[place(r, k)];
+      if (scale != 0.0) continue;
+      double sum = 0.0, count = 0.0;
+      for (const double coefficient : row(std::as_const(coefficients), r)) {
+        sum += std::abs(coefficient);
+        count += coefficient != 0.0 ? 1.0 : 0.0;
+      }
+      scale = count > 0.0 ? sum / count : 0.0;
     }
   }
 
@@ -552,24 +635,69 @@ class BackwardWalk::Descent {
         slopes_(walk.nodes_.size()),
         first_(walk.nodes_.size()),
         second_(walk.nodes_.size()),
+        multipliers_(usable_assumptions(), rows_),
         best_(at(rows_), std::numeric_limits<double>::infinity()) {}
 
+  /// The best bounds of the rows.
   Values run() {
     for (Index step = 0; step <= steps_; ++step) {
       Block block(walk_, coupling_, rows_);
       block.slopes = &slopes_;
+      if (!multipliers_.of.empty()) block.multipliers = &multipliers_;
       block.attained_first = &first_;
       block.attained_second = quantity_ == Quantity::fq ? &first_ : &second_;
       block.start(node_, elements_, quantity_);
       block.run(node_);
-      for (std::size_t r = 0; r < best_.size(); ++r) best_[r] = std::min(best_[r], block.sums[r].upper());
+      for (std::size_t r = 0; r < best_.size(); ++r) {
+        const double upper = block.sums[r].upper();
+        if (upper < best_[r]) keep(r, upper);
+      }
       if (step < steps_) forward(step);
     }
     return std::move(best_);
   }
 
+  /// Keeps the inputs where best bounds are attained. Before run().
+  void keep_inputs(std::span<double> inputs) { inputs_ = inputs; }
+
  private:
   bool joint() const { return coupling_ == Coupling::joint; }
+
+  std::vector<Assumption> usable_assumptions() const {
+    std::vector<Assumption> result;
+    for (const Assumption& assumption : walk_.assumptions_) {
+      const bool same = (assumption.network == Network::fq) == (quantity_ == Quantity::fq);
+      if (assumption.node < node_ && (quantity_ == Quantity::difference ? joint() : same)) result.push_back(assumption);
+    }
+    return result;
+  }
+
+  void keep(std::size_t r, double upper) {
+    best_[r] = upper;
+    if (inputs_.empty() || first_[0].empty()) return;
+    const std::size_t size = first_[0].size() / at(rows_);
+    std::copy_n(first_[0].data() + r * size, size, inputs_.data() + r * size);
+  }
+
+  /// The derivative of a bound with respect to beta is s (y_i - kink) where it is attained.
+  void move_multipliers(Index step) {
+    const std::size_t count = multipliers_.of.size();
+    for (std::size_t k = 0; k < count; ++k) {
+      const Assumption& assumption = multipliers_.of[k];
+      const Values &y = first_[at(assumption.node)], &d = second_[at(assumption.node)];
+      if (y.empty()) continue;
+      const std::size_t size = y.size() / at(rows_), i = at(assumption.element);
+      const bool adds_d = joint() && assumption.network == Network::fq && !d.empty();
+      for (std::size_t r = 0; r < at(rows_); ++r) {
+        const std::size_t place = r * count + k;
+        const double value = y[r * size + i] + (adds_d ? d[r * size + i] : 0.0);
+        double& beta = multipliers_.beta[place];
+        const double move = adam({multipliers_.momentum[place], multipliers_.square[place]},
+                                 Multipliers::sign(assumption) * (value - assumption.kink), 1.0, 0.97, step);
+        beta = std::max(0.0, beta - multipliers_.scale[place] * move);
+      }
+    }
+  }
 
   /// One pass forward and one step. Values are y (y' for rows of f_q alone) and, for pairs, d; empty means zero.
   void forward(Index step) {
@@ -577,6 +705,7 @@ class BackwardWalk::Descent {
     NodeId last = 0;
     for (NodeId id = 0; id < node_; ++id)
       if (!slopes_[at(id)].empty()) last = id;
+    for (const Assumption& assumption : multipliers_.of) last = std::max(last, assumption.node);
     for (NodeId id = 1; id <= last; ++id) {
       const Node& node = graph.nodes[at(id)];
       if (walk_.nodes_[at(id)].ends || !known(node)) continue;
@@ -593,6 +722,7 @@ class BackwardWalk::Descent {
         forward_affine(id);
       }
     }
+    move_multipliers(step);
     for (auto* values : {&first_, &second_})
       for (Values& of_node : *values) of_node.clear();
   }
@@ -732,7 +862,9 @@ class BackwardWalk::Descent {
   Index rows_;
   std::vector<Slopes> slopes_;
   std::vector<Values> first_, second_;  ///< values of the nodes where bounds are attained
+  Multipliers multipliers_;
   Values best_;
+  std::span<double> inputs_;
 };
 
 std::vector<Influence> BackwardWalk::influences(NodeId node, Index element) const {
@@ -758,6 +890,26 @@ Box BackwardWalk::optimized_bound(NodeId node, std::span<const Index> elements, 
     for (Index e = 0; e < size; ++e) {
       result.high[at(begin + e)] = best[at(2 * e)];
       result.low[at(begin + e)] = -best[at(2 * e + 1)];
+    }
+  }
+  return result;
+}
+
+BackwardWalk::Optimum BackwardWalk::optimum(NodeId node, std::span<const Index> elements, Index steps) const {
+  const Index per_block = rows_at_once() / 2, count = std::ssize(elements);
+  const std::size_t inputs = (*bounds_)[0].f.low.size();
+  Optimum result{{Values(elements.size()), Values(elements.size())}, Values(2 * elements.size() * inputs)};
+  const Box& region = (*bounds_)[0].f;
+  for (std::size_t i = 0; i < result.inputs.size(); ++i)  // where a bound does not depend on the input
+    result.inputs[i] = 0.5 * region.low[i % inputs] + 0.5 * region.high[i % inputs];
+  for (Index begin = 0; begin < count; begin += per_block) {
+    const Index size = std::min(per_block, count - begin);
+    Descent descent(*this, node, elements.subspan(at(begin), at(size)), Quantity::difference, steps);
+    descent.keep_inputs(std::span(result.inputs).subspan(2 * at(begin) * inputs, 2 * at(size) * inputs));
+    const Values best = descent.run();
+    for (Index e = 0; e < size; ++e) {
+      result.box.high[at(begin + e)] = best[at(2 * e)];
+      result.box.low[at(begin + e)] = -best[at(2 * e + 1)];
     }
   }
   return result;

@@ -24,7 +24,9 @@ enum class Quantity { f, fq, difference };
 class BackwardWalk {
  public:
   /// The pair and the bounds must outlive the walk. Bounds may improve meanwhile: what was prepared stays sound.
-  BackwardWalk(const Pair& pair, const PairBounds& bounds, Coupling coupling);
+  /// Assumptions hold on the points that are bounded: optimized_bound() gives them multipliers.
+  BackwardWalk(const Pair& pair, const PairBounds& bounds, Coupling coupling,
+               std::span<const Assumption> assumptions = {});
 
   /// Fixes relaxation and rounding errors of a node from the bounds of its inputs. @pre the nodes before are prepared
   void prepare(NodeId node);
@@ -37,12 +39,22 @@ class BackwardWalk {
   /// Relaxation gaps of all neurons for the bound of |difference| at one element, the largest first.
   std::vector<Influence> influences(NodeId node, Index element) const;
 
-  /// The same as bound() after `steps` of slope optimisation per row, starting from the slopes that bound() takes.
+  /// The same as bound() after `steps` of optimisation per row, of slopes, starting from those that bound() takes, and
+  /// of the multipliers of assumptions, starting from none.
   Box optimized_bound(NodeId node, std::span<const Index> elements, Quantity quantity, Index steps) const;
+
+  /// The same of a difference, with the inputs at which the best linear bounds are attained: two rows per element,
+  /// above and below.
+  struct Optimum {
+    Box box;
+    Values inputs;
+  };
+  Optimum optimum(NodeId node, std::span<const Index> elements, Index steps) const;
 
  private:
   struct Block;
   struct Slopes;
+  struct Multipliers;
   class Descent;
 
   /// What an affine node costs a row in rounding: gamma times |coefficients| . weighted, and what underflow may lose.
@@ -72,6 +84,7 @@ class BackwardWalk {
   Box bound(NodeId node, std::span<const Index> elements, Quantity quantity, Coupling coupling) const;
   void prepare_affine(NodeId node, Prepared& prepared);
   void prepare_activation(NodeId node, const Activation& op, Prepared& prepared);
+  std::vector<Index> strips(NodeId node) const;
   void prepare_maximum(NodeId node, const network::MaxPool& op, Prepared& prepared);
   void gather_live_rows(NodeId layer, std::span<const double> f_factor, std::span<const double> fq_factor);
   Values layer_backward(NodeId node, Quantity with, const Values& coefficients, Index rows) const;
@@ -83,6 +96,7 @@ class BackwardWalk {
   const Pair* pair_;
   const PairBounds* bounds_;
   Coupling coupling_;
+  std::vector<Assumption> assumptions_;
   std::vector<Prepared> nodes_;
   std::vector<Index> readers_;  ///< of each node
 };

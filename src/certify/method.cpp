@@ -124,7 +124,8 @@ Certificate run_star(const Pair& pair, const Box& region, const MethodOptions& o
 }
 
 double branch_bytes(const Pair& pair, const MethodOptions& options) {
-  return detail::not_dense(pair).empty() ? interval_bytes(pair, options) : crown_bytes(pair, options);
+  const bool dense = automatic_split(pair) == Split::input && detail::not_dense(pair).empty();
+  return dense ? interval_bytes(pair, options) : crown_bytes(pair, options);
 }
 
 BranchOptions branch_options(const Pair& pair, const MethodOptions& options) {

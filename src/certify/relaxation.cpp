@@ -303,7 +303,7 @@ void SingleRelaxation::apply(std::span<double> p, std::span<const double> slopes
   sum.add(total, gamma(n) * magnitude);
 }
 
-PairRelaxation::PairRelaxation(const Activation& activation, const PairBox& input) {
+PairRelaxation::PairRelaxation(const Activation& activation, const PairBox& input, std::span<const Index> strips) {
   const auto kinks = kinks_of(activation);
   Vertices& v = vertices_;
   const std::size_t size = input.f.low.size();
@@ -315,6 +315,8 @@ PairRelaxation::PairRelaxation(const Activation& activation, const PairBox& inpu
     if (linear) v.factor[i] = *f;
     if (!linear) v.relaxed.push_back(static_cast<Index>(i));
   }
+  for (const Index i : v.relaxed)
+    penalty_.push_back(std::find(strips.begin(), strips.end(), i) == strips.end() ? 0.0 : infinity);
   const Index n = v.neurons(), k = std::ssize(kinks);
   v.count = is_sigmoidal(activation) ? 0 : 2 * (4 + 3 * k) + (2 + k) * k;
   for (auto* array : {&v.y, &v.d, &v.r, &v.g}) array->assign(at(n * v.count), 0.0);
@@ -417,7 +419,7 @@ void PairRelaxation::compete(Chunk& work, double kind) const {
     error += on_d == 0.0 || extent_d == 0.0 ? 0.0 : on_d * extent_d * offset_error + underflow(on_d, extent_d);
     const double c = on_y == 0.0 && (on_d == 0.0 || extent_d == 0.0) ? 0.0 : at_most_infinity(work.c[i] + error);
     const double height = work.a[i] * middle_y_[neuron] + work.b[i] * middle_d_[neuron] + c;
-    const bool better = height < work.best_height[i];
+    const bool better = height + (kind == 0.0 ? 0.0 : penalty_[neuron]) < work.best_height[i];
     work.best_a[i] = better ? work.a[i] : work.best_a[i];
     work.best_b[i] = better ? work.b[i] : work.best_b[i];
     work.best_c[i] = better ? c : work.best_c[i];

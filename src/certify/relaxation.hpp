@@ -75,7 +75,9 @@ class SingleRelaxation {
 class PairRelaxation {
  public:
   PairRelaxation() = default;
-  PairRelaxation(const Activation& activation, const PairBox& input);
+  /// `strips`: neurons that were only assumed to be on different pieces in f and f_q. The box of y is narrow by that
+  /// assumption alone, so planes should not lean on it: only those in act(y) and the difference compete.
+  PairRelaxation(const Activation& activation, const PairBox& input, std::span<const Index> strips = {});
   /// Coefficients on output and output difference become coefficients on y and d, in place.
   void apply(std::span<double> p, std::span<double> q, RowSum& sum) const;
   /// How far the planes of the first apply lie above what they replace, over the middle of each relaxed neuron.
@@ -101,6 +103,7 @@ class PairRelaxation {
   Vertices vertices_;
   std::vector<Lines> f_, fq_, d_;  ///< per relaxed neuron
   std::vector<double> narrowness_;
+  std::vector<double> penalty_;              ///< of planes that are not in act(y) and the difference
   std::vector<double> middle_y_, middle_d_;  ///< where planes are compared
   std::vector<double> middle_r_, middle_g_;  ///< act(y), act(y + d) - act(y) there
 };

@@ -41,7 +41,7 @@ int first_exceeded(const Rationals& d, std::span<const double> bounds) {
 
 /// Bounds random descendants of the root, phases inherited, and points of each.
 int check_descent(const Pair& pair, RandomChain& random, const detail::DenseKernels& kernels) {
-  const auto bounder = detail::make_dense_bounder(pair, detail::DenseSplit::input, kernels);
+  const auto bounder = detail::make_dense_bounder(pair, kernels);
   const auto worker = bounder->make_worker();
   detail::PiecePool pool(bounder->shape());
   const auto id = pool.allocate(), other = pool.allocate();

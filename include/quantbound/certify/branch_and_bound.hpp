@@ -1,7 +1,8 @@
 /// Branch and bound on sup over a box of |f_q - f| (docs/theory.md 9.1, B10): best first, splitting the input of
-/// low-dimensional domains or the phases of activations, with lower bounds by local search. Anytime: `upper()` and
-/// `lower()` always hold. Work is handed out in whole open pieces, so several ranks can share one search: each has its
-/// own BranchAndBound over the same pair; whoever drives them moves pieces and incumbents (apps/certify.cpp).
+/// low-dimensional domains or the phases of activations (crown.hpp: beta_crown), with lower bounds by local search.
+/// Anytime: `upper()` and `lower()` always hold. Work is handed out in whole open pieces, so several ranks can share
+/// one search: each has its own BranchAndBound over the same pair; whoever drives them moves pieces and incumbents
+/// (apps/certify.cpp).
 #pragma once
 
 #include <cstddef>
@@ -19,6 +20,9 @@ namespace quantbound::certify {
 /// automatic: the input up to ten of them, else the phases of activations. Where no open activation is left, the input
 /// is halved in any case.
 enum class Split { automatic, input, activation };
+
+/// What `automatic` is for a pair.
+Split automatic_split(const Pair& pair);
 
 struct BranchOptions {
   Split split = Split::automatic;

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "quantbound/certify/pair_bounds.hpp"
@@ -38,5 +39,32 @@ struct Influence {
 /// Neurons that an activation relaxes, by their influence on the largest |f_q - f| that `bounds` leave open, the
 /// largest first: splitting the first ones at a kink gains most. `bounds` as the methods of this header return them.
 std::vector<Influence> influences(const Pair& pair, const PairBounds& bounds);
+
+enum class Network : unsigned char { f, fq };
+enum class Side : unsigned char { above, below };
+
+/// That a value of f or f_q is on one side of a kink of the activation that reads it.
+struct Assumption {
+  NodeId node = 0;  ///< the input of the activation
+  Index element = 0;
+  Network network = Network::f;
+  double kink = 0.0;
+  Side side = Side::above;
+};
+
+/// Some differences at the output over the points that satisfy assumptions.
+struct AssumedBounds {
+  PairBounds bounds;
+  /// Where the linear bounds are attained: two inputs per output that was asked for, above and below.
+  std::vector<double> inputs;
+  /// On the largest |f_q - f| among these outputs, as influences() returns them.
+  std::vector<Influence> influences;
+};
+
+/// Bounds the difference at some outputs as alpha_crown does, over the points that satisfy all `assumptions`, with a
+/// Lagrange multiplier for each beside the slopes (beta-CROWN, Wang et al. 2021). Hidden nodes: intervals only, from
+/// `known` and the assumptions. Nothing when no point satisfies them.
+std::optional<AssumedBounds> beta_crown(const Pair& pair, PairBounds known, std::span<const Assumption> assumptions,
+                                        std::span<const Index> outputs, Index steps);
 
 }  // namespace quantbound::certify

@@ -202,7 +202,7 @@ TEST(BranchDense, AgreesWithPlainLoopsInEveryVariant) {
       const Reference reference(compiled, box, rows);
       std::vector<double> first;
       for (const NamedKernels& variant : kernel_variants()) {
-        const auto bounder = make_dense_bounder(pair, DenseSplit::input, *variant.kernels);
+        const auto bounder = make_dense_bounder(pair, *variant.kernels);
         PiecePool pool(bounder->shape());
         const PieceView piece = pool.view(pool.allocate());
         bounder->make_root(box, piece);
