@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <cstdlib>
 #include <iostream>
 #include <span>
 #include <string>
@@ -10,6 +11,7 @@
 #include <fmt/format.h>
 #include <google/protobuf/stubs/common.h>
 #include <malloc.h>
+#include <unistd.h>
 
 #include "quantbound/core/error.hpp"
 #include "quantbound/core/version.hpp"
@@ -145,10 +147,20 @@ int guarded_main(int argc, char** argv) {
   }
 }
 
+/// Threads that wait for each other sleep after some microseconds. libgomp lets them spin for milliseconds; where two
+/// of them share a processor for a while (virtual machines, other programs), each short loop then takes a scheduler's
+/// tick: fourteen times the time, measured. libgomp reads the variable when it is loaded, hence once more from the
+/// beginning.
+void keep_waits_short(char** argv) {
+  if (std::getenv("GOMP_SPINCOUNT") != nullptr || std::getenv("OMP_WAIT_POLICY") != nullptr) return;
+  if (setenv("GOMP_SPINCOUNT", "1000", 1) == 0) execv("/proc/self/exe", argv);  // returns only where it cannot
+}
+
 }  // namespace
 }  // namespace quantbound::apps
 
 int main(int argc, char** argv) {
+  quantbound::apps::keep_waits_short(argv);
   // Vectors of the size of a weight matrix come and go all the time: keep their pages instead of faulting them in anew.
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, 1 << 30);

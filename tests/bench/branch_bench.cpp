@@ -1,5 +1,5 @@
 /// Branch and bound on pairs of real networks: one line per search, and how the gap falls. Run it on a quiet machine:
-///   branch_bench [threads] [filter]
+///   GOMP_SPINCOUNT=1000 branch_bench [threads] [filter]   (which the program sets for itself)
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>

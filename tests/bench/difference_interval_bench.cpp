@@ -4,8 +4,9 @@
 //   difference_interval_bench NETWORK... [--bits=8] [--radius=0.00392156862745098] [--threads=N] [--rounds=5]
 //       one line per network: seconds of both, their ratio, the peak memory of the process, the width of the output
 //
-// The two alternate, and the smallest time of each counts, so that a busy machine disturbs the ratio little. The centre
-// of the ball is drawn from [0, 1] by element.
+// Run it with GOMP_SPINCOUNT=1000, which the program sets for itself (apps/main.cpp). The two alternate, and the
+// smallest time of each counts, so that a busy machine disturbs the ratio little. The centre of the ball is drawn from
+// [0, 1] by element.
 #include <algorithm>
 #include <charconv>
 #include <chrono>

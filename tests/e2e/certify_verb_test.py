@@ -209,7 +209,7 @@ class Answers(Certify):
         self.assertIn("ended by --max-boxes", quantbound("certify", *words, "--max-boxes", 300).out)
 
     def test_inputs_and_activations_can_be_split(self):
-        words = (*self.pair, "--box", -1, 1, "--method", "branch_and_bound", "--max-seconds", 100)
+        words = (*self.pair, "--box", -1, 1, "--method", "branch_and_bound", "--max-boxes", 200)
         by_input, by_activation = (self.certify(*words, "--split", split) for split in ("input", "activation"))
         self.assertNotEqual(by_input["boxes"], by_activation["boxes"])
         self.assertGreaterEqual(by_activation["upper"], by_input["lower"])
