@@ -41,11 +41,11 @@ std::string_view to_string(Method method);
 std::optional<Method> parse_method(std::string_view name);
 
 struct MethodOptions {
-  Index generators = 2000;            ///< difference_zonotope: most generators kept
-  Index alpha_steps = 20;             ///< alpha_crown: steps of the optimiser
-  double tolerance = 0.05;            ///< branch_and_bound: stop at upper <= (1 + tolerance) lower
-  std::optional<double> threshold;    ///< branch_and_bound: stop when upper <= threshold, or lower > threshold
-  double max_seconds = std::numeric_limits<double>::infinity();  ///< star and branch_and_bound
+  Index generators = 2000;          ///< difference_zonotope: most generators kept
+  Index alpha_steps = 20;           ///< alpha_crown: steps of the optimiser
+  double tolerance = 0.05;          ///< branch_and_bound: stop at upper <= (1 + tolerance) lower
+  std::optional<double> threshold;  ///< branch_and_bound: stop when upper <= threshold, or lower > threshold
+  double max_seconds = std::numeric_limits<double>::infinity();       ///< star and branch_and_bound
   std::int64_t max_boxes = std::numeric_limits<std::int64_t>::max();  ///< branch_and_bound
   std::size_t max_bytes = std::size_t{4} << 30;  ///< for one pair; what would need more is not applicable or stops
   /// Returns true when the work should end early with what is proved by then. Called from one thread, often.
@@ -54,11 +54,11 @@ struct MethodOptions {
 
 /// A proved result: f_q(x) - f(x) lies in `difference` for every x of the region.
 struct Certificate {
-  Box difference;             ///< per output, rounded outward; infinite where nothing was proved
-  double lower = 0.0;         ///< branch_and_bound: a deviation that is attained, proved; otherwise 0
-  std::int64_t boxes = 1;     ///< regions or subproblems bounded
+  Box difference;          ///< per output, rounded outward; infinite where nothing was proved
+  double lower = 0.0;      ///< branch_and_bound: a deviation that is attained, proved; otherwise 0
+  std::int64_t boxes = 1;  ///< regions or subproblems bounded
   double seconds = 0.0;
-  bool timed_out = false;     ///< max_seconds or `stop` ended it: another run may prove more
+  bool timed_out = false;  ///< max_seconds or `stop` ended it: another run may prove more
 };
 
 /// Why a method cannot be applied to a pair, in words with the node's name or the memory it would need; empty when it

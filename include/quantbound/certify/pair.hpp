@@ -1,6 +1,7 @@
 /// A pair (f, f_q): two networks of one graph on one shared input, whose difference f_q - f is what this room bounds.
-/// Both mean the real-arithmetic functions of their stored numbers. The weight change dW = W' - W is kept as the nearest
-/// doubles: the exact change of an entry is within 2^-53 of that, relatively, and exactly zero where the stored one is.
+/// Both mean the real-arithmetic functions of their stored numbers. The weight change dW = W' - W is kept as the
+/// nearest doubles: the exact change of an entry is within 2^-53 of that, relatively, and exactly zero where the stored
+/// one is.
 #pragma once
 
 #include <optional>
@@ -27,14 +28,14 @@ struct ActivationGrid {
 };
 
 struct Pair {
-  std::string name;                     ///< for messages
+  std::string name;  ///< for messages
   Graph graph;
   std::vector<LayerParameters> f, fq;   ///< per weight layer
   std::vector<LayerParameters> change;  ///< fl(W' - W), fl(b' - b)
   /// Per node; empty where no activation of f_q is rounded.
   std::vector<std::optional<ActivationGrid>> activation_grids;
 
-  bool changes(Index layer) const;      ///< whether any weight or bias of the layer differs
+  bool changes(Index layer) const;  ///< whether any weight or bias of the layer differs
   bool rounds_activations() const;
 };
 
