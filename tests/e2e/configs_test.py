@@ -16,9 +16,8 @@ import quantbound_analysis as qa  # noqa: E402
 
 NETWORKS = {"quickstart.toml": 5, "paper/depth.toml": 4 + 24, "paper/width_depth.toml": 210, "paper/gains.toml": 1 + 3 + 9,
             "paper/real_networks.toml": 6, "paper/acas.toml": 23 * 4, "paper/mnist_certify.toml": 5 * 3, "paper/cnn_certify.toml": 4}
-# Studies of networks that are not ours to ship, and one of them.
-BORROWED = {"paper/real_networks.toml": "mbv2_1.0_tv_float_folded.onnx", "paper/acas.toml": "ACASXU_run2a_1_1_batch_2000.onnx",
-            "paper/mnist_certify.toml": "mnist-net_256x2.onnx", "paper/cnn_certify.toml": "resnet20_cifar10_folded.onnx"}
+# Studies of networks that are not ours to ship.
+BORROWED = {"paper/real_networks.toml", "paper/acas.toml", "paper/mnist_certify.toml", "paper/cnn_certify.toml"}
 
 
 def quantbound(*words):
@@ -38,7 +37,7 @@ class Configs(unittest.TestCase):
             if study in BORROWED and not (CONFIGS / "paper" / "data").exists():
                 refused = quantbound("plan", CONFIGS / study)
                 self.assertEqual(refused.returncode, 2)
-                self.assertIn(BORROWED[study], refused.stderr)
+                self.assertIn("paper/data/", refused.stderr)
                 continue
             self.assertEqual(self.plan(study)["networks"], networks, study)
 
