@@ -12,99 +12,14 @@
 #include "quantbound/certify/difference_interval.hpp"
 #include "quantbound/network/forward.hpp"
 
-#include "../support/exact.hpp"
-#include "../support/network_builder.hpp"
+#include "../support/random_pair.hpp"
 
 namespace quantbound::certify {
 namespace {
 
-using quantbound::testing::Draws;
-using quantbound::testing::ExactForward;
-using quantbound::testing::NetworkBuilder;
-using quantbound::testing::RandomNetwork;
-using quantbound::testing::Rational;
+using namespace quantbound::testing;  // NOLINT(google-build-using-namespace)
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
-
-bool holds(double low, double high, const Rational& value) {
-  return (low == -infinity || Rational(low) <= value) && (high == infinity || value <= Rational(high));
-}
-
-/// Denormal, tiny and huge weights and zeros of both signs between the others.
-void make_extreme(network::Network& network, Draws& draws) {
-  const double factors[] = {0.0, -0.0, 1e-30, 1e30, 1e-160, 1e-300};
-  for (network::LayerParameters& layer : network.layers)
-    for (auto* values : {&layer.weights, &layer.bias})
-      for (double& value : *values) {
-        if (draws.chance(0.4)) value *= factors[draws.integer(0, 5)];
-        if (draws.chance(0.05)) value = std::copysign(5e-324 * static_cast<double>(draws.integer(1, 100)), value);
-      }
-}
-
-/// The quantized network, or one with every weight moved a little: changes of many exponents.
-Pair random_pair(const network::Network& network, Draws& draws) {
-  quantize::Configuration configuration;
-  configuration.bits = static_cast<int>(draws.integer(2, 12));
-  configuration.bias_bits = draws.chance(0.3) ? 8 : 0;
-  Pair pair = make_pair(network, configuration);
-  if (draws.chance(0.6)) return pair;
-  for (std::size_t l = 0; l < pair.f.size(); ++l) {
-    const auto move = [&](const std::vector<double>& from, std::vector<double>& to, std::vector<double>& change) {
-      for (std::size_t i = 0; i < from.size(); ++i) {
-        const double share = std::pow(10.0, draws.uniform(-17.0, -1.0)) * draws.normal();
-        to[i] = draws.chance(0.3) ? from[i] : from[i] * (1.0 + share);
-        change[i] = to[i] - from[i];
-      }
-    };
-    move(pair.f[l].weights, pair.fq[l].weights, pair.change[l].weights);
-    move(pair.f[l].bias, pair.fq[l].bias, pair.change[l].bias);
-  }
-  return pair;
-}
-
-Box random_box(Index size, Draws& draws) {
-  Box box = quantbound::testing::box_around(size, draws);
-  const double scale = draws.chance(0.1) ? std::pow(10.0, static_cast<double>(draws.integer(-300, 8))) : 1.0;
-  for (auto* ends : {&box.low, &box.high})
-    for (double& value : *ends) value *= scale;
-  return box;
-}
-
-std::vector<double> point_of(const Box& box, Draws& draws) {
-  std::vector<double> x(box.low.size());
-  const bool corner = draws.chance(0.6);
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    const double share = corner ? (draws.chance(0.5) ? 0.0 : 1.0) : draws.uniform();
-    x[i] = std::clamp(box.low[i] + share * (box.high[i] - box.low[i]), box.low[i], box.high[i]);
-  }
-  return x;
-}
-
-/// The first node whose enclosure misses an exact value, in words; empty if there is none.
-std::string first_miss(const Pair& pair, const PairBounds& bounds, const std::vector<double>& x) {
-  const auto f = ExactForward(pair.graph, pair.f).run(x), fq = ExactForward(pair.graph, pair.fq).run(x);
-  for (std::size_t v = 0; v < f.size(); ++v) {
-    const PairBox& box = bounds.nodes[v];
-    for (std::size_t i = 0; i < f[v].size(); ++i) {
-      const std::string place = pair.graph.nodes[v].name + " (" +
-                                std::string(network::operator_name(pair.graph.nodes[v].op)) + ") element " +
-                                std::to_string(i);
-      if (!holds(box.f.low[i], box.f.high[i], f[v][i])) return "f at " + place;
-      if (!holds(box.fq.low[i], box.fq.high[i], fq[v][i])) return "f_q at " + place;
-      if (!holds(box.difference.low[i], box.difference.high[i], fq[v][i] - f[v][i]))
-        return "the difference at " + place;
-    }
-  }
-  return "";
-}
-
-bool has_exact_values(const network::Network& network) {
-  return std::none_of(network.graph.nodes.begin(), network.graph.nodes.end(), [](const network::Node& node) {
-    const auto* activation = std::get_if<network::Activation>(&node.op);
-    return activation &&
-           (activation->kind == network::ActivationKind::sigmoid || activation->kind == network::ActivationKind::tanh);
-  });
-}
 
 struct Method {
   const char* name;

@@ -10,102 +10,12 @@
 
 #include "quantbound/certify/difference_interval.hpp"
 
-#include "../support/exact.hpp"
-#include "../support/network_builder.hpp"
+#include "../support/random_pair.hpp"
 
 namespace quantbound::certify {
 namespace {
 
-using quantbound::testing::Draws;
-using quantbound::testing::ExactForward;
-using quantbound::testing::RandomNetwork;
-using quantbound::testing::Rational;
-using quantbound::testing::Rationals;
-
-bool holds(double low, double high, const Rational& value) {
-  const bool above = low == -std::numeric_limits<double>::infinity() || Rational(low) <= value;
-  const bool below = high == std::numeric_limits<double>::infinity() || value <= Rational(high);
-  return above && below;
-}
-
-quantize::Configuration random_configuration(Draws& draws) {
-  quantize::Configuration configuration;
-  configuration.quantizer = static_cast<quantize::Quantizer>(draws.integer(0, 3));
-  configuration.granularity = static_cast<quantize::Granularity>(draws.integer(0, 1));
-  configuration.bits = static_cast<int>(draws.integer(2, 16));
-  configuration.bias_bits = draws.chance(0.3) ? 8 : 0;
-  return configuration;
-}
-
-/// Weights far apart in one layer: denormal, tiny, huge, and zeros of both signs.
-void make_extreme(network::Network& network, Draws& draws) {
-  for (network::LayerParameters& layer : network.layers) {
-    for (auto* values : {&layer.weights, &layer.bias}) {
-      for (double& value : *values) {
-        switch (draws.integer(0, 9)) {
-          case 0:
-            value = draws.chance(0.5) ? 0.0 : -0.0;
-            break;
-          case 1:
-            value *= 1e-30;
-            break;
-          case 2:
-            value *= 1e30;
-            break;
-          case 3:
-            value = std::copysign(5e-324 * static_cast<double>(draws.integer(1, 100)), value);
-            break;
-          case 4:
-            value *= 1e-160;
-            break;
-          default:
-            break;
-        }
-      }
-    }
-  }
-}
-
-/// Networks of one graph: the quantized one, or one with every weight moved a little (differences of many exponents).
-Pair random_pair(const network::Network& network, Draws& draws) {
-  if (draws.chance(0.6)) return make_pair(network, random_configuration(draws));
-  Pair pair = make_pair(network, quantize::Configuration{});
-  for (std::size_t l = 0; l < pair.f.size(); ++l) {
-    const auto move = [&](const std::vector<double>& from, std::vector<double>& to, std::vector<double>& change) {
-      for (std::size_t i = 0; i < from.size(); ++i) {
-        to[i] =
-            draws.chance(0.3) ? from[i] : from[i] * (1.0 + std::pow(10.0, draws.uniform(-17.0, -1.0)) * draws.normal());
-        change[i] = to[i] - from[i];
-      }
-    };
-    move(pair.f[l].weights, pair.fq[l].weights, pair.change[l].weights);
-    move(pair.f[l].bias, pair.fq[l].bias, pair.change[l].bias);
-  }
-  return pair;
-}
-
-Box random_box(Index size, Draws& draws) {
-  Box box = quantbound::testing::box_around(size, draws);
-  const double scale = std::pow(10.0, static_cast<double>(draws.integer(-300, 8)) * (draws.chance(0.2) ? 1.0 : 0.03));
-  for (double& value : box.low) value *= scale;
-  for (double& value : box.high) value *= scale;
-  if (draws.chance(0.2)) {
-    for (std::size_t i = 0; i < box.low.size(); ++i) {
-      if (draws.chance(0.5)) box.high[i] = box.low[i];
-    }
-  }
-  return box;
-}
-
-std::vector<double> point_of(const Box& box, Draws& draws) {
-  std::vector<double> x(box.low.size());
-  const bool corner = draws.chance(0.5);
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    const double share = corner ? (draws.chance(0.5) ? 0.0 : 1.0) : draws.uniform();
-    x[i] = std::min(std::max(box.low[i] + share * (box.high[i] - box.low[i]), box.low[i]), box.high[i]);
-  }
-  return x;
-}
+using namespace quantbound::testing;  // NOLINT(google-build-using-namespace)
 
 /// Largest and smallest sampled difference lie in the bounds; empty, or what does not, in words.
 std::string first_miss(const Pair& pair, const Box& bounds, const std::vector<double>& x) {
@@ -116,16 +26,6 @@ std::string first_miss(const Pair& pair, const Box& bounds, const std::vector<do
     if (!holds(bounds.low[i], bounds.high[i], fq[i] - f[i])) return "output " + std::to_string(i);
   }
   return "";
-}
-
-bool has_exact_values(const network::Network& network) {
-  for (const network::Node& node : network.graph.nodes) {
-    const auto* activation = std::get_if<network::Activation>(&node.op);
-    if (activation &&
-        (activation->kind == network::ActivationKind::sigmoid || activation->kind == network::ActivationKind::tanh))
-      return false;
-  }
-  return true;
 }
 
 /// Whether `inner` lies in `outer`.

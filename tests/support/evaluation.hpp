@@ -14,12 +14,12 @@
 
 namespace quantbound::testing {
 
-inline quantize::Configuration random_configuration(Draws& draws) {
+inline quantize::Configuration random_configuration(Draws& draws, int most_bits = 8) {
   quantize::Configuration c;
   c.quantizer = static_cast<quantize::Quantizer>(draws.integer(0, 3));
   c.granularity = static_cast<quantize::Granularity>(draws.integer(0, 1));
   c.grid = static_cast<quantize::Grid>(draws.integer(0, 1));
-  c.bits = static_cast<int>(draws.integer(2, 8));
+  c.bits = static_cast<int>(draws.integer(2, most_bits));
   c.seed = static_cast<std::uint64_t>(draws.integer(1, 5));
   if (draws.chance(0.15)) c.step_rule = quantize::StepRule::mse;
   if (draws.chance(0.3)) c.bias_bits = static_cast<int>(draws.integer(2, 8));

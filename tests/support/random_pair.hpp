@@ -9,19 +9,11 @@
 
 #include "quantbound/certify/pair_bounds.hpp"
 
+#include "evaluation.hpp"
 #include "exact.hpp"
 #include "network_builder.hpp"
 
 namespace quantbound::testing {
-
-inline quantize::Configuration random_configuration(Draws& draws) {
-  quantize::Configuration configuration;
-  configuration.quantizer = static_cast<quantize::Quantizer>(draws.integer(0, 3));
-  configuration.granularity = static_cast<quantize::Granularity>(draws.integer(0, 1));
-  configuration.bits = static_cast<int>(draws.integer(2, 16));
-  configuration.bias_bits = draws.chance(0.3) ? 8 : 0;
-  return configuration;
-}
 
 /// Weights far apart in one layer: denormal, tiny, huge, and zeros of both signs.
 inline void make_extreme(network::Network& network, Draws& draws) {
@@ -54,7 +46,7 @@ inline void make_extreme(network::Network& network, Draws& draws) {
 
 /// The quantized network, or one with every weight moved a little (differences of many exponents).
 inline certify::Pair random_pair(const network::Network& network, Draws& draws) {
-  if (draws.chance(0.6)) return certify::make_pair(network, random_configuration(draws));
+  if (draws.chance(0.6)) return certify::make_pair(network, random_configuration(draws, 16));
   certify::Pair pair = certify::make_pair(network, quantize::Configuration{});
   for (std::size_t l = 0; l < pair.f.size(); ++l) {
     const auto move = [&](const std::vector<double>& from, std::vector<double>& to, std::vector<double>& change) {
