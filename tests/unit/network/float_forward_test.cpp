@@ -175,6 +175,113 @@ TEST(FloatForward, ReplacedParametersGiveTheBitsOfANewEngine) {
   }
 }
 
+TEST(FloatForward, WeightsAreSharedAndExchangedWithoutATrace) {
+  const Network first = large_network(5), second = redrawn(first, 6);
+  const Index batch = 8;
+  const std::vector<float> x = samples_for(first.graph, batch, 7);
+  FloatForward one = engine_for(first, batch, Captured::nothing), other = engine_for(second, batch, Captured::nothing);
+  const auto output = [&](FloatForward& engine) {
+    const auto y = engine.run(x);
+    return std::vector<float>(y.begin(), y.end());
+  };
+  const std::vector<float> of_first = output(one), of_second = output(other);
+  ASSERT_NE(of_first, of_second);
+
+  const auto weights = one.make_weights(first.layers), exchanged = other.make_weights(second.layers);
+  one.use(exchanged);
+  other.use(weights);
+  EXPECT_EQ(output(one), of_second);
+  EXPECT_EQ(output(other), of_first);
+  one.use(weights);
+
+  std::array<std::vector<float>, 2> together;
+#pragma omp parallel for num_threads(2)
+  for (std::size_t i = 0; i < together.size(); ++i) together[i] = output(i == 0 ? one : other);
+  EXPECT_EQ(together[0], of_first);
+  EXPECT_EQ(together[1], of_first);
+}
+
+TEST(FloatForward, LayersSetByManyThreadsAreThoseSetByOne) {
+  const Network network = large_network(8);
+  const std::vector<float> x = samples_for(network.graph, 4, 9);
+  FloatForward engine = engine_for(network, 4, Captured::nothing);
+  const auto y = engine.run(x);
+  const std::vector<float> expected(y.begin(), y.end());
+
+  const auto weights = engine.make_weights();
+#pragma omp parallel for num_threads(4)
+  for (std::size_t layer = 0; layer < network.layers.size(); ++layer)
+    weights->set(static_cast<Index>(layer), network.layers[layer]);
+  engine.use(weights);
+
+  const auto z = engine.run(x);
+  EXPECT_TRUE(std::equal(expected.begin(), expected.end(), z.begin(), z.end()));
+}
+
+TEST(FloatForward, StatesItsMemoryBeforeItRuns) {
+  const Network network = large_network(9);
+  Index weight_bytes = 0;
+  for (const LayerParameters& layer : network.layers)
+    weight_bytes += static_cast<Index>((layer.weights.size() + layer.bias.size()) * sizeof(float));
+  const FloatForward few(network.graph, 8), many(network.graph, 8, nodes_of(Captured::measured_outputs, network));
+  Index captured_bytes = 0;
+  for (const NodeId node : nodes_of(Captured::measured_outputs, network))
+    captured_bytes += 8 * static_cast<Index>(sizeof(float)) *
+                      tensor::elements(network.graph.nodes[static_cast<std::size_t>(node)].shape);
+
+  EXPECT_GE(few.memory().weights, weight_bytes);
+  EXPECT_LE(few.memory().weights, 2 * weight_bytes) << "layouts fill up channels, but not by much";
+  EXPECT_EQ(few.memory().weights, few.make_weights()->bytes());
+  EXPECT_GE(many.memory().activations, captured_bytes);
+  EXPECT_LT(few.memory().activations, captured_bytes) << "without captures the arena is shared";
+}
+
+/// The sums of the absolute values of a batch: comparable between layouts, as padding is zero.
+double absolute_sum(std::span<const float> values) {
+  double sum = 0.0;
+  for (const float value : values) sum += std::abs(static_cast<double>(value));
+  return sum;
+}
+
+TEST(FloatForward, CapturedNodesThatLeadNowhereAreComputedAndOthersAreNot) {
+  Draw draw(10);
+  Builder b({6, 9, 9}, draw);
+  const tensor::Window same{
+      .kernel_height = 3, .kernel_width = 3, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1};
+  const NodeId trunk = b.add(Activation{}, {b.convolution(0, 16, 1, same)});
+  const NodeId aside = b.convolution(trunk, 16, 1, same);  // reads an intermediate value
+  const NodeId sum = b.add(Add{}, {b.convolution(trunk, 16, 1, same), trunk});
+  const NodeId out = b.dense(b.flatten(sum), 3);
+  Network network = b.build();
+  network.graph.output = out;
+  const std::vector<float> x = samples_for(network.graph, 3, 11);
+  const std::vector<double> exact_x(x.begin(), x.end());
+  const auto absolute_sum_at = [&](NodeId node) {
+    Graph graph = network.graph;
+    graph.output = node;
+    double sum_of_values = 0.0;
+    for (const double value : forward(graph, network.layers, exact_x, 3)) sum_of_values += std::abs(value);
+    return sum_of_values;
+  };
+
+  FloatForward engine(network.graph, 3, std::vector<NodeId>{aside, trunk});
+  engine.use(engine.make_weights(network.layers));
+  const auto y = engine.run(x);
+  const std::vector<float> output(y.begin(), y.end());
+  for (const auto& [which, node] : {std::pair<Index, NodeId>{0, aside}, {1, trunk}}) {
+    const double expected = absolute_sum_at(node);
+    EXPECT_NEAR(absolute_sum(engine.captured(which)), expected, 1e-5 * expected);
+  }
+
+  // Not captured, the dead end costs nothing and its weights are not wanted; the output does not notice.
+  FloatForward lean(network.graph, 3);
+  EXPECT_LT(lean.memory().weights, engine.memory().weights);
+  EXPECT_LT(lean.memory().activations, engine.memory().activations);
+  lean.use(lean.make_weights(network.layers));
+  const auto z = lean.run(x);
+  for (std::size_t i = 0; i < output.size(); ++i) EXPECT_NEAR(z[i], output[i], 1e-4F * std::abs(output[i]) + 1e-5F);
+}
+
 /// A layer's values without the zeros that a blocked layout may add, in any order.
 std::vector<double> sorted_without_zeros(const std::vector<double>& values) {
   std::vector<double> kept;
