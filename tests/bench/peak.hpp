@@ -55,8 +55,10 @@ inline double peak_gflops(int threads) {
     double best = 0.0;
     for (int repeat = 0; repeat < 100; ++repeat) {
       const auto begin = std::chrono::steady_clock::now();
-      const volatile float keep = wide ? detail::run_512(steps) : detail::run_256(steps);
-      static_cast<void>(keep);  // the loop must not be optimized away
+      long wanted = steps;
+      asm volatile("" : "+r"(wanted) : : "memory");  // neither moved out of the loop
+      const float result = wide ? detail::run_512(wanted) : detail::run_256(wanted);
+      asm volatile("" : : "m"(result) : "memory");  // nor optimized away
       const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
       best = std::max(best, 1e-9 * flops / seconds.count());
     }
