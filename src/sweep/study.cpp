@@ -399,10 +399,17 @@ void parse_observe(Context& context, Table& root) {
       }
     }
     if (auto attack = table->table("attack")) study.attack = parse_attack(*attack);
-    study.precision = choice(*table, "precision", table->text("precision").value_or("float"), {"float", "double"},
+    study.precision = choice(*table, "precision", table->text("precision").value_or("auto"), {"auto", "float", "double"},
                              [](const std::string& w) {
-                               return by_name(w, {observe::Precision::float32, observe::Precision::float64});
+                               return by_name(w, {observe::Precision::automatic, observe::Precision::float32,
+                                                  observe::Precision::float64});
                              });
+    if (const auto confidence = table->number("confidence")) {
+      if (*confidence <= 0.0 || *confidence >= 1.0) table->fail("confidence", "`confidence` must be within (0, 1)");
+      study.confidence = *confidence;
+    }
+    study.layer_samples = table->integer("layer_samples", 0, 1 << 24).value_or(study.layer_samples);
+    study.per_sample = table->flag("per_sample").value_or(study.per_sample);
     table->finish();
   }
   const auto defined = [&](const std::string& name) {

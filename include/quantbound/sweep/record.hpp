@@ -47,10 +47,11 @@ struct AttackResult {
   std::vector<double> deviation;
 };
 
-/// Stage::observe: deviations of the samples inside the domain; accuracies of all.
+/// Stage::observe: deviations of the samples inside the domain; rankings of all.
 struct ObserveResult {
-  observe::BlockObservation inside;   ///< deviations and layer maxima count
-  observe::BlockObservation outside;  ///< only its counts of right answers do
+  observe::BlockObservation inside;
+  observe::BlockObservation outside;    ///< only its counts are used
+  std::vector<Index> outside_positions;  ///< in the block, increasing
 };
 
 /// A unit that could not be computed.
