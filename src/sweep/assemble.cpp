@@ -48,18 +48,21 @@ void accumulate(SampleTotals& totals, const ObserveResult& block, std::size_t co
   totals.all += block.inside.samples + block.outside.samples;
   totals.correct_reference += block.inside.correct_reference + block.outside.correct_reference;
   totals.deviations.resize(configurations);
-  totals.layer_max.resize(block.inside.layer_max.size(), 0.0);
+  const auto& measured = block.inside.layers;
+  const auto of_layer = static_cast<std::size_t>(std::max<Index>(measured.samples, 1));
+  totals.layer_max.resize(std::max(totals.layer_max.size(), measured.deviation.size() / of_layer), 0.0);
   totals.correct.resize(configurations, 0);
   totals.agree.resize(configurations, 0);
   const auto samples = block.inside.samples;
   for (std::size_t c = 0; c < configurations; ++c) {
     const auto first = block.inside.deviation.begin() + static_cast<Index>(c) * samples;
     totals.deviations[c].insert(totals.deviations[c].end(), first, first + samples);
-    totals.correct[c] += block.inside.correct[c] + block.outside.correct[c];
-    totals.agree[c] += block.inside.agree[c] + block.outside.agree[c];
+    totals.correct[c] += block.inside.counts[c].correct + block.outside.counts[c].correct;
+    totals.agree[c] += block.inside.counts[c].agree + block.outside.counts[c].agree;
   }
-  for (std::size_t i = 0; i < totals.layer_max.size(); ++i) {
-    totals.layer_max[i] = std::max(totals.layer_max[i], block.inside.layer_max[i]);
+  for (std::size_t i = 0; i < measured.deviation.size(); ++i) {
+    double& largest = totals.layer_max[i / of_layer];
+    largest = std::max(largest, measured.deviation[i]);
   }
 }
 

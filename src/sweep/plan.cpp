@@ -248,6 +248,22 @@ void cut_regions(std::vector<Unit>& units, const Plan& plan, const PlannedNetwor
   }
 }
 
+/// Elements of the measured outputs of all weight layers, for one sample.
+Index measured_elements(const network::Graph& graph) {
+  Index sum = 0;
+  for (Index l = 0; l < std::ssize(graph.weight_layers()); ++l)
+    sum += elements(graph.nodes[static_cast<std::size_t>(graph.measured_output(l))].shape);
+  return sum;
+}
+
+/// Samples of one unit.
+Index block_size(const network::Graph& graph) {
+  constexpr Index wanted_elements = Index{1} << 26;
+  const Index batch = observe::micro_batch(graph);
+  const Index batches = wanted_elements / std::max<Index>(measured_elements(graph) * batch, 1);
+  return batch * std::clamp<Index>(batches, 2, 4096 / batch + 1);
+}
+
 std::vector<Unit> cut(const Plan& plan, const PlannedNetwork& network) {
   const auto configurations = static_cast<double>(plan.configurations.size());
   const auto macs = static_cast<double>(network.multiply_adds), weights = static_cast<double>(network.parameters);
@@ -264,11 +280,11 @@ std::vector<Unit> cut(const Plan& plan, const PlannedNetwork& network) {
                                                                              : seconds::double_per_multiply_add;
   const double per_sample =
       (configurations + 1.0) *
-      (macs * per_mac + static_cast<double>(observe::captured_elements(network.graph)) * seconds::per_layer_value);
+      (macs * per_mac + static_cast<double>(measured_elements(network.graph)) * seconds::per_layer_value);
   const double fixed = configurations * weights * seconds::quantize_per_weight;
   for (std::size_t s = 0; s < plan.samples.size(); ++s) {
     if (!observes(plan, network, static_cast<Index>(s))) continue;
-    add_units(units, Stage::observe, plan.samples[s].count, observe::block_size(network.graph), static_cast<Index>(s),
+    add_units(units, Stage::observe, plan.samples[s].count, block_size(network.graph), static_cast<Index>(s),
               [&](Index, Index count) { return fixed + static_cast<double>(count) * per_sample; });
   }
   return units;
@@ -355,7 +371,7 @@ double memory(const Plan& plan, const PlannedNetwork& network) {
     const auto& node = network.graph.nodes[static_cast<std::size_t>(id)];
     outputs += sizeof(float) * static_cast<double>(elements(node.shape));
   }
-  double kept = outputs * static_cast<double>(observe::block_size(network.graph));
+  double kept = outputs * static_cast<double>(block_size(network.graph));
   const auto size = detail::measure(network.graph);
   for (const auto method : plan.study.methods) {
     kept = std::max(kept, detail::certify_bytes(method, size, plan.study.certify));

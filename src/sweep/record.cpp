@@ -31,8 +31,13 @@ void write(ByteWriter& out, const WeightBoundsResult& bounds) {
 }
 
 void write(ByteWriter& out, const observe::BlockObservation& block) {
-  out.value(static_cast<std::int64_t>(block.samples)).values(block.deviation).values(block.layer_max);
-  out.values(block.correct).values(block.agree).value(static_cast<std::int64_t>(block.correct_reference));
+  out.value(static_cast<std::int64_t>(block.samples)).values(block.deviation).values(block.deviation_2);
+  out.values(block.relative).values(block.error).values(block.in_double).values(block.counts);
+  out.value(static_cast<std::int64_t>(block.correct_reference));
+  out.value(static_cast<std::int64_t>(block.correct_top5_reference));
+  const auto& layers = block.layers;
+  out.value(static_cast<std::int64_t>(layers.samples)).values(layers.deviation).values(layers.input);
+  out.values(layers.input_deviation).values(layers.carried).values(layers.local);
 }
 
 void write(ByteWriter& out, const ObserveResult& observed) {
@@ -83,10 +88,19 @@ observe::BlockObservation read_block(ByteReader& in) {
   observe::BlockObservation block;
   block.samples = in.value<std::int64_t>();
   block.deviation = in.values<double>();
-  block.layer_max = in.values<double>();
-  block.correct = in.values<observe::Index>();
-  block.agree = in.values<observe::Index>();
+  block.deviation_2 = in.values<double>();
+  block.relative = in.values<double>();
+  block.error = in.values<double>();
+  block.in_double = in.values<observe::Index>();
+  block.counts = in.values<observe::RankingCounts>();
   block.correct_reference = in.value<std::int64_t>();
+  block.correct_top5_reference = in.value<std::int64_t>();
+  block.layers.samples = in.value<std::int64_t>();
+  block.layers.deviation = in.values<double>();
+  block.layers.input = in.values<double>();
+  block.layers.input_deviation = in.values<double>();
+  block.layers.carried = in.values<double>();
+  block.layers.local = in.values<double>();
   return block;
 }
 

@@ -92,8 +92,9 @@ ObserveResult run_observe(const Plan& plan, const PlannedNetwork& planned, const
     }
   }
   const auto measure = [&](const Block& block) {
-    return observe::observe(planned.graph, network.layers, plan.configurations, block.inputs, block.labels,
-                            plan.study.precision);
+    return observe::observe(
+        planned.graph, network.layers, plan.configurations, block.inputs, block.labels,
+        {.precision = plan.study.precision, .layer_samples = static_cast<Index>(block.inputs.size() / size)});
   };
   return {.inside = measure(in), .outside = measure(out)};
 }
