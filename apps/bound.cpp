@@ -31,8 +31,8 @@ options::options_description bound_options() {
       ".npy: measure the deviation on those of these inputs that lie in the domain, too");
   add("uniform", options::value<network::Index>()->default_value(1024)->value_name("N"),
       "uniform points of the domain to measure on");
-  add("precision", options::value<std::string>()->default_value("float")->value_name("P"),
-      "float or double, of the measurement");
+  add("precision", options::value<std::string>()->default_value("auto")->value_name("P"),
+      "auto, float or double: the arithmetic of the measurement");
   add("threads", options::value<int>()->value_name("N"), "OpenMP threads");
   add("json", options::bool_switch(), "one JSON object on stdout");
   add("help,h", "this text");
@@ -49,22 +49,28 @@ struct Answer {
   network::Index samples = 0, samples_inside = 0;  ///< of the file, and those of them in the domain
 };
 
+observe::Precision read_precision(const std::string& word) {
+  using observe::Precision;
+  for (const auto precision : {Precision::automatic, Precision::float32, Precision::float64}) {
+    if (word == to_string(precision)) return precision;
+  }
+  throw core::InputError("--precision is auto, float or double", "command line");
+}
+
 /// Largest deviation over uniform points of the domain and over the given samples that lie in it.
 void measure(Answer& answer, const Call& call, const network::Box& domain,
              const quantize::Configuration& configuration) {
-  const auto word = call.values["precision"].as<std::string>();
-  if (word != "float" && word != "double") throw core::InputError("--precision is float or double", "command line");
-  const auto precision = word == "float" ? observe::Precision::float32 : observe::Precision::float64;
+  const auto precision = read_precision(call.values["precision"].as<std::string>());
   const network::Graph& graph = answer.network.graph;
   const auto add = [&](const std::vector<double>& inputs) {
     const auto block =
-        observe::observe(graph, answer.network.layers, std::span(&configuration, 1), inputs, {}, precision);
+        observe::observe(graph, answer.network.layers, std::span(&configuration, 1), inputs, {}, {precision});
     for (const double deviation : block.deviation) answer.observed_max = std::fmax(answer.observed_max, deviation);
   };
   const auto points = call.values["uniform"].as<network::Index>();
   if (points < 0) throw core::InputError("--uniform must not be negative", "command line");
   answer.uniform_points = points;
-  const auto piece = observe::block_size(graph);
+  const auto piece = 8 * observe::micro_batch(graph);
   for (network::Index first = 0; first < points; first += piece) {
     add(observe::uniform_points(domain, configuration.seed, 0, first, std::min(piece, points - first)));
   }

@@ -210,13 +210,11 @@ class Block {
       parts[static_cast<std::size_t>(m)] = measure_batch(engine, m);
     });
     const auto first = result.deviation.begin() + static_cast<Index>(configuration) * samples_;
-    double* layer_max = result.layer_max.data() + configuration * layer_count_;
     for (Index m = 0; m < batches_; ++m) {
       const MicroBatch& part = parts[static_cast<std::size_t>(m)];
       std::ranges::copy(part.deviation, first + m * batch_);
-      for (std::size_t l = 0; l < layer_count_; ++l) layer_max[l] = std::max(layer_max[l], part.layer_max[l]);
-      result.agree[configuration] += part.agree;
-      result.correct[configuration] += part.correct;
+      result.counts[configuration].agree += part.agree;
+      result.counts[configuration].correct += part.correct;
     }
   }
 
@@ -286,9 +284,7 @@ BlockObservation observe_with(const Graph& graph, std::span<const LayerParameter
   BlockObservation result;
   result.samples = block.samples();
   result.deviation.assign(configurations.size() * samples, 0.0);
-  result.layer_max.assign(configurations.size() * layers.size(), 0.0);
-  result.correct.assign(configurations.size(), 0);
-  result.agree.assign(configurations.size(), 0);
+  result.counts.resize(configurations.size());
   result.correct_reference = block.correct_reference();
   for (std::size_t c = 0; c < configurations.size(); ++c) {
     std::vector<LayerParameters> quantized(layers.size());
@@ -303,7 +299,19 @@ BlockObservation observe_with(const Graph& graph, std::span<const LayerParameter
 
 }  // namespace
 
-std::string_view to_string(Precision precision) { return precision == Precision::float32 ? "float" : "double"; }
+std::string_view to_string(Precision precision) {
+  switch (precision) {
+    case Precision::automatic:
+      return "auto";
+    case Precision::float32:
+      return "float";
+    case Precision::float64:
+      return "double";
+  }
+  return "?";
+}
+
+namespace {
 
 Index captured_elements(const Graph& graph) {
   Index sum = 0;
@@ -314,6 +322,8 @@ Index captured_elements(const Graph& graph) {
   return sum;
 }
 
+}  // namespace
+
 Index micro_batch(const Graph& graph) {
   // Outputs of about 4 MiB stay in a second-level cache; a matrix product wants at least a few dozen rows, and more
   // than 256 samples gain nothing.
@@ -321,21 +331,15 @@ Index micro_batch(const Graph& graph) {
   return std::clamp<Index>(wanted_elements / std::max<Index>(captured_elements(graph), 1), 1, 256);
 }
 
-Index block_size(const Graph& graph) {
-  constexpr Index stored_elements = Index{1} << 26;
-  const Index batch = micro_batch(graph);
-  const Index batches = stored_elements / std::max<Index>(captured_elements(graph) * batch, 1);
-  return batch * std::clamp<Index>(batches, 2, 4096 / batch + 1);
-}
-
 BlockObservation observe(const Graph& graph, std::span<const LayerParameters> layers,
                          std::span<const Configuration> configurations, std::span<const double> inputs,
-                         std::span<const Index> labels, Precision precision) {
+                         std::span<const Index> labels, const ObserveOptions& options) {
   const auto input_size = static_cast<std::size_t>(elements(graph.input_shape()));
   QUANTBOUND_ASSERT(inputs.size() % input_size == 0, inputs.size(), input_size);
   QUANTBOUND_ASSERT(labels.empty() || labels.size() * input_size == inputs.size(), labels.size(), inputs.size());
-  return precision == Precision::float32 ? observe_with<Float32Engine>(graph, layers, configurations, inputs, labels)
-                                         : observe_with<Float64Engine>(graph, layers, configurations, inputs, labels);
+  return options.precision != Precision::float64
+             ? observe_with<Float32Engine>(graph, layers, configurations, inputs, labels)
+             : observe_with<Float64Engine>(graph, layers, configurations, inputs, labels);
 }
 
 }  // namespace quantbound::observe

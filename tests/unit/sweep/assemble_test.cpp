@@ -32,8 +32,8 @@ TEST(Assembler, TakesStatisticsOfTheDeviationsOfASampleSet) {
   Record record = *TaskRunner(plan).run(0);
   auto& inside = std::get<ObserveResult>(record.units[2].result).inside;
   inside.deviation = {4.0, 1.0, 3.0, 2.0};
-  inside.layer_max = {0.5, 4.0};
-  inside.agree = {3};
+  inside.layers = {.samples = 2, .deviation = {0.5, 0.25, 3.0, 4.0}};
+  inside.counts = {{.agree = 3}};
   Assembler assembler(plan);
 
   assembler.add(0, std::move(record));

@@ -17,8 +17,11 @@ Record sample() {
   layer.quantized[1].delta_max = 0.25;
   bounds::TheoryResult applies{core::Upper(1e30).power(40), "", core::Estimate{12.5}, {}},
       fails{std::nullopt, "biases", std::nullopt, {}};
-  observe::BlockObservation block{
-      .samples = 2, .deviation = {1.0, 2.0}, .layer_max = {0.5}, .correct = {1}, .agree = {2}, .correct_reference = 2};
+  observe::BlockObservation block{.samples = 2,
+                                  .deviation = {1.0, 2.0},
+                                  .counts = {{.correct = 1, .agree = 2}},
+                                  .correct_reference = 2,
+                                  .layers = {.samples = 1, .deviation = {0.5}}};
   Record record;
   record.units.push_back({1.5, Failure{"out of memory"}});
   record.units.push_back({2.5, NormsResult{{layer}}});
