@@ -39,6 +39,9 @@ constexpr double generate_per_weight = 30e-9;  ///< synthetic weights
 constexpr double per_task = 1.0;
 }  // namespace seconds
 
+/// The program itself with the libraries of MPI, HDF5 and oneDNN: measured.
+constexpr double process_bytes = 40e6;
+
 std::string read_bytes(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) throw InputError("cannot read the file", path);
@@ -252,7 +255,7 @@ struct ObservationCost {
 ObservationCost observation_cost(const Plan& plan, const PlannedNetwork& network) {
   const auto macs = static_cast<double>(network.multiply_adds), weights = static_cast<double>(network.parameters);
   const double in_float = macs * seconds::float_per_multiply_add, in_double = macs * seconds::double_per_multiply_add;
-  const bool floats = observe::uses_float(network.graph, plan.study.precision);
+  const bool floats = observe::measures_in_float(network.graph, plan.study.precision);
   const double pass = floats ? in_float : in_double;
   return {.per_sample = pass + seconds::per_pass,
           .per_layer_sample = seconds::layer_passes * pass,
@@ -301,6 +304,22 @@ void cut_observation(std::vector<Unit>& units, const Plan& plan, const PlannedNe
       }
     }
   }
+}
+
+/// What a unit of observation keeps: the block of samples, and what observe() takes.
+double observation_bytes(const Plan& plan, const PlannedNetwork& network, int threads) {
+  const ObservationCut piece = observation_cut(plan, network);
+  double largest = 0.0;
+  for (std::size_t s = 0; s < plan.samples.size(); ++s) {
+    if (!observes(plan, network, static_cast<Index>(s))) continue;
+    const Index samples = std::min(piece.samples, plan.samples[s].count);
+    const observe::ObserveOptions options{.precision = plan.study.precision,
+                                          .layer_samples = std::min(plan.study.layer_samples, samples)};
+    const auto taken = observe::observe_memory(network.graph, piece.configurations, samples, options);
+    const Index block = static_cast<Index>(sizeof(double)) * samples * elements(network.graph.input_shape());
+    largest = std::max(largest, static_cast<double>(block + taken.shared + threads * taken.per_thread));
+  }
+  return largest;
 }
 
 std::vector<Unit> cut(const Plan& plan, const PlannedNetwork& network) {
@@ -395,20 +414,15 @@ std::string_view to_string(Stage stage) {
   return "?";
 }
 
-double memory(const Plan& plan, const PlannedNetwork& network) {
-  const bool pairs = !plan.study.methods.empty();  // a pair keeps the change of the weights too
-  const double weights = (pairs ? 3.0 : 2.0) * sizeof(double) * static_cast<double>(network.parameters);
-  double outputs = 0.0;
-  for (const auto id : network.graph.weight_layers()) {
-    const auto& node = network.graph.nodes[static_cast<std::size_t>(id)];
-    outputs += sizeof(float) * static_cast<double>(elements(node.shape));
-  }
-  double kept = outputs * static_cast<double>(observe::block_size(network.graph));
+double memory(const Plan& plan, const PlannedNetwork& network, int threads) {
+  const auto weights = static_cast<double>(sizeof(double)) * static_cast<double>(network.parameters);
   const auto size = detail::measure(network.graph);
-  for (const auto method : plan.study.methods) {
-    kept = std::max(kept, detail::certify_bytes(method, size, plan.study.certify));
+  double largest = 0.0;  // beyond the weights of f
+  for (const auto method : plan.study.methods) {  // a pair has W' and dW
+    largest = std::max(largest, 2.0 * weights + detail::certify_bytes(method, size, plan.study.certify));
   }
-  return weights + kept;
+  if (weight_theory_passes(plan.study) > 0.0 || plan.study.attack) largest = std::max(largest, weights);
+  return process_bytes + weights + std::max(largest, observation_bytes(plan, network, threads));
 }
 
 bool observes(const Plan& plan, const PlannedNetwork& network, Index samples) {

@@ -84,9 +84,9 @@ Plan make_plan(Study study);
 
 /// The network with its weights, as the plan describes it.
 network::Network load(const PlannedNetwork& network);
-/// Bytes that a rank needs for the network, estimated: weights of f and f_q, layer outputs of a block of samples, and
-/// what the costliest method keeps.
-double memory(const Plan& plan, const PlannedNetwork& network);
+/// Bytes of a rank with so many threads while it works on the network, estimated: the program, the weights, and the
+/// larger of what observation and what the costliest method takes.
+double memory(const Plan& plan, const PlannedNetwork& network, int threads);
 /// Whether sample set `samples` is observed on a network.
 bool observes(const Plan& plan, const PlannedNetwork& network, Index samples);
 

@@ -15,6 +15,8 @@
 
 namespace quantbound::sweep {
 
+using network::Index;
+
 /// Stage::norms: one report per layer of the unit.
 struct NormsResult {
   std::vector<bounds::LayerReport> layers;
