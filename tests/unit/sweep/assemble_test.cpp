@@ -33,6 +33,8 @@ TEST(Assembler, TakesStatisticsOfTheDeviationsOfASampleSet) {
   auto& inside = std::get<ObserveResult>(record.units[2].result).inside;
   inside.deviation = {4.0, 1.0, 3.0, 2.0};
   inside.layers = {.samples = 2, .deviation = {0.5, 0.25, 3.0, 4.0}};
+  inside.deviation_2 = {40.0, 10.0, 30.0, 20.0};
+  inside.relative = {0.4, 0.1, 0.3, 0.2};
   inside.counts = {{.agree = 3}};
   Assembler assembler(plan);
 
