@@ -33,7 +33,7 @@ struct LayerTerms {
 struct PropagatedError {
   std::vector<double> output;  ///< per sample G_L: ||f - f_q|| <= G_L surely (up to rounding)
   std::vector<double> share;   ///< layer x sample: part of G_L that the layer's local term causes. Sums to 1 over
-                               ///< layers; 0 where G_L is 0
+                               ///< layers; 0 where G_L is 0 or overflows
 };
 
 /// Lemma 1's recursion over the graph. Nothing where the graph has a Product: its factor is not a constant.

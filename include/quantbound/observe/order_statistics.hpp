@@ -63,21 +63,27 @@ class SpillTable {
 
  private:
   struct Chunk {
-    Index offset = 0;  ///< in the file, in values
+    Index offset = 0;  ///< of its first row in the file, in numbers
     Index columns = 0;
   };
   struct Block {
     std::vector<double> values;  ///< rows x columns
     Index columns = 0;
   };
+  struct Part {
+    std::span<const double> values;  ///< rows x columns
+    Index columns = 0;
+  };
   void spill();
+  void write_chunk(std::span<const Part> parts);
   void read_row(Index row, const TakeValues& take) const;
 
   Index rows_ = 0, columns_ = 0;
-  Index memory_values_ = 0;  ///< the budget
-  Index held_values_ = 0;    ///< in blocks_
+  Index memory_values_ = 0;    ///< the budget
+  Index held_values_ = 0;      ///< in blocks_
+  Index file_end_ = 0;         ///< in numbers
+  std::vector<Chunk> chunks_;  ///< in the file; the columns of blocks_ follow
   std::vector<Block> blocks_;
-  std::vector<Chunk> chunks_;
   std::unique_ptr<detail::TemporaryFile> file_;
 };
 
