@@ -199,9 +199,10 @@ void add_axes(Group& root, const Plan& plan) {
                  .labels = collect(plan.samples, [](const auto& s) { return s.name; }),
                  .attributes = described("sample set")});
   root.add_axis({.name = "quantile", .labels = study.quantiles, .attributes = described("fraction of samples")});
-  root.add_axis({.name = "norm",
-                 .labels = std::vector<std::string>(norm_labels.begin(), norm_labels.end()),
-                 .attributes = described("2-norm of the deviation over outputs, and that over the 2-norm of the output")});
+  root.add_axis(
+      {.name = "norm",
+       .labels = std::vector<std::string>(norm_labels.begin(), norm_labels.end()),
+       .attributes = described("2-norm of the deviation over outputs, and that over the 2-norm of the output")});
   if (!study.per_sample) return;
   root.add_axis({.name = "sample",
                  .labels = counting(ragged.samples),

@@ -65,10 +65,11 @@ constexpr std::array specs{
                  "upper confidence bound of the quantile of the distribution that the samples are drawn from, at "
                  "`confidence`; nothing where there are too few samples",
                  "1", estimate, "docs/statistics.md: order statistics, exact binomial"},
-    VariableSpec{"observed_max_exceedance", "network samples",
-                 "with `confidence`, at most this part of the distribution that the samples are drawn from has a larger "
-                 "deviation than observed_max",
-                 "1", estimate, "docs/statistics.md: 1 - (1 - confidence)^(1/n)"},
+    VariableSpec{
+        "observed_max_exceedance", "network samples",
+        "with `confidence`, at most this part of the distribution that the samples are drawn from has a larger "
+        "deviation than observed_max",
+        "1", estimate, "docs/statistics.md: 1 - (1 - confidence)^(1/n)"},
     VariableSpec{"observed_norm_max", "network C samples norm", "largest measured deviation of the output in this norm",
                  "1", observed, ""},
     VariableSpec{"observed_norm_mean", "network C samples norm", "mean measured deviation of the output in this norm",
@@ -99,8 +100,9 @@ constexpr std::array specs{
     VariableSpec{"error_ratio", "layer C samples",
                  "mean of Y_l: the deviation that the layer's own quantization adds, over the norm of its input", "1",
                  observed, "arXiv 2610.09877, Def. 1: ||(W_l - W'_l) S'_{l-1}|| / ||S'_{l-1}||"},
-    VariableSpec{"error_local", "layer C samples", "mean 2-norm of the deviation that the layer's own quantization adds",
-                 "1", observed, "arXiv 2610.09877, eq. 1: ||(W_l - W'_l) S'_{l-1}||"},
+    VariableSpec{"error_local", "layer C samples",
+                 "mean 2-norm of the deviation that the layer's own quantization adds", "1", observed,
+                 "arXiv 2610.09877, eq. 1: ||(W_l - W'_l) S'_{l-1}||"},
     VariableSpec{"error_share", "layer C samples",
                  "mean part of the propagated error G_L of the output that the layer's own quantization causes", "1",
                  observed, "arXiv 2610.09877, Lemma 1 and Table 4; docs/statistics.md"},

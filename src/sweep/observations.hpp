@@ -19,9 +19,9 @@ struct Distribution {
 
 /// Of one weight layer, over the layer samples; NaN where the graph has no rule (docs/theory.md 1.6).
 struct LayerSummary {
-  double max = 0.0, mean = 0.0;                        ///< of the inf-norm deviation after the layer
+  double max = 0.0, mean = 0.0;                          ///< of the inf-norm deviation after the layer
   double amplification = 0.0, ratio = 0.0, local = 0.0;  ///< means of X_l, Y_l and of the local term
-  double share = 0.0;                                  ///< mean part of the propagated error that the layer causes
+  double share = 0.0;                                    ///< mean part of the propagated error that the layer causes
 };
 
 /// What one configuration did on one sample set.
@@ -38,8 +38,8 @@ struct ObservationSummary {
 
 /// What is the same for all configurations.
 struct SetSummary {
-  Index inside = 0;         ///< samples in the domain
-  Index layer_samples = 0;  ///< those among them that were measured layer by layer
+  Index inside = 0;                     ///< samples in the domain
+  Index layer_samples = 0;              ///< those among them that were measured layer by layer
   Index correct = 0, correct_top5 = 0;  ///< by f, of all samples
 };
 

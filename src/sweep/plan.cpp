@@ -417,7 +417,7 @@ std::string_view to_string(Stage stage) {
 double memory(const Plan& plan, const PlannedNetwork& network, int threads) {
   const auto weights = static_cast<double>(sizeof(double)) * static_cast<double>(network.parameters);
   const auto size = detail::measure(network.graph);
-  double largest = 0.0;  // beyond the weights of f
+  double largest = 0.0;                           // beyond the weights of f
   for (const auto method : plan.study.methods) {  // a pair has W' and dW
     largest = std::max(largest, 2.0 * weights + detail::certify_bytes(method, size, plan.study.certify));
   }

@@ -400,11 +400,11 @@ void parse_observe(Context& context, Table& root) {
       }
     }
     if (auto attack = table->table("attack")) study.attack = parse_attack(*attack);
-    study.precision = choice(*table, "precision", table->text("precision").value_or("auto"), {"auto", "float", "double"},
-                             [](const std::string& w) {
-                               return by_name(w, {observe::Precision::automatic, observe::Precision::float32,
-                                                  observe::Precision::float64});
-                             });
+    study.precision = choice(
+        *table, "precision", table->text("precision").value_or("auto"), {"auto", "float", "double"},
+        [](const std::string& w) {
+          return by_name(w, {observe::Precision::automatic, observe::Precision::float32, observe::Precision::float64});
+        });
     if (const auto confidence = table->number("confidence")) {
       if (*confidence <= 0.0 || *confidence >= 1.0) table->fail("confidence", "`confidence` must be within (0, 1)");
       study.confidence = *confidence;

@@ -126,8 +126,8 @@ ObserveResult run_observe(const Plan& plan, const PlannedNetwork& planned, const
     }
   }
   const Block outside = take_out(block, result.outside_positions, size);
-  const auto configurations =
-      std::span(plan.configurations).subspan(static_cast<std::size_t>(unit.first), static_cast<std::size_t>(unit.count));
+  const auto configurations = std::span(plan.configurations)
+                                  .subspan(static_cast<std::size_t>(unit.first), static_cast<std::size_t>(unit.count));
   const auto measure = [&](const Block& samples, Index by_layer) {
     return observe::observe(planned.graph, network.layers, configurations, samples.inputs, samples.labels,
                             {.precision = plan.study.precision, .layer_samples = by_layer});

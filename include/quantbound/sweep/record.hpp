@@ -52,7 +52,7 @@ struct AttackResult {
 /// Stage::observe: deviations of the samples inside the domain; rankings of all.
 struct ObserveResult {
   observe::BlockObservation inside;
-  observe::BlockObservation outside;    ///< only its counts are used
+  observe::BlockObservation outside;     ///< only its counts are used
   std::vector<Index> outside_positions;  ///< in the block, increasing
 };
 

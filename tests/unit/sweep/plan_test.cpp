@@ -69,7 +69,12 @@ TEST_F(PlanOf, UnitsTileLayersConfigurationsAndSamplesExactlyOnce) {
   std::map<std::pair<Index, Stage>, std::multiset<Index>> covered;
   for (const auto& task : p.tasks) {
     for (const auto& unit : task.units) {
-      for (Index i = unit.first; i < unit.first + unit.count; ++i) covered[{task.network, unit.stage}].insert(i);
+      if (unit.stage == Stage::observe) {
+        EXPECT_EQ(unit.count, 14) << "few configurations are measured together";
+        for (Index i = 0; i < unit.sample_count; ++i) covered[{task.network, unit.stage}].insert(unit.first_sample + i);
+      } else {
+        for (Index i = unit.first; i < unit.first + unit.count; ++i) covered[{task.network, unit.stage}].insert(i);
+      }
     }
   }
   for (std::size_t n = 0; n < p.networks.size(); ++n) {
@@ -83,6 +88,41 @@ TEST_F(PlanOf, UnitsTileLayersConfigurationsAndSamplesExactlyOnce) {
       EXPECT_EQ(*indices.rbegin(), static_cast<Index>(count) - 1);
     }
   }
+}
+
+TEST_F(PlanOf, ManyConfigurationsAreObservedInRangesEachWithEverySample) {
+  const Plan p = plan(networks + R"([quantization]
+quantizer = ["floor", "round", "truncate"]
+granularity = ["tensor", "channel"]
+bits = [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]
+[observe]
+uniform = 20000
+)");
+  ASSERT_EQ(p.configurations.size(), 66U);
+  std::map<Index, std::map<Index, Index>> samples;  // network, first configuration: how many so far
+  for (const auto& task : p.tasks) {
+    for (const auto& unit : task.units) {
+      if (unit.stage != Stage::observe) continue;
+      EXPECT_EQ(unit.first % 22, 0) << "three equal ranges";
+      EXPECT_EQ(unit.count, 22);
+      EXPECT_EQ(samples[task.network][unit.first], unit.first_sample) << "blocks of a range come in order";
+      samples[task.network][unit.first] += unit.sample_count;
+    }
+  }
+  EXPECT_EQ(samples.size(), p.networks.size());
+  for (const auto& [network, ranges] : samples) {
+    EXPECT_EQ(ranges.size(), 3U);
+    for (const auto& [first, count] : ranges) EXPECT_EQ(count, 20000) << network << ' ' << first;
+  }
+}
+
+TEST_F(PlanOf, MemoryGrowsWithTheThreadsWhereTheyHaveEnginesOfTheirOwn) {
+  const Plan p = plan(networks + rest);
+  const auto& convolutional = p.networks.back();
+  const double one = memory(p, convolutional, 1), two = memory(p, convolutional, 2),
+               three = memory(p, convolutional, 3);
+  EXPECT_GT(two, one);
+  EXPECT_NEAR(three - two, two - one, 1.0);
 }
 
 TEST_F(PlanOf, EveryRegionIsCertifiedByEveryMethodAndAttackedInEveryConfigurationOnce) {
