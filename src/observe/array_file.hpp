@@ -90,12 +90,6 @@ class ArrayFile {
   Index row_elements_ = 1;
 };
 
-/// The parts of "file.h5:/dataset"; `dataset` is empty where none is named.
-struct Location {
-  std::string file, dataset;
-};
-Location split_location(const std::string& location);
-
 /// Throws core::InputError for what is no such array, with the remedy.
 std::shared_ptr<const ArrayFile> open_array(const std::string& location);
 

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <fstream>
-#include <iterator>
 #include <limits>
+#include <span>
 
 #include <fmt/format.h>
 
@@ -42,15 +42,18 @@ constexpr double per_task = 1.0;
 /// The program itself with the libraries of MPI, HDF5 and oneDNN: measured.
 constexpr double process_bytes = 40e6;
 
-std::string read_bytes(const std::string& path) {
+/// SHA-256 of a file, in bounded memory.
+std::string file_hash(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) throw InputError("cannot read the file", path);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-std::string file_part(const std::string& location) {
-  const auto separator = location.rfind(":/");
-  return separator != std::string::npos && separator > 1 ? location.substr(0, separator) : location;
+  core::Sha256 hash;
+  std::vector<char> piece(std::size_t{1} << 20);
+  while (file) {
+    file.read(piece.data(), static_cast<std::streamsize>(piece.size()));
+    hash.add(std::as_bytes(std::span(piece.data(), static_cast<std::size_t>(file.gcount()))));
+  }
+  if (!file.eof()) throw core::IoError("cannot read the file", path);
+  return hash.hex();
 }
 
 // ------------------------------------------------------------------------------------------------------- networks
@@ -183,7 +186,7 @@ PlannedNetwork plan_network(const StudyNetwork& study, const std::vector<SampleA
     planned.graph = std::move(network.graph);
     planned.notes = std::move(network.notes);
     file_box = std::move(network.domain);
-    planned.sha256 = core::sha256_hex(std::string_view(read_bytes(path.string())));
+    planned.sha256 = file_hash(path.string());
   }
   describe_graph(planned);
   planned.regions =
@@ -364,12 +367,12 @@ std::string study_hash(const Plan& plan) {
       plan.study.toml + '\n' + std::string(schema_version) + '\n' + std::string(core::version().version);
   for (const auto& network : plan.networks) identity += '\n' + network.study.label + ' ' + network.sha256;
   for (const auto& spec : plan.study.samples) {
-    identity += '\n' + core::sha256_hex(std::string_view(read_bytes(file_part(spec.images))));
-    if (spec.labels) identity += ' ' + core::sha256_hex(std::string_view(read_bytes(file_part(*spec.labels))));
+    identity += '\n' + file_hash(observe::split_location(spec.images).file);
+    if (spec.labels) identity += ' ' + file_hash(observe::split_location(*spec.labels).file);
   }
   for (const auto& network : plan.study.networks) {
     if (const auto* vnnlib = std::get_if<VnnlibDomain>(&network.domain)) {
-      identity += '\n' + core::sha256_hex(std::string_view(read_bytes(vnnlib->path)));
+      identity += '\n' + file_hash(vnnlib->path);
     }
   }
   return core::hash128_hex(identity);
@@ -440,6 +443,7 @@ Plan make_plan(Study study) {
     for (const auto& entry : plan.samples) {
       if (entry.set && std::ranges::find(network.study.samples, entry.name) != network.study.samples.end()) {
         entry.set->require_fits(network.graph.input_shape(), network.study.label);
+        entry.set->require_labels_fit(network.outputs(), network.study.label);
       }
     }
   }

@@ -210,7 +210,7 @@ class AccuracyBits(WithFiles):
         np.testing.assert_allclose(reference[0].get_ydata(), [90, 90])
         observed = [line for line in lines(right) if line.get_marker() not in ("", "None", None)]
         self.assertEqual(len(observed), 4)
-        self.assertIn("tightest theory", texts(figure))
+        self.assertIn("tightest theory (range)", texts(figure))
 
     def test_draws_all_networks_that_were_given_labelled_images(self):
         self.assertEqual(len(qa.accuracy_bits(self.result()).axes), 6)

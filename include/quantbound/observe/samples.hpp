@@ -29,6 +29,12 @@ enum class Role { evaluation, calibration };
 std::string_view to_string(Role role);
 std::optional<Role> parse_role(std::string_view text);
 
+/// The parts of "file.h5:/dataset"; `dataset` is empty where none is named.
+struct Location {
+  std::string file, dataset;
+};
+Location split_location(const std::string& location);
+
 /// Where samples are and how they become inputs: x = (value / scale - mean[c]) / std[c].
 struct SampleSpec {
   std::string name;

@@ -85,7 +85,7 @@ def deviation_panel(ax, at):
     if low.notnull().any():
         ax.fill_between(low.bits, low, high, color=GAP_COLOUR, linewidth=0)
         ax.plot(high.bits, high, color="#555555", linewidth=1.2)
-        ax.text(float(high.bits.values[0]), float(high.values[0]), "tightest theory", va="bottom", ha="left", color="#333333", fontsize=7)
+        ax.text(float(high.bits.values[0]), float(high.values[0]), "tightest theory (range)", va="bottom", ha="left", color="#333333", fontsize=7)
     for (quantizer, granularity), (colour, marker, line) in series_of(at):
         values = largest(at.observed_max.sel(quantizer=quantizer, granularity=granularity)).dropna("bits")
         ax.plot(values.bits, values, color=colour, marker=marker, linestyle=line, markersize=4, markerfacecolor="white", linewidth=1.2)
