@@ -20,8 +20,8 @@ struct Probability {
   double low = 0.0, high = 1.0;
 };
 
-/// Encloses P(Bin(n, p) <= k) and P(Bin(n, p) > k). The relative width of both is below 2e-15 (1 + the number of terms
-/// that matter): some 1e-12 for n = 1e4 and 1e-10 for n = 1e7, in the far tails too (down to 1e-300).
+/// Enclose P(Bin(n, p) <= k) and P(Bin(n, p) > k). For p of at least 1e-120 and probabilities of at least 1e-300 the
+/// relative width is at most 2e-15 (4 + the number of terms that matter): near 1e-10 for n = 1e7, in the tails too.
 /// @pre 0 <= n <= 2^31, 0 <= p <= 1
 Probability binomial_at_most(Index k, Index n, double p);
 Probability binomial_above(Index k, Index n, double p);
