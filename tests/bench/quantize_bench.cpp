@@ -67,16 +67,14 @@ void run(int rounds) {
     };
     const std::array columns{
         each_layer([&](auto l, auto, const auto& layer) { std::ranges::copy(layer.weights, result[l].begin()); }),
-        each_layer([&](auto l, auto number, const auto& layer) {
-          plain_loop(layer, number, c, grids[l].weights, result[l]);
-        }),
+        each_layer(
+            [&](auto l, auto number, const auto& layer) { plain_loop(layer, number, c, grids[l].weights, result[l]); }),
         each_layer([&](auto l, auto, const auto& layer) { grids[l] = quantize::choose_grids(layer, c); }),
         each_layer([&](auto, auto number, const auto& layer) { quantize::quantize_layer(layer, number, c); }),
+        each_layer(
+            [&](auto l, auto number, const auto& layer) { quantize::quantize_layer(layer, number, c, grids[l]); }),
         each_layer([&](auto l, auto number, const auto& layer) {
-          quantize::quantize_layer(layer, number, c, grids[l]);
-        }),
-        each_layer([&](auto l, auto number, const auto& layer) {
-          quantize::quantize_weights(layer.weights, number, c, grids[l], result[l]);
+          quantize::quantize_weights(layer.weights, number, c, grids[l].weights, result[l]);
         })};
     std::array<double, columns.size()> least;
     least.fill(std::numeric_limits<double>::infinity());
