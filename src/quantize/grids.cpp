@@ -12,6 +12,8 @@
 #include "quantbound/core/assert.hpp"
 #include "quantbound/core/error.hpp"
 
+#include "rounding_loops.hpp"
+
 namespace quantbound::quantize {
 
 namespace detail {
@@ -36,14 +38,7 @@ RowGrid affine_grid(double low, double step, int bits) {
 
 }  // namespace
 
-Range range_of(std::span<const double> weights) {
-  Range range;
-  for (const double weight : weights) {
-    range.low = std::min(range.low, weight);
-    range.high = std::max(range.high, weight);
-  }
-  return range;
-}
+Range range_of(std::span<const double> weights) { return instruction_sets().front().range(weights); }
 
 double step_over(const Range& range, double shrink, int bits, Grid grid) {
   const double low = range.low * shrink, high = range.high * shrink;
@@ -227,6 +222,12 @@ RowGrid choose_bias_grid(std::span<const double> bias, const Configuration& conf
   if (configuration.step_rule == StepRule::mse)
     return detail::search_grid(bias, configuration.bias_bits, configuration);
   return detail::grid_over(detail::range_of(bias), 1.0, configuration.bias_bits, configuration);
+}
+
+LayerGrids choose_grids(const LayerParameters& parameters, const Configuration& configuration) {
+  LayerGrids grids{choose_grids(parameters.weights, std::ssize(parameters.bias), configuration), {}};
+  if (configuration.bias_bits > 0) grids.bias = choose_bias_grid(parameters.bias, configuration);
+  return grids;
 }
 
 }  // namespace quantbound::quantize

@@ -9,6 +9,11 @@
 
 namespace quantbound::quantize::detail {
 
+inline double rounded_stochastically(double quotient, double uniform) {
+  const double below = std::floor(quotient);
+  return uniform < quotient - below ? below + 1.0 : below;
+}
+
 /// Quotient -> integer for the rules that need no random number; stochastic counts as round to nearest.
 template <Quantizer quantizer>
 inline double rounded(double quotient) {
