@@ -285,4 +285,8 @@ std::span<const float> FloatForward::captured(Index which) const {
 
 FloatMemory FloatForward::memory() const { return program_->program.memory(); }
 
+std::vector<tensor::StepProfile> FloatForward::profile(std::span<const float> samples) {
+  return program_->program.profile(samples);
+}
+
 }  // namespace quantbound::network

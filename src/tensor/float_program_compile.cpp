@@ -77,6 +77,10 @@ Descriptor plain_weights(const Dims& dims) {
   return plain_descriptor(dims.front(), inner);
 }
 
+Index bytes_per_sample(const Descriptor& descriptor) {
+  return sample_size(descriptor) * static_cast<Index>(sizeof(float));
+}
+
 class Compiler {
  public:
   explicit Compiler(FloatProgram::Implementation& program) : p_(program) {}
@@ -181,38 +185,43 @@ class Compiler {
     return converted;
   }
 
-  Step& add_step(std::vector<Argument> arguments) {
+  Step& add_step(StepKind kind, std::vector<Argument> arguments) {
     const Index at = std::ssize(p_.steps);
+    Step& step = p_.steps.emplace_back();
+    step.profile.kind = kind;
+    step.samples = batch();
     for (const Argument& argument : arguments) {
       Buffer& used = buffer(argument.buffer);
       if (used.first_step < 0) used.first_step = at;
       used.last_step = at;
+      step.profile.activation_bytes += p_.batch * bytes_per_sample(argument.descriptor);
     }
-    Step& step = p_.steps.emplace_back();
     step.arguments = std::move(arguments);
-    step.samples = batch();
     return step;
   }
 
   template <class Primitive, class PrimitiveDescriptor>
-  Step& add_primitive(const PrimitiveDescriptor& descriptor, std::vector<Argument> arguments) {
-    Step& step = add_step(std::move(arguments));
+  Step& add_primitive(StepKind kind, const PrimitiveDescriptor& descriptor, std::vector<Argument> arguments) {
+    Step& step = add_step(kind, std::move(arguments));
     step.primitive = Primitive(descriptor);
     step.scratchpad = descriptor.scratchpad_desc();
+    step.profile.implementation = descriptor.impl_info_str();
     return step;
   }
 
   void add_reorder(const Version& from, const Version& to) {
     const dnnl::reorder::primitive_desc descriptor(p_.engine, from.descriptor, p_.engine, to.descriptor, attributes());
     add_primitive<dnnl::reorder>(
-        descriptor, {{DNNL_ARG_FROM, from.buffer, from.descriptor}, {DNNL_ARG_TO, to.buffer, to.descriptor}});
+        StepKind::move, descriptor,
+        {{DNNL_ARG_FROM, from.buffer, from.descriptor}, {DNNL_ARG_TO, to.buffer, to.descriptor}});
   }
 
   void add_layer(Step& step, Index layer, const Dims& weights, const Descriptor& chosen, const Descriptor& bias) {
     if (std::ssize(layers_) <= layer) layers_.resize(index(layer) + 1);
     QUANTBOUND_ASSERT(!layers_[index(layer)], layer);
     layers_[index(layer)] = LayerLayout{plain_weights(weights), chosen, bias};
-    step.layer = layer;
+    step.profile.layer = layer;
+    step.profile.weight_bytes = p_.batch / step.samples * static_cast<Index>(chosen.get_size() + bias.get_size());
   }
 
   /// A buffer that holds the summand in this layout and may be written over.
@@ -242,8 +251,11 @@ class Compiler {
     const Descriptor out = descriptor.dst_desc();
     const std::size_t target = op.has_summand ? summand_buffer(o.inputs[1], out, in.buffer) : output_buffer(out);
     Step& step = add_primitive<dnnl::convolution_forward>(
-        descriptor, {{DNNL_ARG_SRC, in.buffer, in.descriptor}, {DNNL_ARG_DST, target, out}});
+        StepKind::convolution, descriptor, {{DNNL_ARG_SRC, in.buffer, in.descriptor}, {DNNL_ARG_DST, target, out}});
     add_layer(step, op.layer, weights, descriptor.weights_desc(), bias);
+    step.profile.geometry = g;
+    step.profile.multiply_adds = p_.batch * g.multiply_adds();
+    if (op.has_summand) step.profile.activation_bytes += p_.batch * bytes_per_sample(out);  // read and written
     define(o.output, out, target);
   }
 
@@ -264,8 +276,10 @@ class Compiler {
                                     : in_layout(o.inputs[0], plain_descriptor(batch(), shape)).buffer;
     const std::size_t target = output_buffer(descriptor.dst_desc());
     Step& step = add_primitive<dnnl::inner_product_forward>(
-        descriptor, {{DNNL_ARG_SRC, in, descriptor.src_desc()}, {DNNL_ARG_DST, target, descriptor.dst_desc()}});
+        StepKind::dense, descriptor,
+        {{DNNL_ARG_SRC, in, descriptor.src_desc()}, {DNNL_ARG_DST, target, descriptor.dst_desc()}});
     add_layer(step, op.layer, weights, descriptor.weights_desc(), bias);
+    step.profile.multiply_adds = p_.batch * op.outputs * elements(in_shape);
     define(o.output, descriptor.dst_desc(), target);
   }
 
@@ -281,7 +295,7 @@ class Compiler {
     for (const Eltwise& e : eltwise_chain(function)) {
       const dnnl::eltwise_forward::primitive_desc descriptor(
           {prop_kind::forward_inference, e.kind, layout, e.alpha, e.beta}, attributes(), p_.engine);
-      add_primitive<dnnl::eltwise_forward>(descriptor,
+      add_primitive<dnnl::eltwise_forward>(StepKind::elementwise, descriptor,
                                            {{DNNL_ARG_SRC, source, layout}, {DNNL_ARG_DST, target, layout}});
       source = target;
     }
@@ -293,17 +307,17 @@ class Compiler {
                                           {DNNL_ARG_SRC_1, b.buffer, b.descriptor},
                                           {DNNL_ARG_DST, target, a.descriptor}};
     if (has_padding(a.descriptor)) {
-      add_step(arguments).kernel = [pair = Pairwise(kind, a.descriptor, b.descriptor),
-                                    a_size = sample_size(a.descriptor),
-                                    b_size = sample_size(b.descriptor)](std::span<float* const> data, Index samples) {
-        for (Index n = 0; n < samples; ++n) pair(data[0] + n * a_size, data[1] + n * b_size, data[2] + n * a_size);
-      };
+      add_step(StepKind::elementwise, arguments).kernel =
+          [pair = Pairwise(kind, a.descriptor, b.descriptor), a_size = sample_size(a.descriptor),
+           b_size = sample_size(b.descriptor)](std::span<float* const> data, Index samples) {
+            for (Index n = 0; n < samples; ++n) pair(data[0] + n * a_size, data[1] + n * b_size, data[2] + n * a_size);
+          };
       if (function) add_pointwise(*function, a.descriptor, target, target);
     } else {
       const auto algorithm_of_kind = kind == PairOperation::sum ? algorithm::binary_add : algorithm::binary_mul;
       const dnnl::binary::primitive_desc descriptor({algorithm_of_kind, a.descriptor, b.descriptor, a.descriptor},
                                                     attributes(function, false), p_.engine);
-      add_primitive<dnnl::binary>(descriptor, arguments);
+      add_primitive<dnnl::binary>(StepKind::elementwise, descriptor, arguments);
     }
     define(operation().output, a.descriptor, target);
   }
@@ -330,7 +344,7 @@ class Compiler {
     const Dims kernel{w.kernel_height, w.kernel_width};
     const auto add = [&](const auto& descriptor, auto primitive) {
       const std::size_t source = in_layout(o.inputs[0], in).buffer, target = output_buffer(descriptor.dst_desc());
-      add_primitive<decltype(primitive)>(descriptor,
+      add_primitive<decltype(primitive)>(StepKind::pooling, descriptor,
                                          {{DNNL_ARG_SRC, source, in}, {DNNL_ARG_DST, target, descriptor.dst_desc()}});
       define(o.output, descriptor.dst_desc(), target);
     };
@@ -365,15 +379,15 @@ class Compiler {
     const std::size_t target = output_buffer(out);
     arguments.push_back({DNNL_ARG_DST, target, out});
 
-    add_step(std::move(arguments)).kernel = [movers = std::move(movers), sizes = std::move(sizes),
-                                             out_size = sample_size(out), background = background_of(op, out)](
-                                                std::span<float* const> data, Index samples) {
-      for (Index n = 0; n < samples; ++n) {
-        float* sample = data.back() + n * out_size;
-        if (!background.empty()) std::copy(background.begin(), background.end(), sample);
-        for (std::size_t i = 0; i < movers.size(); ++i) movers[i](data[i] + n * sizes[i], sample);
-      }
-    };
+    add_step(StepKind::move, std::move(arguments)).kernel =
+        [movers = std::move(movers), sizes = std::move(sizes), out_size = sample_size(out),
+         background = background_of(op, out)](std::span<float* const> data, Index samples) {
+          for (Index n = 0; n < samples; ++n) {
+            float* sample = data.back() + n * out_size;
+            if (!background.empty()) std::copy(background.begin(), background.end(), sample);
+            for (std::size_t i = 0; i < movers.size(); ++i) movers[i](data[i] + n * sizes[i], sample);
+          }
+        };
     define(o.output, out, target);
   }
 
@@ -424,7 +438,7 @@ class Compiler {
     const std::size_t source = in_layout(o.inputs[0], layout).buffer;
     const std::size_t target = may_overwrite(source) ? source : output_buffer(layout);
     const Shape& shape = value(o.output).shape;
-    add_step({{DNNL_ARG_SRC, source, layout}, {DNNL_ARG_DST, target, layout}}).kernel =
+    add_step(StepKind::elementwise, {{DNNL_ARG_SRC, source, layout}, {DNNL_ARG_DST, target, layout}}).kernel =
         [scale = spread(op.scale, shape, layout), shift = spread(op.shift, shape, layout)](std::span<float* const> data,
                                                                                            Index samples) {
           for (Index n = 0; n < samples; ++n) {

@@ -3,9 +3,10 @@
 
   forward.py BUILD_DIR [MODEL.onnx ...] [--batch 32] [--threads 1 2] [--runs 30] [--npm DIR]
 
-Without models: MobileNetV2 and ResNet-44 of ../shared/data. Both programs get the same network, batch and number of
-threads; ours runs one engine per thread. Each line shows images per second of the best and the median run, and the ratio
-of the best. Exits 1 when we are more than 1.3 times slower anywhere. onnxruntime-node is installed into DIR if needed.
+Without models: MobileNetV2, MobileNetV1 0.25, SqueezeNet and ResNet-44 of ../shared/data. Both programs get the same
+network, batch and number of threads; ours runs one engine per thread. Each line shows images per second of the best and
+the median run, and the ratio of the best. Exits 1 when we are slower anywhere. onnxruntime-node is installed into DIR if
+needed.
 """
 import argparse
 import json
@@ -20,8 +21,9 @@ from symbolic_batch import symbolic_batch
 
 HERE = Path(__file__).resolve().parent
 MODELS = HERE.parents[2] / "shared" / "data" / "models"
-DEFAULT_MODELS = [MODELS / "imagenet" / "mbv2_1.0_tv_float_folded.onnx", MODELS / "cifar10" / "resnet44_cifar10_folded.onnx"]
-ALLOWED = 1.3
+DEFAULT_MODELS = [MODELS / "imagenet" / "mbv2_1.0_tv_float_folded.onnx", MODELS / "imagenet" / "mbv1_0.25_224_float_folded.onnx",
+                  MODELS / "imagenet" / "squeezenet1.1_float.onnx", MODELS / "cifar10" / "resnet44_cifar10_folded.onnx"]
+ALLOWED = 1.0  # our time over theirs
 PEAKS = {}  # GFLOP/s by number of threads, the best seen: other tenants only ever lower it
 PAUSE = 0.2  # seconds before each run: ONNX Runtime's idle workers spin that long and would take our second core
 
@@ -92,7 +94,7 @@ def main():
     modules = node_modules(arguments.npm)
     ratios = [compare(bench, modules, model, arguments.batch, threads, arguments.runs)
               for model in models for threads in arguments.threads]
-    sys.exit(0 if max(ratios) <= ALLOWED else f"forward.py: more than {ALLOWED} times slower than ONNX Runtime")
+    sys.exit(0 if max(ratios) <= ALLOWED else f"forward.py: slower than ONNX Runtime: time ratio {max(ratios):.2f}")
 
 
 if __name__ == "__main__":

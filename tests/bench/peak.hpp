@@ -1,8 +1,11 @@
-/// The peak of the machine: fused multiply-adds on registers, in the widest vectors that it has.
+/// The peaks of the machine: fused multiply-adds on registers, in the widest vectors that it has, and bytes copied.
 #pragma once
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
+#include <cstring>
+#include <vector>
 
 #include <immintrin.h>
 
@@ -51,6 +54,24 @@ inline double peak_gflops(int threads) {
     const volatile float keep = sink;  // the loop must not be optimized away
     static_cast<void>(keep);
     best = std::max(best, 1e-9 * threads * flops / seconds.count());
+  }
+  return best;
+}
+
+/// Best of a few, in GB/s read and written together by one thread that copies within this many bytes.
+inline double copy_gbytes(std::size_t bytes) {
+  const std::size_t half = bytes / 2;
+  std::vector<char> from(half, 1), to(half, 0);
+  const std::size_t repeats = std::max<std::size_t>(1, (std::size_t{256} << 20) / bytes);
+  double best = 0.0;
+  for (int trial = 0; trial < 7; ++trial) {
+    const auto begin = std::chrono::steady_clock::now();
+    for (std::size_t repeat = 0; repeat < repeats; ++repeat) {
+      std::memcpy(to.data(), from.data(), half);
+      asm volatile("" : : "r"(to.data()) : "memory");  // every copy is wanted
+    }
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+    best = std::max(best, 1e-9 * static_cast<double>(2 * half * repeats) / seconds.count());
   }
   return best;
 }

@@ -8,6 +8,8 @@
 
 #include <memory>
 #include <span>
+#include <utility>
+#include <vector>
 
 #include "quantbound/network/network.hpp"
 #include "quantbound/tensor/float_program.hpp"
@@ -60,6 +62,8 @@ class FloatForward {
   std::span<const float> captured(Index which) const;
 
   FloatMemory memory() const;
+  /// A run with a clock around every step: what takes the time.
+  std::vector<tensor::StepProfile> profile(std::span<const float> samples);
 
  private:
   struct Program;
