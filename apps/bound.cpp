@@ -96,8 +96,9 @@ void evaluate_theories(Answer& answer, const network::Box& box, const quantize::
   std::vector<bounds::LayerNorms> original;
   std::vector<bounds::QuantizedLayerNorms> quantized;
   for (std::size_t l = 0; l < shapes.size(); ++l) {
-    auto report = bounds::measure_layer(network.layers[l], shapes[l], static_cast<network::Index>(l),
-                                        std::span(&configuration, 1));
+    const auto layer = static_cast<network::Index>(l);
+    const auto here = quantize::at_layer(configuration, layer, std::ssize(shapes));
+    auto report = bounds::measure_layer(network.layers[l], shapes[l], layer, std::span(&here, 1));
     original.push_back(report.norms);
     quantized.push_back(std::move(report.quantized.front()));
   }

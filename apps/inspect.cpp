@@ -40,8 +40,9 @@ std::vector<LayerRow> layer_rows(const network::Network& network, const quantize
   std::vector<LayerRow> rows;
   for (std::size_t l = 0; l < nodes.size(); ++l) {
     const auto& node = network.graph.nodes[static_cast<std::size_t>(nodes[l])];
-    auto report = bounds::measure_layer(network.layers[l], shapes[l], static_cast<network::Index>(l),
-                                        std::span(&configuration, 1));
+    const auto layer = static_cast<network::Index>(l);
+    const auto here = quantize::at_layer(configuration, layer, std::ssize(shapes));
+    auto report = bounds::measure_layer(network.layers[l], shapes[l], layer, std::span(&here, 1));
     original.push_back(report.norms);
     quantized.push_back(std::move(report.quantized.front()));
     rows.push_back({.name = node.name,

@@ -289,8 +289,8 @@ BlockObservation observe_with(const Graph& graph, std::span<const LayerParameter
   for (std::size_t c = 0; c < configurations.size(); ++c) {
     std::vector<LayerParameters> quantized(layers.size());
     parallel_for(static_cast<Index>(layers.size()), [&](Index l, std::size_t) {
-      quantized[static_cast<std::size_t>(l)] =
-          quantize::quantize_layer(layers[static_cast<std::size_t>(l)], l, configurations[c]);
+      quantized[static_cast<std::size_t>(l)] = quantize::quantize_layer(
+          layers[static_cast<std::size_t>(l)], l, quantize::at_layer(configurations[c], l, std::ssize(layers)));
     });
     block.measure(quantized, c, result);
   }

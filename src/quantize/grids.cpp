@@ -150,6 +150,7 @@ RowGrid search_grid(std::span<const double> weights, int bits, const Configurati
 }
 
 void check(const Configuration& configuration) {
+  QUANTBOUND_ASSERT(configuration.edge_bits == 0, configuration.edge_bits);  // a caller forgot at_layer
   const auto in_range = [](int bits) { return bits >= 2 && bits <= 16; };
   if (!in_range(configuration.bits)) {
     throw core::InputError(fmt::format("{} bits cannot be used; give 2 to 16", configuration.bits),

@@ -38,7 +38,7 @@ double error_in_steps(std::span<const double> weights, const RowGrid& grid, Quan
 /// machine.
 double power_2_4(double x);
 
-/// Throws core::InputError unless bits, bias_bits and fixed_step are usable.
+/// Throws core::InputError unless bits, bias_bits and fixed_step are usable. @pre at_layer made the configuration
 void check(const Configuration& configuration);
 
 }  // namespace quantbound::quantize::detail

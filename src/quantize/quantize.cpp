@@ -122,8 +122,9 @@ std::vector<LayerParameters> quantize_layers(std::span<const LayerParameters> la
                                              const Configuration& configuration) {
   std::vector<LayerParameters> result;
   result.reserve(layers.size());
-  for (std::size_t layer = 0; layer < layers.size(); ++layer) {
-    result.push_back(quantize_layer(layers[layer], static_cast<Index>(layer), configuration));
+  for (Index layer = 0; layer < std::ssize(layers); ++layer) {
+    result.push_back(quantize_layer(layers[static_cast<std::size_t>(layer)], layer,
+                                    at_layer(configuration, layer, std::ssize(layers))));
   }
   return result;
 }

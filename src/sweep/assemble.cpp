@@ -373,6 +373,7 @@ Dataset Assembler::finish() {
                      {"step", step_text(study)},
                      {"grid", std::string(to_string(study.grid))},
                      {"bias_bits", std::int64_t{study.bias_bits}},
+                     {"edge_bits", std::int64_t{study.edge_bits}},
                      {"precision", std::string(to_string(study.precision))},
                      {"complete", std::int64_t{1}}};
   detail::add_axes(root, *plan_);

@@ -300,7 +300,8 @@ void parse_quantization(Context& context, Table& root) {
     study.grid = choice(table, "grid", *grid, {"symmetric", "affine"}, quantize::parse_grid);
   }
   const bool biases = table.flag("biases").value_or(false);
-  const auto bias_bits = table.integer("bias_bits", 2, 32);
+  study.edge_bits = static_cast<int>(table.integer("edge_bits", 2, 16).value_or(0));
+  const auto bias_bits = table.integer("bias_bits", 2, 16);
   if (bias_bits && !biases) table.fail("bias_bits", "`bias_bits` needs `biases = true`");
   study.bias_bits = biases ? static_cast<int>(bias_bits.value_or(16)) : 0;
   require_distinct(table, "quantizer", study.quantizers);
@@ -552,7 +553,8 @@ std::vector<quantize::Configuration> configurations(const Study& study) {
                          .grid = study.grid,
                          .step_rule = study.step_rule,
                          .fixed_step = study.fixed_step,
-                         .bias_bits = study.bias_bits});
+                         .bias_bits = study.bias_bits,
+                         .edge_bits = study.edge_bits});
         }
       }
     }

@@ -21,7 +21,9 @@ NormsResult run_norms(const Plan& plan, const PlannedNetwork& planned, const net
   NormsResult result;
   for (Index l = unit.first; l < unit.first + unit.count; ++l) {
     const auto layer = static_cast<std::size_t>(l);
-    result.layers.push_back(bounds::measure_layer(network.layers[layer], shapes[layer], l, plan.configurations));
+    result.layers.push_back(
+        bounds::measure_layer(network.layers[layer], shapes[layer], l,
+                              quantize::at_layer(plan.configurations, l, std::ssize(network.layers))));
   }
   return result;
 }

@@ -84,6 +84,7 @@ class Study(BadInput):
     def test_a_value_out_of_range_or_given_twice_is_an_error(self):
         self.assert_sweep_refused(r"`bits` = 1 is outside 2 to 16", quantization={"bits": [4, 1]})
         self.assert_sweep_refused(r"`bits` names a value twice", quantization={"bits": [4, 4]})
+        self.assert_sweep_refused(r"`edge_bits` = 17 is outside 2 to 16.*study\.toml:\d+:\d+\)", quantization={"bits": 4, "edge_bits": 17})
         self.assert_sweep_refused(r"'rond'.*'round'", quantization={"bits": 4, "quantizer": "rond"})
         self.assert_sweep_refused(r"low 1.* > high 0", network=[
             {"file": MODELS / "digits_mlp_5.onnx", "domain": {"low": 1.0, "high": 0.0}}])
@@ -326,7 +327,8 @@ class CommandLine(BadInput):
                 (("bound", network, "--box", 1, 0), "LOW <= HIGH"), (("bound", network, "--box", 1), "LOW HIGH"),
                 (("bound", network, "--radius", 1, "--box", 0, 1), "--radius"),
                 (("bound", network, "--clip", 0, 1, "--box", 0, 1), "--clip"),
-                ((*bound, "--bits", 1), "--bits must be"), ((*bound, "--quantizer", "rond"), "round"),
+                ((*bound, "--bits", 1), "--bits must be"), ((*bound, "--edge-bits", 17), "--edge-bits must be from 2 to 16"),
+                ((*bound, "--quantizer", "rond"), "round"),
                 ((*bound, "--step", "big"), "--step"), ((*bound, "--step", -1), "--step"), ((*bound, "--uniform", -1), "--uniform"),
                 ((*bound, "--precision", "half"), "--precision"), ((*bound, "--threads", 0), "--threads"),
                 ((*bound, "--seed", "abc"), "seed"), (("inspect", network, "--input-shape", 0), "."),

@@ -1,6 +1,6 @@
 /// Quantizing a layer: the grid of every row, and W' on it. W' is the double nearest to (q - z) * step; f_q means the
 /// real-arithmetic function of these numbers. dW = W' - W is never taken for exact: users inflate it
-/// (core/rounding.hpp).
+/// (core/rounding.hpp). What works on one layer takes the configuration of that layer: at_layer (configuration.hpp).
 #pragma once
 
 #include <span>
@@ -12,7 +12,6 @@
 
 namespace quantbound::quantize {
 
-using network::Index;
 using network::LayerParameters;
 
 /// The grid of one row: levels (q - zero_point) * step for lowest <= q <= highest. step 0 means the row is all zero.
@@ -60,6 +59,7 @@ std::vector<double> quantize_bias(std::span<const double> bias, Index layer, con
 /// W' and b' of layer number `layer`. The rows are the layer's outputs (bias.size()). Zero stays zero, and is never
 /// negative. Throws core::NumericalError where a level is beyond the doubles.
 LayerParameters quantize_layer(const LayerParameters& parameters, Index layer, const Configuration& configuration);
+/// All weight layers of a network, each at_layer its place.
 std::vector<LayerParameters> quantize_layers(std::span<const LayerParameters> layers,
                                              const Configuration& configuration);
 

@@ -66,6 +66,7 @@ struct Study {
   double fixed_step = 0.0;
   quantize::Grid grid = quantize::Grid::symmetric;
   int bias_bits = 0;
+  int edge_bits = 0;
 
   std::vector<std::string> theories;
 

@@ -336,6 +336,27 @@ TEST(Quantize, LayersOfANetworkAreQuantizedOneByOne) {
   }
 }
 
+TEST(Quantize, EdgeLayersOfANetworkGetTheEdgeBits) {
+  const std::vector<LayerParameters> layers(4, {random_weights(12, 1), random_weights(3, 2)});
+  Configuration c = configuration(Quantizer::floor, 3);
+  c.edge_bits = 8;
+
+  const auto result = quantize_layers(layers, c);
+
+  for (std::size_t l = 0; l < 4; ++l) {
+    const int bits = l == 0 || l == 3 ? 8 : 3;
+    EXPECT_EQ(result[l].weights, quantized(layers[l].weights, configuration(Quantizer::floor, bits), 3))
+        << "layer " << l;
+  }
+}
+
+TEST(QuantizeDeathTest, ALayerAloneRefusesTheConfigurationOfAWholeNetwork) {
+  Configuration c = configuration(Quantizer::round, 3);
+  c.edge_bits = 8;
+  EXPECT_DEATH(quantize_layer({{1.0, 2.0}, {0.0}}, 0, c), "edge_bits == 0");
+  EXPECT_DEATH(choose_grids(std::vector{Range{-1.0, 1.0}}, c), "edge_bits == 0");
+}
+
 TEST(Quantize, QuantizeValueAgreesWithQuantizeLayer) {
   const std::vector<double> weights = random_weights(200, 6);
   for (const Quantizer quantizer : {Quantizer::floor, Quantizer::round, Quantizer::truncate, Quantizer::stochastic}) {

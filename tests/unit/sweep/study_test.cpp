@@ -72,6 +72,13 @@ TEST_F(StudyFile, ExpandsTheCartesianProductsInOrder) {
   EXPECT_EQ(all[0].seed, 3U);
 }
 
+TEST_F(StudyFile, EdgeBitsGoIntoEveryConfiguration) {
+  for (const auto& configuration : configurations(read(minimal))) EXPECT_EQ(configuration.edge_bits, 0);
+  for (const auto& configuration : configurations(read(std::string(minimal) + "edge_bits = 8\n"))) {
+    EXPECT_EQ(configuration.edge_bits, 8);
+  }
+}
+
 TEST_F(StudyFile, UnknownKeyNamesPlaceAndNearestKey) {
   const std::string error = error_of(std::string(minimal) + "bit = 3\n");
 
@@ -107,6 +114,9 @@ TEST_F(StudyFile, MissingFileIsNamed) {
 
 TEST_F(StudyFile, ContradictionsAreErrors) {
   EXPECT_THAT(error_of(std::string(minimal) + "bias_bits = 8\n"), HasSubstr("needs `biases = true`"));
+  EXPECT_THAT(error_of(std::string(minimal) + "edge_bits = 17\n"), HasSubstr("`edge_bits` = 17 is outside 2 to 16"));
+  EXPECT_THAT(error_of(std::string(minimal) + "edge_bits = [8]\n"), HasSubstr("`edge_bits` must be an integer"));
+  EXPECT_THAT(error_of(std::string(minimal) + "biases = true\nbias_bits = 17\n"), HasSubstr("outside 2 to 16"));
   EXPECT_THAT(error_of(std::string(minimal) + "[observe]\nsamples = [\"nowhere\"]\n"), HasSubstr("'nowhere'"));
   EXPECT_THAT(error_of(std::string(minimal) + "[observe]\nquantiles = [0.9, 0.5]\n"), HasSubstr("must increase"));
   EXPECT_THAT(error_of(std::string(minimal) + "[bounds]\ntheory = [\"gonom\"]\n"), HasSubstr("did you mean 'gonon'?"));
