@@ -130,7 +130,7 @@ class Measurement {
       } else {
         compare_outputs(variant, outputs);
       }
-      if (is_probed(variant)) probed_outputs_[variant] = to_double(part(outputs, probed_sample_));
+      if (is_probed(variant)) keep_for_probe(variant, outputs);
     }
   }
 
@@ -145,10 +145,16 @@ class Measurement {
 
   void take_reference(std::span<const Real> outputs) {
     reference_.assign(outputs.begin(), outputs.end());
-    double largest = -1.0;
-    for (Index i = 0; i < samples_.count(); ++i) {
-      const double here = largest_output(part(outputs, i));
-      if (here > largest) std::tie(largest, probed_sample_) = std::pair(here, i);
+    std::vector<double> largest;
+    for (Index i = 0; i < samples_.count(); ++i) largest.push_back(largest_output(part(outputs, i)));
+    probed_samples_ = probed_samples(largest, multiply_adds(graph_));
+  }
+
+  void keep_for_probe(Index variant, std::span<const Real> outputs) {
+    std::vector<double>& kept = probed_outputs_[variant];
+    for (const Index sample : probed_samples_) {
+      const auto values = part(outputs, sample);
+      kept.insert(kept.end(), values.begin(), values.end());
     }
   }
 
@@ -177,16 +183,30 @@ class Measurement {
     return network::forward(graph_, layers, samples_.input(sample), 1);
   }
 
-  std::vector<double> output_in_float(network::FloatForward& engine, Index variant, Index sample) const {
+  /// The outputs at the probed samples in float.
+  std::vector<double> probe_in_float(network::FloatForward& engine, Index variant) const {
     const auto weights = engine.make_weights();
     parallel_for(variants_.layers(), [&](Index layer, std::size_t) {
       variants_.with_layer(variant, layer, [&](const LayerParameters& p) { weights->set(layer, p); });
     });
     engine.use(weights);
-    const auto input = samples_.input(sample);
-    const std::vector<float> rounded(input.begin(), input.end());
-    const auto output = engine.run(rounded);
-    return {output.begin(), output.end()};
+    std::vector<float> inputs;
+    for (const Index sample : probed_samples_) {
+      const auto input = samples_.input(sample);
+      inputs.insert(inputs.end(), input.begin(), input.end());
+    }
+    const auto outputs = engine.run(inputs);
+    return {outputs.begin(), outputs.end()};
+  }
+
+  std::vector<double> probe_in_double(Index variant) const {
+    const Parameters layers = in_double(variant);
+    std::vector<double> outputs;
+    for (const Index sample : probed_samples_) {
+      const auto output = output_in_double(layers.span, sample);
+      outputs.insert(outputs.end(), output.begin(), output.end());
+    }
+    return outputs;
   }
 
   bool is_probed(Index variant) const {
@@ -209,7 +229,6 @@ class Measurement {
   std::span<const Value> part(std::span<const Value> outputs, Index sample) const {
     return outputs.subspan(at(sample * output_size_), at(output_size_));
   }
-  static std::vector<double> to_double(std::span<const Real> values) { return {values.begin(), values.end()}; }
 
   RankingCounts count(Index configuration) const;
 
@@ -222,8 +241,8 @@ class Measurement {
   std::vector<Real> reference_;          ///< outputs of f
   std::vector<Comparison> comparisons_;  ///< configuration x sample
   std::vector<double> largest_;          ///< of all outputs of a variant
-  Index probed_sample_ = 0;              ///< where f is largest
-  std::map<Index, std::vector<double>> probed_outputs_;
+  std::vector<Index> probed_samples_;
+  std::map<Index, std::vector<double>> probed_outputs_;  ///< by variant
   double kappa_ = 0.0;
   std::vector<Index> measured_again_;
 };
@@ -233,10 +252,9 @@ void Measurement<Evaluation>::estimate_errors() {
   if (samples_.count() == 0) return;
   std::vector<Probe> probes;
   std::optional<network::FloatForward> engine;
-  if (std::is_same_v<Real, double>) engine.emplace(graph_, 1);
+  if (std::is_same_v<Real, double>) engine.emplace(graph_, std::ssize(probed_samples_));
   for (const auto& [variant, output] : probed_outputs_) {
-    auto other = engine ? output_in_float(*engine, variant, probed_sample_)
-                        : output_in_double(in_double(variant).span, probed_sample_);
+    auto other = engine ? probe_in_float(*engine, variant) : probe_in_double(variant);
     probes.push_back({.in_float = engine ? std::move(other) : output,
                       .in_double = engine ? output : std::move(other),
                       .largest = largest_[at(variant)]});

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <numeric>
 
 #include "quantbound/core/assert.hpp"
 
@@ -41,6 +43,17 @@ std::vector<Index> probed_configurations(Index configurations, Index samples) {
   const Index count = std::min({most, wanted, configurations});
   std::vector<Index> chosen;
   for (Index i = 0; i < count; ++i) chosen.push_back((2 * i + 1) * configurations / (2 * count));
+  return chosen;
+}
+
+std::vector<Index> probed_samples(std::span<const double> largest, Index multiply_adds) {
+  constexpr Index most = 8, affordable_multiply_adds = Index{1} << 25;
+  const Index wanted = std::clamp<Index>(affordable_multiply_adds / std::max<Index>(multiply_adds, 1), 1, most);
+  const Index samples = std::ssize(largest), count = std::min(wanted, samples);
+  std::vector<Index> order(largest.size()), chosen;
+  std::iota(order.begin(), order.end(), Index{0});
+  std::ranges::stable_sort(order, std::greater{}, [&](Index sample) { return largest[static_cast<std::size_t>(sample)]; });
+  for (Index i = 0; i < count; ++i) chosen.push_back(order[static_cast<std::size_t>(i * samples / count)]);
   return chosen;
 }
 
