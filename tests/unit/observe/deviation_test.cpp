@@ -35,6 +35,11 @@ std::vector<double> points(const network::Network& network, Index count) {
 const std::vector<Configuration> configurations{
     {.bits = 3}, {.quantizer = quantize::Quantizer::floor, .granularity = quantize::Granularity::channel, .bits = 5}};
 
+double layer_max_of(const BlockObservation& b, std::size_t row) {
+  const auto n = static_cast<std::size_t>(b.layers.samples);
+  return *std::max_element(b.layers.deviation.begin() + static_cast<Index>(row * n), b.layers.deviation.begin() + static_cast<Index>((row + 1) * n));
+}
+
 class Deviation : public ::testing::TestWithParam<Family> {};
 
 // One sample and one configuration at a time, through the reference forward pass.
@@ -44,8 +49,8 @@ TEST_P(Deviation, EqualsTheDifferenceOfTwoForwardPassesOfEachSample) {
   const auto inputs = points(network, count);
   const auto size = inputs.size() / static_cast<std::size_t>(count);
 
-  const auto block = observe(network.graph, network.layers, configurations, inputs, {}, Precision::float64);
-  const auto rough = observe(network.graph, network.layers, configurations, inputs, {}, Precision::float32);
+  const auto block = observe(network.graph, network.layers, configurations, inputs, {}, {.precision = Precision::float64, .layer_samples = 1000});
+  const auto rough = observe(network.graph, network.layers, configurations, inputs, {}, {.precision = Precision::float32, .layer_samples = 1000});
 
   for (std::size_t c = 0; c < configurations.size(); ++c) {
     const auto quantized = quantize::quantize_layers(network.layers, configurations[c]);
@@ -74,8 +79,8 @@ TEST_P(Deviation, EqualsTheDifferenceOfTwoForwardPassesOfEachSample) {
       EXPECT_NEAR(rough.deviation[at], deviation, 1e-5 * (1.0 + largest));
     }
     for (std::size_t l = 0; l < network.layers.size(); ++l) {
-      EXPECT_NEAR(block.layer_max[c * network.layers.size() + l], layer_max[l], 1e-12 * (1.0 + layer_max[l]));
-      EXPECT_NEAR(rough.layer_max[c * network.layers.size() + l], layer_max[l], 1e-4 * (1.0 + layer_max[l]));
+      EXPECT_NEAR(layer_max_of(block, c * network.layers.size() + l), layer_max[l], 1e-12 * (1.0 + layer_max[l]));
+      EXPECT_NEAR(layer_max_of(rough, c * network.layers.size() + l), layer_max[l], 1e-4 * (1.0 + layer_max[l]));
     }
   }
 }
@@ -86,14 +91,14 @@ TEST_P(Deviation, HasTheSameBitsForAnyNumberOfThreads) {
   const int before = omp_get_max_threads();
 
   omp_set_num_threads(1);
-  const auto one = observe(network.graph, network.layers, configurations, inputs, {}, Precision::float32);
+  const auto one = observe(network.graph, network.layers, configurations, inputs, {}, {.precision = Precision::float32, .layer_samples = 1000});
   omp_set_num_threads(3);
-  const auto three = observe(network.graph, network.layers, configurations, inputs, {}, Precision::float32);
+  const auto three = observe(network.graph, network.layers, configurations, inputs, {}, {.precision = Precision::float32, .layer_samples = 1000});
   omp_set_num_threads(before);
 
   EXPECT_EQ(one.deviation, three.deviation);
-  EXPECT_EQ(one.layer_max, three.layer_max);
-  EXPECT_EQ(one.agree, three.agree);
+  EXPECT_EQ(one.layers.deviation, three.layers.deviation);
+  EXPECT_EQ(one.counts, three.counts);
 }
 
 TEST_P(Deviation, CountsLabelsAndAgreement) {
@@ -104,11 +109,11 @@ TEST_P(Deviation, CountsLabelsAndAgreement) {
   for (auto row = f.begin(); row != f.end(); row += 5) labels.push_back(std::max_element(row, row + 5) - row);
   for (std::size_t i = 0; i < 10; ++i) labels[i] = (labels[i] + 1) % 5;
 
-  const auto block = observe(network.graph, network.layers, configurations, inputs, labels, Precision::float64);
+  const auto block = observe(network.graph, network.layers, configurations, inputs, labels, {.precision = Precision::float64, .layer_samples = 1000});
 
   EXPECT_EQ(block.correct_reference, 40);
-  EXPECT_GT(block.agree[1], 25);
-  EXPECT_LE(block.correct[1], block.agree[1] + 10);
+  EXPECT_GT(block.counts[1].agree, 25);
+  EXPECT_LE(block.counts[1].correct, block.counts[1].agree + 10);
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, Deviation, ::testing::Values(Family::mlp, Family::cnn, Family::resnet));
@@ -121,11 +126,11 @@ TEST(Observe, AConfigurationThatChangesNothingDeviatesByNothing) {
   const Configuration exact{.bits = 16, .step_rule = quantize::StepRule::fixed, .fixed_step = 0x1p-8};
 
   const auto block =
-      observe(network.graph, network.layers, std::vector{exact}, points(network, 300), {}, Precision::float32);
+      observe(network.graph, network.layers, std::vector{exact}, points(network, 300), {}, {.precision = Precision::float32, .layer_samples = 1000});
 
   EXPECT_EQ(std::ranges::max(block.deviation), 0.0);
-  EXPECT_EQ(std::ranges::max(block.layer_max), 0.0);
-  EXPECT_EQ(block.agree[0], 300);
+  EXPECT_EQ(std::ranges::max(block.layers.deviation), 0.0);
+  EXPECT_EQ(block.counts[0].agree, 300);
 }
 
 TEST(Observe, OverflowIsAFailureAndNeverANumber) {
@@ -134,15 +139,15 @@ TEST(Observe, OverflowIsAFailureAndNeverANumber) {
   for (double& w : network.layers[1].weights) w *= 1e25;
   const auto inputs = points(network, 8);
 
-  EXPECT_THROW(observe(network.graph, network.layers, configurations, inputs, {}, Precision::float32),
+  EXPECT_THROW(observe(network.graph, network.layers, configurations, inputs, {}, {.precision = Precision::float32, .layer_samples = 1000}),
                core::NumericalError);
   EXPECT_TRUE(std::isfinite(
-      observe(network.graph, network.layers, configurations, inputs, {}, Precision::float64).deviation[0]));
+      observe(network.graph, network.layers, configurations, inputs, {}, {.precision = Precision::float64, .layer_samples = 1000}).deviation[0]));
 }
 
 TEST(Observe, NoSamplesGiveNothing) {
   const auto network = small(Family::mlp);
-  const auto block = observe(network.graph, network.layers, configurations, {}, {}, Precision::float32);
+  const auto block = observe(network.graph, network.layers, configurations, {}, {}, {.precision = Precision::float32, .layer_samples = 1000});
   EXPECT_EQ(block.samples, 0);
   EXPECT_TRUE(block.deviation.empty());
 }

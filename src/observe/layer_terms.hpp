@@ -1,0 +1,27 @@
+/// What every layer adds to the deviation and carries on, measured (docs/theory.md 1.6). f and f_q run in lockstep, a
+/// few samples at a time, on the graph with a twin of every weight layer: it reads the same input and has the weights
+/// W - W' and bias b - b', so that its output in f_q is the layer's local term D; then W Delta is (z - z') - D, with
+/// the outputs z, z' of the layer before its activation. Memory is that of one batch per thread.
+#pragma once
+
+#include "quantbound/observe/deviation.hpp"
+
+#include "variants.hpp"
+
+namespace quantbound::observe::detail {
+
+/// The graph and a twin of every weight layer behind it; twin l is weight layer number L + l.
+Graph with_twins(const Graph& graph);
+
+/// Samples that one pair of engines takes at once: a divisor of `samples` for which what is kept of all layers stays
+/// small.
+Index layer_batch(const Graph& graph, Index samples);
+
+/// All `inputs`, in float or in double. Throws core::NumericalError where a term is not finite.
+LayerObservation layer_terms_in_float(const Graph& graph, const Variants& variants, std::span<const double> inputs);
+LayerObservation layer_terms_in_double(const Graph& graph, const Variants& variants, std::span<const double> inputs);
+
+/// Nodes that layer_terms_in_float captures.
+std::vector<network::NodeId> captured_nodes(const Graph& graph);
+
+}  // namespace quantbound::observe::detail
