@@ -39,6 +39,8 @@ struct Bucket {
   std::vector<Index> histogram = {};  ///< of the next digit, or
   std::vector<Key> keys = {};         ///< all keys, where they are few
 
+  Index settled = 0;  ///< keys before this one are at most as large as those behind
+
   bool collects() const { return population <= most_collected; }
   bool holds(Index rank) const { return rank >= below && rank < below + population; }
 };
@@ -83,12 +85,13 @@ Bucket refined(const Bucket& bucket, Index rank) {
   return {};
 }
 
-/// @pre the bucket collects
+/// @pre the bucket collects, and the rank is no smaller than the one asked for before
 double collected(Bucket& bucket, Index rank) {
   QUANTBOUND_ASSERT(std::ssize(bucket.keys) == bucket.population, bucket.keys.size(), bucket.population);
-  const auto place = bucket.keys.begin() + (rank - bucket.below);
-  std::nth_element(bucket.keys.begin(), place, bucket.keys.end());
-  return value_of(*place);
+  const Index place = rank - bucket.below;
+  std::nth_element(bucket.keys.begin() + bucket.settled, bucket.keys.begin() + place, bucket.keys.end());
+  bucket.settled = place;
+  return value_of(bucket.keys[static_cast<std::size_t>(place)]);
 }
 
 }  // namespace
