@@ -241,6 +241,7 @@ class DamagedArrays : public ArrayFiles {
     quantbound::testing::Damage damaged(whole);
     Outcomes outcomes;
     for (int round = 0; round < rounds; ++round) {
+      std::filesystem::remove(path("x"));  // file systems hurry to write what is truncated and written again
       const std::string file = write("x", damaged(whole));
       try {
         const SampleSet set({.name = "x", .images = file});
