@@ -168,6 +168,8 @@ class Literal {
     const auto end = rest_.find(quote, 1);
     if (end == std::string_view::npos) fail("a quotation without end");
     std::string word(rest_.substr(1, end - 1));
+    if (word.size() > 40 || !std::ranges::all_of(word, [](char c) { return c >= ' ' && c <= '~'; }))
+      fail("an odd name");
     rest_.remove_prefix(end + 1);
     return word;
   }

@@ -27,19 +27,15 @@ Strides strides(const Image& image, ChannelOrder order) {
   return {.channel = 1, .pixel = static_cast<std::size_t>(image.channels)};
 }
 
-/// The image that a sample of the file is, whatever its layout.
-Image image_of(const ArrayFile& samples, Layout layout) {
-  if (layout == Layout::flat) return {.channels = 1, .height = 1, .width = samples.row_elements()};
-  const Shape sample(samples.shape().begin() + 1, samples.shape().end());
-  if (sample.size() == 2) return {.channels = 1, .height = sample[0], .width = sample[1]};
-  if (sample.size() != 3) {
-    throw InputError(fmt::format("layout = \"{}\" needs an array of 3 or 4 axes, samples first; this one is {}: use "
-                                 "layout = \"flat\"",
-                                 to_string(layout), tensor::to_string(samples.shape())),
-                     samples.location());
-  }
-  if (layout == Layout::nhwc) return {.channels = sample[2], .height = sample[0], .width = sample[1]};
-  return {.channels = sample[0], .height = sample[1], .width = sample[2]};
+Shape sample_shape(const ArrayFile& samples) { return {samples.shape().begin() + 1, samples.shape().end()}; }
+
+Image checked_image(const ArrayFile& samples, Layout layout) {
+  const auto axes = samples.shape().size();
+  if (layout == Layout::flat || axes == 3 || axes == 4) return image_of(sample_shape(samples), layout);
+  throw InputError(fmt::format("layout = \"{}\" needs an array of 3 or 4 axes, samples first; this one is {}: use "
+                               "layout = \"flat\"",
+                               to_string(layout), tensor::to_string(samples.shape())),
+                   samples.location());
 }
 
 /// One number per channel, from none (the neutral element), one for all, or one each.
@@ -77,8 +73,15 @@ T element(std::span<const std::byte> raw, std::size_t i) {
 
 }  // namespace
 
+Image image_of(const Shape& sample, Layout layout) {
+  if (layout == Layout::flat) return {.channels = 1, .height = 1, .width = tensor::elements(sample)};
+  if (sample.size() == 2) return {.channels = 1, .height = sample[0], .width = sample[1]};
+  if (layout == Layout::nhwc) return {.channels = sample[2], .height = sample[0], .width = sample[1]};
+  return {.channels = sample[0], .height = sample[1], .width = sample[2]};
+}
+
 Normalizer::Normalizer(const SampleSpec& spec, const ArrayFile& samples)
-    : image_(image_of(samples, spec.layout)),
+    : image_(checked_image(samples, spec.layout)),
       stored_(spec.layout == Layout::nhwc ? ChannelOrder::last : ChannelOrder::first),
       type_(samples.type()),
       scale_(spec.scale),

@@ -19,6 +19,10 @@ struct Image {
   Index size() const { return channels * pixels(); }
 };
 
+/// The image that a sample of this shape is.
+/// @pre the layout is flat or the shape has 2 or 3 axes
+Image image_of(const Shape& sample, Layout layout);
+
 enum class ChannelOrder { first, last };
 
 class Normalizer {

@@ -97,6 +97,12 @@ std::vector<Index> read_labels(const SampleSpec& spec, const ArrayFile& images, 
 
 // ------------------------------------------------------------------------ what to do about samples that do not fit
 
+/// Whether an input of a network is an image like this, its channels first or last.
+bool is_image(const Shape& input, const Image& image) {
+  return input == Shape{image.channels, image.height, image.width} ||
+         input == Shape{image.height, image.width, image.channels};
+}
+
 /// The image that a network with this input takes, channels first or last, whichever is nearer to what there is.
 Image wanted_image(const Shape& input, const Image& have) {
   const Image first{.channels = input[0], .height = input[1], .width = input[2]};
@@ -108,17 +114,16 @@ Image wanted_image(const Shape& input, const Image& have) {
 }
 
 /// As many numbers, but in another order.
-std::string order_remedy(const SampleSpec& spec, const Shape& sample, const Shape& input) {
+std::string order_remedy(const Shape& sample, const Shape& input) {
   if (input.size() == 1) {
     return "the network takes a flat row, in which the channels have no known order: layout = \"flat\" takes the "
            "numbers "
            "as they lie in the file";
   }
-  if (sample.size() == 3 && spec.layout == Layout::nhwc && input.size() == 3 && sample[0] <= 4) {
-    return "the file seems to have its channels first: layout = \"NCHW\"";
-  }
-  if (sample.size() == 3 && spec.layout == Layout::nchw && input.size() == 3 && sample[2] <= 4) {
-    return "the file seems to have its channels last: layout = \"NHWC\"";
+  for (const Layout other : {Layout::nhwc, Layout::nchw}) {
+    if (sample.size() == 3 && is_image(input, image_of(sample, other))) {
+      return fmt::format("they would with layout = \"{}\"", to_string(other));
+    }
   }
   return "the axes have another order: numpy.transpose the array, or take another layout";
 }
@@ -207,13 +212,11 @@ SampleSet::SampleSet(SampleSpec spec)
 }
 
 void SampleSet::require_fits(const Shape& input_shape, const std::string& network) const {
-  const Image image = normalizer_->image();
-  const bool same_image = input_shape == Shape{image.channels, image.height, image.width} ||
-                          input_shape == Shape{image.height, image.width, image.channels};
+  const Image& image = normalizer_->image();
   const bool one_row = spec_.layout == Layout::flat || image.channels == 1;  // no order of channels to get wrong
-  if (tensor::elements(input_shape) == image.size() && (same_image || one_row)) return;
+  if (tensor::elements(input_shape) == image.size() && (one_row || is_image(input_shape, image))) return;
   const Shape sample(images_->shape().begin() + 1, images_->shape().end());
-  const std::string remedy = tensor::elements(input_shape) == image.size() ? order_remedy(spec_, sample, input_shape)
+  const std::string remedy = tensor::elements(input_shape) == image.size() ? order_remedy(sample, input_shape)
                                                                            : size_remedy(spec_, image, input_shape);
   throw InputError(
       fmt::format("samples '{}' of shape {} ({}) do not fit network '{}' with input {}; {}", spec_.name,

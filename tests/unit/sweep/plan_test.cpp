@@ -224,6 +224,47 @@ TEST_F(PlanOf, DomainsThatDoNotFitAreRefused) {
   EXPECT_THAT(error_of(text), HasSubstr("the domain is empty"));
 }
 
+/// A study of one small network with two inputs and ten outputs, and these sample sets.
+std::string two_inputs(const std::string& samples) {
+  return "[study]\nname = \"rows\"\n[[network]]\nfamily = \"mlp\"\ndepth = 2\nwidth = 4\ninputs = 2\noutputs = 10\n"
+         "domain = { low = 0.0, high = 255.0 }\n" +
+         samples + "[quantization]\nbits = 8\n[observe]\nsamples = [\"s\"]\n";
+}
+
+TEST_F(PlanOf, ASetTakesItsRowsOfTheFileAndCalibrationSetsAreNotMeasuredOn) {
+  write("x", std::string("\0\0\x08\x02\0\0\0\x05\0\0\0\x02", 12) + "abcdefghij");
+  const std::string file = "images = \"x\"\n";
+  const Plan p = plan(two_inputs("[[samples]]\nname = \"fit\"\nrole = \"calibration\"\nrows = [0, 2]\n" + file +
+                                 "[[samples]]\nname = \"s\"\nrows = [2, 2]\n" + file));
+
+  ASSERT_EQ(p.samples.size(), 1U);
+  EXPECT_EQ(p.samples[0].name, "s");
+  EXPECT_EQ(p.samples[0].count, 2);
+  EXPECT_EQ(p.samples[0].set->block({2}, 0, 2), (std::vector<double>{'e', 'f', 'g', 'h'}));
+  EXPECT_THAT(error_of(two_inputs("[[samples]]\nname = \"s\"\nrows = [2, 4]\n" + file)),
+              HasSubstr("samples 's' take rows 2 to 5, but the file has 5 rows"));
+  EXPECT_THAT(error_of(two_inputs("[[samples]]\nname = \"s\"\n" + file +
+                                  "[[samples]]\nname = \"fit\"\nrole = \"calibration\"\nrows = [4, 1]\n" + file)),
+              HasSubstr("share row 4 of"));
+}
+
+TEST_F(PlanOf, LabelsThatAreNoOutputOfTheNetworkAreRefused) {
+  write("x", std::string("\0\0\x08\x02\0\0\0\x02\0\0\0\x02", 12) + "abcd");
+  write("y", std::string("\0\0\x08\x01\0\0\0\x02\x07\x09", 10));
+  const std::string set = "[[samples]]\nname = \"s\"\nimages = \"x\"\nlabels = \"y\"\n";
+
+  EXPECT_EQ(error_of(two_inputs(set)), "no error");
+  EXPECT_THAT(error_of(two_inputs(set + "label_offset = 1\n")),
+              HasSubstr("row 1 of samples 's' has label 10 (label_offset 1 included), but network 'mlp"));
+  EXPECT_THAT(error_of(two_inputs(set + "label_offset = -8\n")), HasSubstr("row 0 of samples 's' has label -1"));
+}
+
+TEST_F(PlanOf, SamplesThatAreNotFiniteAreFoundBeforeAnythingIsComputed) {
+  write("x", std::string("\0\0\x0d\x02\0\0\0\x01\0\0\0\x02\x3f\x80\0\0\x7f\xc0\0\0", 20));
+  EXPECT_THAT(error_of(two_inputs("[[samples]]\nname = \"s\"\nimages = \"x\"\n")),
+              HasSubstr("row 0: element 1 is not a finite number"));
+}
+
 TEST_F(PlanOf, SamplesThatDoNotFitTheNetworkAreRefused) {
   write("s", std::string("\0\0\x08\x02\0\0\0\x01\0\0\0\x02", 12) + "ab");
   EXPECT_THAT(error_of(networks + "[[samples]]\nname = \"s\"\nimages = \"s\"\n" + rest + "samples = [\"s\"]\n"),
