@@ -11,7 +11,7 @@
 #include "quantbound/core/random.hpp"
 
 #include "grids.hpp"
-#include "rounding_loops.hpp"
+#include "weight_loops.hpp"
 
 namespace quantbound::quantize {
 

@@ -9,7 +9,7 @@
 #include "quantbound/core/error.hpp"
 #include "quantbound/core/random.hpp"
 
-#include "../../../src/quantize/grids.hpp"
+#include "../../../src/quantize/weight_loops.hpp"
 
 namespace quantbound::quantize {
 namespace {

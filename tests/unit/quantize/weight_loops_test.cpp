@@ -1,4 +1,4 @@
-#include "../../../src/quantize/rounding_loops.hpp"
+#include "../../../src/quantize/weight_loops.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -29,7 +29,7 @@ std::vector<double> weights_around(double step) {
         weights.insert(weights.end(), {middle, beside});
     }
   }
-  const core::RandomStream random(1, "rounding-loops-test");
+  const core::RandomStream random(1, "weight-loops-test");
   for (std::uint64_t i = 0; i < 300; ++i) weights.push_back(std::abs(random.normal(i)) * step * 60.0);
   std::erase_if(weights, [](double weight) { return !std::isfinite(weight); });
   for (std::size_t i = 0, count = weights.size(); i < count; ++i) weights.push_back(-weights[i]);
@@ -38,7 +38,7 @@ std::vector<double> weights_around(double step) {
 
 std::vector<double> uniforms_for(std::size_t count) {
   std::vector<double> uniforms(count);
-  core::RandomStream(2, "rounding-loops-test").uniforms(0, uniforms);
+  core::RandomStream(2, "weight-loops-test").uniforms(0, uniforms);
   for (std::size_t i = 0; i + 1 < count; i += 17) uniforms[i] = 0.0, uniforms[i + 1] = 1.0 - 0x1p-53;
   return uniforms;
 }
@@ -62,7 +62,7 @@ void expect_plain_levels(const InstructionSet& set, const RowGrid& grid, Quantiz
   EXPECT_EQ(finite, all_finite) << "step " << grid.step;
 }
 
-TEST(RoundingLoops, EveryInstructionSetGivesTheBitsOfThePlainVersion) {
+TEST(WeightLoops, EveryInstructionSetGivesTheBitsOfThePlainVersion) {
   for (const InstructionSet& set : instruction_sets()) {
     SCOPED_TRACE(set.name);
     for (const Quantizer quantizer : quantizers) {
@@ -78,7 +78,7 @@ TEST(RoundingLoops, EveryInstructionSetGivesTheBitsOfThePlainVersion) {
   }
 }
 
-TEST(RoundingLoops, EveryLengthIsRoundedToItsEnd) {
+TEST(WeightLoops, EveryLengthIsRoundedToItsEnd) {
   const RowGrid grid{0.1, 0.0, -7.0, 7.0};
   const std::vector<double> weights = weights_around(0.1), uniforms = uniforms_for(weights.size());
   for (const InstructionSet& set : instruction_sets()) {
@@ -95,7 +95,7 @@ TEST(RoundingLoops, EveryLengthIsRoundedToItsEnd) {
   }
 }
 
-TEST(RoundingLoops, OneValueThatIsNotFiniteIsNoticedWhereverItIs) {
+TEST(WeightLoops, OneValueThatIsNotFiniteIsNoticedWhereverItIs) {
   for (const InstructionSet& set : instruction_sets()) {
     for (const Quantizer quantizer : quantizers) {
       for (std::size_t place = 0; place < 37; ++place) {
@@ -112,7 +112,33 @@ TEST(RoundingLoops, OneValueThatIsNotFiniteIsNoticedWhereverItIs) {
   }
 }
 
-TEST(RoundingLoops, TheRangeIsThatOfThePlainLoopForEveryLengthAndPlace) {
+TEST(WeightLoops, ErrorsAreThoseOfTheLevelsAndTheSameBitsForEveryInstructionSet) {
+  std::vector<double> weights(1300);
+  const core::RandomStream random(3, "weight-loops-test");
+  for (std::size_t i = 0; i < weights.size(); ++i) weights[i] = random.normal(i);
+  const RowGrid grid{0.05, 3.0, -30.0, 33.0};
+  const Levels levels{grid.step, grid.lowest - grid.zero_point, grid.highest - grid.zero_point};
+  for (const Quantizer quantizer : {Quantizer::floor, Quantizer::round, Quantizer::truncate}) {
+    SCOPED_TRACE(to_string(quantizer));
+    for (const std::size_t count : {0U, 1U, 15U, 512U, 513U, 1300U}) {
+      const auto some = std::span(weights).first(count);
+      double plain = 0.0;
+      for (const double weight : some)
+        plain += std::pow(std::abs(quantize_value(weight, grid, quantizer, 0.0) - weight) / grid.step, 2.4);
+      const double first = instruction_sets().front().error_of(quantizer)(some, levels, Limits::infinity());
+      EXPECT_NEAR(first, plain, 1e-11 * plain) << count;
+      for (const InstructionSet& set : instruction_sets())
+        EXPECT_EQ(bits(set.error_of(quantizer)(some, levels, Limits::infinity())), bits(first)) << set.name;
+    }
+  }
+  for (const InstructionSet& set : instruction_sets()) {
+    const double whole = set.error_of(Quantizer::round)(weights, levels, Limits::infinity());
+    EXPECT_EQ(set.error_of(Quantizer::stochastic)(weights, levels, Limits::infinity()), whole);
+    EXPECT_GT(set.error_of(Quantizer::round)(weights, levels, whole / 4.0), whole / 4.0) << "more than the limit";
+  }
+}
+
+TEST(WeightLoops, TheRangeIsThatOfThePlainLoopForEveryLengthAndPlace) {
   for (const InstructionSet& set : instruction_sets()) {
     SCOPED_TRACE(set.name);
     for (std::size_t count = 0; count <= 100; ++count) {
@@ -132,7 +158,7 @@ TEST(RoundingLoops, TheRangeIsThatOfThePlainLoopForEveryLengthAndPlace) {
   }
 }
 
-TEST(RoundingLoops, WhatIsNotANumberDoesNotCountForTheRange) {
+TEST(WeightLoops, WhatIsNotANumberDoesNotCountForTheRange) {
   for (const InstructionSet& set : instruction_sets()) {
     for (std::size_t place = 0; place < 70; ++place) {
       std::vector<double> weights(70, 0.5);
