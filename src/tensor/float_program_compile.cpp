@@ -8,6 +8,7 @@
 
 #include "arena.hpp"
 #include "float_program_parts.hpp"
+#include "pace.hpp"
 #include "pairwise.hpp"
 
 namespace quantbound::tensor::detail {
@@ -119,19 +120,39 @@ class Compiler {
     }
   }
 
-  /// As many samples as keep an operator's activations in cache. Later operators never take fewer than earlier ones: as
-  /// images shrink the number grows, in few steps, because every change of pace passes whole batches through memory.
-  void choose_samples() {
-    constexpr Index cache = Index{1} << 22;  // bytes
-    Index samples = p_.batch;
-    for (auto op = p_.operations.rbegin(); op != p_.operations.rend(); ++op) {
-      Index floats = elements(p_.values[index(op->output)].shape);
-      for (const Index input : op->inputs) floats += elements(p_.values[index(input)].shape);
-      const Index fitting = std::max<Index>(1, cache / (floats * static_cast<Index>(sizeof(float))));
-      samples = p_.samples_at_once > 0 ? p_.samples_at_once : std::min(samples, fitting);
-      while (p_.batch % samples != 0) --samples;
-      op->samples = samples;
+  Index value_bytes(Index v) const { return elements(p_.values[index(v)].shape) * static_cast<Index>(sizeof(float)); }
+
+  static Index weight_bytes(const Operation& o, const Shape& in) {
+    Index floats = 0;
+    if (const auto* convolution = std::get_if<ConvolutionOp>(&o.kind)) floats = convolution->geometry.weight_count();
+    if (const auto* dense = std::get_if<DenseOp>(&o.kind)) floats = dense->outputs * elements(in);
+    return floats * static_cast<Index>(sizeof(float));
+  }
+
+  /// What each operator moves.
+  std::vector<Traffic> traffic() const {
+    std::vector<Traffic> all(p_.operations.size());
+    std::vector<Index> made_by(p_.values.size(), -1), last_reader(p_.values.size(), -1);
+    for (std::size_t k = 0; k < all.size(); ++k) {
+      const Operation& o = p_.operations[k];
+      all[k].activations = value_bytes(o.output);
+      for (const Index input : o.inputs) {
+        all[k].activations += value_bytes(input);
+        last_reader[index(input)] = static_cast<Index>(k);
+      }
+      all[k].weights = weight_bytes(o, p_.values[index(o.inputs.front())].shape);
+      made_by[index(o.output)] = static_cast<Index>(k);
     }
+    for (Index v = 1; v < std::ssize(p_.values); ++v)  // the input is there for the whole batch anyway
+      for (Index k = made_by[index(v)] + 1; k <= last_reader[index(v)]; ++k) all[index(k)].alive += value_bytes(v);
+    return all;
+  }
+
+  void choose_samples() {
+    const std::vector<Index> pace = p_.samples_at_once > 0
+                                        ? std::vector<Index>(p_.operations.size(), p_.samples_at_once)
+                                        : choose_pace(traffic(), p_.batch);
+    for (std::size_t k = 0; k < pace.size(); ++k) p_.operations[k].samples = pace[k];
   }
 
   std::size_t new_buffer(const Descriptor& descriptor, bool whole_batch) {
