@@ -69,8 +69,8 @@ TEST(Assembler, TakesStatisticsOfTheDeviationsOfASampleSet) {
   // G_1 = 3 and 1, G_2 = 2 * 3 + 1 = 7 and 4 * 1 + 0 = 4: the second layer causes 1/7 and 0.
   EXPECT_NEAR(doubles(dataset, "error_share")[1], 0.5 / 7.0, 1e-15);
   EXPECT_NEAR(doubles(dataset, "error_share")[0], 1.0 - 0.5 / 7.0, 1e-15);
-  // Mean 5.5, deviation 1.5, 99 %.
-  EXPECT_NEAR(doubles(dataset, "cantelli_global")[0], 5.5 + 1.5 * std::sqrt(99.0), 1e-12);
+  // Mean 5.5, variance of two samples 4.5, 99 %.
+  EXPECT_NEAR(doubles(dataset, "cantelli_global")[0], 5.5 + std::sqrt(4.5 * 99.0), 1e-12);
   EXPECT_EQ(doubles(dataset, "agreement"), std::vector<double>{0.75});
   EXPECT_TRUE(std::isnan(doubles(dataset, "accuracy")[0])) << "uniform points have no labels";
   EXPECT_EQ(std::get<std::vector<std::int8_t>>(dataset.root.find_variable("status")->data),

@@ -64,7 +64,8 @@ TEST(Record, ComesBackFromItsBytesAsItWas) {
   EXPECT_FALSE(bounds.at(1).result.applicable());
   EXPECT_EQ(bounds.at(1).result.reason, "biases");
   const auto& observed = std::get<ObserveResult>(record.units[3].result);
-  const auto& written = std::get<ObserveResult>(sample().units[3].result).inside;
+  const Record original = sample();
+  const auto& written = std::get<ObserveResult>(original.units[3].result).inside;
   EXPECT_EQ(observed.inside.samples, 2);
   EXPECT_EQ(observed.inside.deviation, written.deviation);
   EXPECT_EQ(observed.inside.deviation_2, written.deviation_2);
