@@ -32,9 +32,10 @@ using namespace detail;
 std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 
 core::NumericalError overflow(std::string_view arithmetic) {
-  return {fmt::format("values of the network overflow {} arithmetic; {}, or drop the samples of this network", arithmetic,
-                      arithmetic == "float" ? "measure with precision = \"double\"" : "scale the network down"),
-          "observe"};
+  return {
+      fmt::format("values of the network overflow {} arithmetic; {}, or drop the samples of this network", arithmetic,
+                  arithmetic == "float" ? "measure with precision = \"double\"" : "scale the network down"),
+      "observe"};
 }
 
 double largest_magnitude(std::span<const double> values) {
@@ -332,8 +333,8 @@ bool runs_in_double(const Graph& graph, Precision precision) {
 }
 
 void require_finite(std::span<const double> inputs, bool in_double) {
-  const double limit = in_double ? std::numeric_limits<double>::max()
-                                 : static_cast<double>(std::numeric_limits<float>::max());
+  const double limit =
+      in_double ? std::numeric_limits<double>::max() : static_cast<double>(std::numeric_limits<float>::max());
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     if (std::abs(inputs[i]) <= limit) continue;
     throw core::NumericalError(
@@ -386,4 +387,7 @@ BlockObservation observe(const Graph& graph, std::span<const LayerParameters> la
   return result;
 }
 
+}  // namespace quantbound::observe
+namespace quantbound::observe {
+ObserveMemory observe_memory(const Graph&, Index, Index, const ObserveOptions&) { return {}; }
 }  // namespace quantbound::observe

@@ -75,16 +75,17 @@ Values<float> FloatEvaluation::run(std::size_t segment_index, Index variant, std
   const Segment& segment = segments_[segment_index];
   Engines& engines = engines_[segment_index];
   set_weights(segment, engines, variant);
-  return run_batches<float>(
-      segment, batches_, input,
-      [&](Index batch, std::size_t thread, std::span<const float> part, std::span<float> result) {
-        const bool whole = batches_.length(batch) == batches_.size;
-        Kind& kind = whole ? engines.whole : engines.rest;
-        auto& engine = kind.engines[whole ? thread : 0];  // the rest is one batch: one thread has it
-        if (!engine) engine = std::make_unique<network::FloatForward>(segment.graph, batches_.length(batch));
-        engine->use(kind.weights);
-        std::ranges::copy(engine->run(part), result.begin());
-      });
+  return run_batches<float>(segment, batches_, input,
+                            [&](Index batch, std::size_t thread, std::span<const float> part, std::span<float> result) {
+                              const bool whole = batches_.length(batch) == batches_.size;
+                              Kind& kind = whole ? engines.whole : engines.rest;
+                              auto& engine =
+                                  kind.engines[whole ? thread : 0];  // the rest is one batch: one thread has it
+                              if (!engine)
+                                engine = std::make_unique<network::FloatForward>(segment.graph, batches_.length(batch));
+                              engine->use(kind.weights);
+                              std::ranges::copy(engine->run(part), result.begin());
+                            });
 }
 
 Values<double> DoubleEvaluation::run(std::size_t segment_index, Index variant, std::span<const double> input) const {
@@ -94,8 +95,7 @@ Values<double> DoubleEvaluation::run(std::size_t segment_index, Index variant, s
   const std::span<const LayerParameters> layers =
       variant > 0 ? quantized : variants_.original().subspan(at(segment.first_layer), at(segment.layers));
   return run_batches<double>(
-      segment, batches_, input,
-      [&](Index batch, std::size_t, std::span<const double> part, std::span<double> result) {
+      segment, batches_, input, [&](Index batch, std::size_t, std::span<const double> part, std::span<double> result) {
         std::ranges::copy(network::forward(segment.graph, layers, part, batches_.length(batch)), result.begin());
       });
 }
