@@ -32,9 +32,10 @@ using namespace detail;
 std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 
 core::NumericalError overflow(std::string_view arithmetic) {
-  return {fmt::format("values of the network overflow {} arithmetic; {}, or drop the samples of this network", arithmetic,
-                      arithmetic == "float" ? "measure with precision = \"double\"" : "scale the network down"),
-          "observe"};
+  return {
+      fmt::format("values of the network overflow {} arithmetic; {}, or drop the samples of this network", arithmetic,
+                  arithmetic == "float" ? "measure with precision = \"double\"" : "scale the network down"),
+      "observe"};
 }
 
 double largest_magnitude(std::span<const double> values) {
@@ -77,8 +78,7 @@ class Measurement {
     Evaluation evaluation(segments, variants, batches_);
     std::vector<Index> all(at(variants.count()));
     std::iota(all.begin(), all.end(), Index{0});
-    const std::vector<Real> inputs(samples.inputs.begin(), samples.inputs.end());
-    evaluate(evaluation, segments, 0, all, inputs);
+    evaluate(evaluation, segments, 0, all, samples.inputs);
   }
 
   /// Estimates the error of the arithmetic from passes in the other one.
@@ -90,8 +90,9 @@ class Measurement {
  private:
   // ------------------------------------------------------------------------------------------------ the passes
   /// All variants of `members`, which agree up to this segment, where they have the value `input`.
+  template <class Input>
   void evaluate(Evaluation& evaluation, std::span<const Segment> segments, std::size_t segment,
-                std::span<const Index> members, std::span<const Real> input) {
+                std::span<const Index> members, std::span<const Input> input) {
     const Index layers = segments[segment].end();
     for (const Index variant : members) {
       if (prefixes_.representative(variant, layers) != variant) continue;
@@ -101,7 +102,7 @@ class Measurement {
       const Values<Real> values = evaluation.run(segment, variant, input);
       for (const Index batch : values.alarms) check_for_overflow(variant, batch);
       if (segment + 1 < segments.size()) {
-        evaluate(evaluation, segments, segment + 1, same, values.values);
+        evaluate(evaluation, segments, segment + 1, same, std::span<const Real>(values.values));
       } else {
         take_outputs(same, values.values);
       }
@@ -323,17 +324,9 @@ BlockObservation Measurement<Evaluation>::result() const {
   return result;
 }
 
-/// Multiply-adds up to which double costs little.
-constexpr Index small_network = 1'000'000;
-
-bool runs_in_double(const Graph& graph, Precision precision) {
-  return precision == Precision::float64 ||
-         (precision == Precision::automatic && multiply_adds(graph) <= small_network);
-}
-
 void require_finite(std::span<const double> inputs, bool in_double) {
-  const double limit = in_double ? std::numeric_limits<double>::max()
-                                 : static_cast<double>(std::numeric_limits<float>::max());
+  const double limit =
+      in_double ? std::numeric_limits<double>::max() : static_cast<double>(std::numeric_limits<float>::max());
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     if (std::abs(inputs[i]) <= limit) continue;
     throw core::NumericalError(

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cfenv>
+#include <type_traits>
 
 #include "quantbound/core/assert.hpp"
 #include "quantbound/network/forward.hpp"
@@ -22,9 +23,9 @@ class Alarm {
 };
 
 /// Runs evaluate(batch, thread, part of the input, part of the output) for every batch.
-template <class Real, class Evaluate>
-Values<Real> run_batches(const Segment& segment, const Batches& batches, std::span<const Real> input,
-                         const Evaluate& evaluate) {
+template <class Real, class Input, class Evaluate>
+Values<Real> for_each_batch(const Segment& segment, const Batches& batches, std::span<const Input> input,
+                            const Evaluate& evaluate) {
   const Index in = tensor::elements(segment.graph.input_shape()), out = tensor::elements(segment.graph.output_shape());
   QUANTBOUND_ASSERT(std::ssize(input) == batches.samples * in, input.size(), batches.samples, in);
   Values<Real> result{.values = std::vector<Real>(at(batches.samples * out)), .alarms = {}};
@@ -43,6 +44,12 @@ Values<Real> run_batches(const Segment& segment, const Batches& batches, std::sp
 }
 
 }  // namespace
+
+bool runs_in_double(const Graph& graph, Precision precision) {
+  constexpr Index small_network = 1'000'000;  // multiply-adds: up to there double takes at most about twice as long
+  return precision == Precision::float64 ||
+         (precision == Precision::automatic && multiply_adds(graph) <= small_network);
+}
 
 FloatEvaluation::FloatEvaluation(std::span<const Segment> segments, const Variants& variants, const Batches& batches)
     : segments_(segments), variants_(variants), batches_(batches) {
@@ -71,20 +78,34 @@ void FloatEvaluation::set_weights(const Segment& segment, Engines& engines, Inde
   });
 }
 
-Values<float> FloatEvaluation::run(std::size_t segment_index, Index variant, std::span<const float> input) {
+template <class Input>
+Values<float> FloatEvaluation::run_batches(std::size_t segment_index, Index variant, std::span<const Input> input) {
   const Segment& segment = segments_[segment_index];
   Engines& engines = engines_[segment_index];
   set_weights(segment, engines, variant);
-  return run_batches<float>(
+  return for_each_batch<float>(
       segment, batches_, input,
-      [&](Index batch, std::size_t thread, std::span<const float> part, std::span<float> result) {
+      [&](Index batch, std::size_t thread, std::span<const Input> part, std::span<float> result) {
         const bool whole = batches_.length(batch) == batches_.size;
         Kind& kind = whole ? engines.whole : engines.rest;
         auto& engine = kind.engines[whole ? thread : 0];  // the rest is one batch: one thread has it
         if (!engine) engine = std::make_unique<network::FloatForward>(segment.graph, batches_.length(batch));
         engine->use(kind.weights);
-        std::ranges::copy(engine->run(part), result.begin());
+        if constexpr (std::is_same_v<Input, float>) {
+          std::ranges::copy(engine->run(part), result.begin());
+        } else {
+          const std::vector<float> rounded(part.begin(), part.end());
+          std::ranges::copy(engine->run(rounded), result.begin());
+        }
       });
+}
+
+Values<float> FloatEvaluation::run(std::size_t segment, Index variant, std::span<const float> input) {
+  return run_batches(segment, variant, input);
+}
+
+Values<float> FloatEvaluation::run(std::size_t segment, Index variant, std::span<const double> input) {
+  return run_batches(segment, variant, input);
 }
 
 Values<double> DoubleEvaluation::run(std::size_t segment_index, Index variant, std::span<const double> input) const {
@@ -93,9 +114,8 @@ Values<double> DoubleEvaluation::run(std::size_t segment_index, Index variant, s
   if (variant > 0) quantized = variants_.quantized(variant, segment.first_layer, segment.layers);
   const std::span<const LayerParameters> layers =
       variant > 0 ? quantized : variants_.original().subspan(at(segment.first_layer), at(segment.layers));
-  return run_batches<double>(
-      segment, batches_, input,
-      [&](Index batch, std::size_t, std::span<const double> part, std::span<double> result) {
+  return for_each_batch<double>(
+      segment, batches_, input, [&](Index batch, std::size_t, std::span<const double> part, std::span<double> result) {
         std::ranges::copy(network::forward(segment.graph, layers, part, batches_.length(batch)), result.begin());
       });
 }

@@ -9,10 +9,14 @@
 #include <vector>
 
 #include "quantbound/network/float_forward.hpp"
+#include "quantbound/observe/deviation.hpp"
 
 #include "shared_prefixes.hpp"
 
 namespace quantbound::observe::detail {
+
+/// Whether a network is measured in double throughout.
+bool runs_in_double(const Graph& graph, Precision precision);
 
 /// The samples of a block in batches of one size, the last one shorter where it does not come out even.
 struct Batches {
@@ -40,8 +44,9 @@ class FloatEvaluation {
   /// segments and variants must outlive the object.
   FloatEvaluation(std::span<const Segment> segments, const Variants& variants, const Batches& batches);
 
-  /// `input` holds samples x input elements of the segment.
+  /// `input` holds samples x input elements of the segment; the doubles of the first one are rounded.
   Values<float> run(std::size_t segment, Index variant, std::span<const float> input);
+  Values<float> run(std::size_t segment, Index variant, std::span<const double> input);
 
  private:
   /// Engines for batches of one size, and the weights they share.
@@ -54,6 +59,8 @@ class FloatEvaluation {
   };
 
   Kind make_kind(const Segment& segment, Index batch) const;
+  template <class Input>
+  Values<float> run_batches(std::size_t segment, Index variant, std::span<const Input> input);
   void set_weights(const Segment& segment, Engines& engines, Index variant) const;
 
   std::span<const Segment> segments_;

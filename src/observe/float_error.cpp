@@ -52,7 +52,8 @@ std::vector<Index> probed_samples(std::span<const double> largest, Index multipl
   const Index samples = std::ssize(largest), count = std::min(wanted, samples);
   std::vector<Index> order(largest.size()), chosen;
   std::iota(order.begin(), order.end(), Index{0});
-  std::ranges::stable_sort(order, std::greater{}, [&](Index sample) { return largest[static_cast<std::size_t>(sample)]; });
+  std::ranges::stable_sort(order, std::greater{},
+                           [&](Index sample) { return largest[static_cast<std::size_t>(sample)]; });
   for (Index i = 0; i < count; ++i) chosen.push_back(order[static_cast<std::size_t>(i * samples / count)]);
   return chosen;
 }

@@ -50,63 +50,54 @@ LayerParameters difference(const LayerParameters& original, const LayerParameter
   return result;
 }
 
-/// f and f_q at one batch of samples per slot, in float.
+/// f at several batches of samples, and f_q at the batch that each thread has at hand, in float.
 class FloatLockstep {
  public:
   using Real = float;
 
-  FloatLockstep(const Graph& graph, const Variants& variants, Index batch, Index slots)
-      : variants_(variants), captured_(captured_nodes(graph)), slots_(at(slots)) {
+  FloatLockstep(const Graph& graph, const Variants& variants, Index batch, Index batches, Index threads)
+      : variants_(variants), captured_(captured_nodes(graph)), inputs_(at(batches)) {
     const Graph twins = with_twins(graph);
-    for (Slot& slot : slots_) {
-      slot.f = std::make_unique<network::FloatForward>(twins, batch, captured_);
-      slot.quantized = std::make_unique<network::FloatForward>(twins, batch, captured_);
-    }
-    f_ = slots_.front().f->make_weights();
-    quantized_ = slots_.front().f->make_weights();
-    for (Index layer = 0; layer < variants.layers(); ++layer) f_->set(layer, variants.original()[at(layer)]);
+    for (Index i = 0; i < batches; ++i) f_.emplace_back(twins, batch, captured_);
+    for (Index i = 0; i < threads; ++i) quantized_.emplace_back(twins, batch, captured_);
+    weights_f_ = f_.front().make_weights();
+    weights_quantized_ = f_.front().make_weights();
+    for (Index layer = 0; layer < variants.layers(); ++layer) weights_f_->set(layer, variants.original()[at(layer)]);
   }
 
   void take(Index variant) {
     parallel_for(variants_.layers(), [&](Index layer, std::size_t) {
       const LayerParameters parameters = variants_.quantized(variant, layer);
-      quantized_->set(layer, parameters);
-      quantized_->set(variants_.layers() + layer, difference(variants_.original()[at(layer)], parameters));
+      weights_quantized_->set(layer, parameters);
+      weights_quantized_->set(variants_.layers() + layer, difference(variants_.original()[at(layer)], parameters));
     });
   }
 
-  void run_f(Index slot, std::span<const double> samples) {
-    Slot& here = slots_[at(slot)];
-    here.input.assign(samples.begin(), samples.end());
-    here.f->use(f_);
-    here.f->run(here.input);
+  void run_f(Index batch, std::span<const double> samples) {
+    inputs_[at(batch)].assign(samples.begin(), samples.end());
+    f_[at(batch)].use(weights_f_);
+    f_[at(batch)].run(inputs_[at(batch)]);
   }
-  void run_quantized(Index slot, std::span<const double> /*samples*/) {
-    Slot& here = slots_[at(slot)];
-    here.quantized->use(quantized_);
-    here.quantized->run(here.input);
+  void run_quantized(Index batch, std::size_t thread, std::span<const double> /*samples*/) {
+    quantized_[thread].use(weights_quantized_);
+    quantized_[thread].run(inputs_[at(batch)]);
   }
-  std::span<const float> f(Index slot, NodeId node) const {
-    const Slot& here = slots_[at(slot)];
-    return node == 0 ? here.input : here.f->captured(position(node));
+  std::span<const float> f(Index batch, NodeId node) const {
+    return node == 0 ? inputs_[at(batch)] : f_[at(batch)].captured(position(node));
   }
-  std::span<const float> quantized(Index slot, NodeId node) const {
-    const Slot& here = slots_[at(slot)];
-    return node == 0 ? here.input : here.quantized->captured(position(node));
+  std::span<const float> quantized(Index batch, std::size_t thread, NodeId node) const {
+    return node == 0 ? inputs_[at(batch)] : quantized_[thread].captured(position(node));
   }
 
  private:
-  struct Slot {
-    std::unique_ptr<network::FloatForward> f, quantized;
-    std::vector<float> input;
-  };
-
   Index position(NodeId node) const { return std::ranges::lower_bound(captured_, node) - captured_.begin(); }
 
   const Variants& variants_;
   std::vector<NodeId> captured_;
-  std::vector<Slot> slots_;
-  std::shared_ptr<network::FloatWeights> f_, quantized_;
+  std::vector<std::vector<float>> inputs_;        ///< per batch
+  std::vector<network::FloatForward> f_;          ///< per batch
+  std::vector<network::FloatForward> quantized_;  ///< per thread
+  std::shared_ptr<network::FloatWeights> weights_f_, weights_quantized_;
 };
 
 /// The same in double.
@@ -114,35 +105,39 @@ class DoubleLockstep {
  public:
   using Real = double;
 
-  DoubleLockstep(const Graph& graph, const Variants& variants, Index batch, Index slots)
-      : graph_(graph), twins_(with_twins(graph)), variants_(variants), batch_(batch), slots_(at(slots)) {}
+  DoubleLockstep(const Graph& graph, const Variants& variants, Index batch, Index batches, Index threads)
+      : graph_(graph),
+        twins_(with_twins(graph)),
+        variants_(variants),
+        batch_(batch),
+        f_(at(batches)),
+        quantized_(at(threads)) {}
 
   void take(Index variant) {
-    quantized_ = variants_.quantized(variant, 0, variants_.layers());
+    layers_ = variants_.quantized(variant, 0, variants_.layers());
     for (Index layer = 0; layer < variants_.layers(); ++layer)
-      quantized_.push_back(difference(variants_.original()[at(layer)], quantized_[at(layer)]));
+      layers_.push_back(difference(variants_.original()[at(layer)], layers_[at(layer)]));
   }
 
-  void run_f(Index slot, std::span<const double> samples) {
-    slots_[at(slot)].f.emplace(graph_, variants_.original(), samples, batch_);
+  void run_f(Index batch, std::span<const double> samples) {
+    f_[at(batch)].emplace(graph_, variants_.original(), samples, batch_);
   }
-  void run_quantized(Index slot, std::span<const double> samples) {
-    slots_[at(slot)].quantized.emplace(twins_, quantized_, samples, batch_);
+  void run_quantized(Index /*batch*/, std::size_t thread, std::span<const double> samples) {
+    quantized_[thread].emplace(twins_, layers_, samples, batch_);
   }
-  std::span<const double> f(Index slot, NodeId node) const { return slots_[at(slot)].f->value(node); }
-  std::span<const double> quantized(Index slot, NodeId node) const { return slots_[at(slot)].quantized->value(node); }
+  std::span<const double> f(Index batch, NodeId node) const { return f_[at(batch)]->value(node); }
+  std::span<const double> quantized(Index /*batch*/, std::size_t thread, NodeId node) const {
+    return quantized_[thread]->value(node);
+  }
 
  private:
-  struct Slot {
-    std::optional<network::Tape> f, quantized;
-  };
-
   const Graph& graph_;
   Graph twins_;
   const Variants& variants_;
   Index batch_;
-  std::vector<Slot> slots_;
-  std::vector<LayerParameters> quantized_;
+  std::vector<std::optional<network::Tape>> f_;          ///< per batch
+  std::vector<std::optional<network::Tape>> quantized_;  ///< per thread
+  std::vector<LayerParameters> layers_;                  ///< of f_q, then those of the twins
 };
 
 constexpr std::size_t lanes = 8;  // sums that the compiler may keep in one vector
@@ -185,41 +180,42 @@ struct Terms {
   double deviation, input, input_deviation, carried, local;
 };
 
-/// A value of f and f_q, sample number `sample` of `batch`.
+/// Values of f and f_q at one sample of a batch.
 template <class Lockstep>
-struct PairOfValues {
+class SampleValues {
+ public:
   using Real = typename Lockstep::Real;
-  std::span<const Real> f, quantized;
-  PairOfValues(const Lockstep& lockstep, Index slot, NodeId node, Index sample, Index batch)
-      : f(part(lockstep.f(slot, node), sample, batch)), quantized(part(lockstep.quantized(slot, node), sample, batch)) {
-    QUANTBOUND_ASSERT(f.size() == quantized.size(), f.size(), quantized.size());
+  SampleValues(const Lockstep& lockstep, Index batch, std::size_t thread, Index sample, Index samples)
+      : lockstep_(lockstep), batch_(batch), thread_(thread), sample_(sample), samples_(samples) {}
+  std::span<const Real> f(NodeId node) const { return part(lockstep_.f(batch_, node)); }
+  std::span<const Real> quantized(NodeId node) const { return part(lockstep_.quantized(batch_, thread_, node)); }
+
+ private:
+  std::span<const Real> part(std::span<const Real> all) const {
+    const std::size_t size = all.size() / at(samples_);
+    return all.subspan(at(sample_) * size, size);
   }
-  static std::span<const Real> part(std::span<const Real> all, Index sample, Index batch) {
-    const std::size_t size = all.size() / at(batch);
-    return all.subspan(at(sample) * size, size);
-  }
+  const Lockstep& lockstep_;
+  Index batch_;
+  std::size_t thread_;
+  Index sample_, samples_;
 };
 
 template <class Lockstep>
-Terms terms_at(const Lockstep& lockstep, Index slot, const Places& places, Index sample, Index batch) {
-  using Pair = PairOfValues<Lockstep>;
-  const Pair input(lockstep, slot, places.input, sample, batch), output(lockstep, slot, places.output, sample, batch),
-      measured(lockstep, slot, places.measured, sample, batch);
-  const auto local = Pair::part(lockstep.quantized(slot, places.twin), sample, batch);
-  QUANTBOUND_ASSERT(local.size() == output.f.size(), local.size(), output.f.size());
+Terms terms_at(const SampleValues<Lockstep>& values, const Places& places) {
+  const auto s = values.f(places.input), s_q = values.quantized(places.input);
+  const auto z = values.f(places.output), z_q = values.quantized(places.output);
+  const auto local = values.quantized(places.twin);
+  QUANTBOUND_ASSERT(local.size() == z.size() && s.size() == s_q.size(), local.size(), z.size(), s.size(), s_q.size());
   const auto real = [](auto value) { return static_cast<double>(value); };
   Terms terms{};
-  terms.deviation = norm_max(measured.quantized, measured.f);
-  terms.input = norm_2(input.f.size(), [&](std::size_t i) { return real(input.quantized[i]); });
-  terms.input_deviation =
-      norm_2(input.f.size(), [&](std::size_t i) { return real(input.f[i]) - real(input.quantized[i]); });
+  terms.deviation = norm_max(values.quantized(places.measured), values.f(places.measured));
+  terms.input = norm_2(s.size(), [&](std::size_t i) { return real(s_q[i]); });
+  terms.input_deviation = norm_2(s.size(), [&](std::size_t i) { return real(s[i]) - real(s_q[i]); });
   terms.local = norm_2(local.size(), [&](std::size_t i) { return real(local[i]); });
   // W times nothing is nothing; the difference of the outputs would leave what their rounding left.
-  if (terms.input_deviation != 0.0) {
-    terms.carried = norm_2(local.size(), [&](std::size_t i) {
-      return real(output.f[i]) - real(output.quantized[i]) - real(local[i]);
-    });
-  }
+  if (terms.input_deviation != 0.0)
+    terms.carried = norm_2(z.size(), [&](std::size_t i) { return real(z[i]) - real(z_q[i]) - real(local[i]); });
   return terms;
 }
 
@@ -227,9 +223,10 @@ Terms terms_at(const Lockstep& lockstep, Index slot, const Places& places, Index
 void store(LayerObservation& result, std::size_t place, const Terms& terms, Index layer) {
   const double sum = terms.deviation + terms.input + terms.input_deviation + terms.carried + terms.local;
   if (!std::isfinite(sum)) {
-    throw core::NumericalError("values of the network overflow; measure with precision = \"double\", or drop the layer "
-                               "samples of this network",
-                               fmt::format("observe, layer {}", layer));
+    throw core::NumericalError(
+        "values of the network overflow; measure with precision = \"double\", or drop the layer "
+        "samples of this network",
+        fmt::format("observe, layer {}", layer));
   }
   result.deviation[place] = terms.deviation;
   result.input[place] = terms.input;
@@ -249,22 +246,22 @@ LayerObservation layer_terms(const Graph& graph, const Variants& variants, std::
 
   const std::vector<Places> places = places_of(graph);
   const Index batch = layer_batch(graph, samples), batches = samples / batch;
-  const Index slots = std::min<Index>(omp_get_max_threads(), batches);
-  Lockstep lockstep(graph, variants, batch, slots);
-  for (Index start = 0; start < batches; start += slots) {  // f runs once, then all configurations beside it
-    const Index here = std::min(slots, batches - start);
-    const auto part = [&](Index slot) {
-      return inputs.subspan(at((start + slot) * batch * size), at(batch * size));
-    };
-    parallel_for(here, [&](Index slot, std::size_t) { lockstep.run_f(slot, part(slot)); });
+  const Index at_once = std::min(batches_at_once(graph, batch), batches);
+  const auto threads = static_cast<Index>(omp_get_max_threads());
+  Lockstep lockstep(graph, variants, batch, at_once, threads);
+  for (Index start = 0; start < batches; start += at_once) {  // f runs once, then every f_q beside it
+    const Index here = std::min(at_once, batches - start);
+    const auto part = [&](Index i) { return inputs.subspan(at((start + i) * batch * size), at(batch * size)); };
+    parallel_for(here, [&](Index i, std::size_t) { lockstep.run_f(i, part(i)); });
     for (Index c = 0; c < configurations; ++c) {
       lockstep.take(c + 1);
-      parallel_for(here, [&](Index slot, std::size_t) {
-        lockstep.run_quantized(slot, part(slot));
+      parallel_for(here, [&](Index i, std::size_t thread) {
+        lockstep.run_quantized(i, thread, part(i));
         for (Index layer = 0; layer < layers; ++layer) {
-          for (Index i = 0; i < batch; ++i) {
-            const Index place = (c * layers + layer) * samples + (start + slot) * batch + i;
-            store(result, at(place), terms_at(lockstep, slot, places[at(layer)], i, batch), layer);
+          for (Index sample = 0; sample < batch; ++sample) {
+            const SampleValues values(lockstep, i, thread, sample, batch);
+            const Index place = (c * layers + layer) * samples + (start + i) * batch + sample;
+            store(result, at(place), terms_at(values, places[at(layer)]), layer);
           }
         }
       });
@@ -298,12 +295,21 @@ std::vector<NodeId> captured_nodes(const Graph& graph) {
   return nodes;
 }
 
+Index captured_elements(const Graph& graph) {
+  const Graph twins = with_twins(graph);
+  Index elements = 1;
+  for (const NodeId node : captured_nodes(graph)) elements += tensor::elements(twins.nodes[at(node)].shape);
+  return elements;
+}
+
+Index batches_at_once(const Graph& graph, Index batch) {
+  constexpr Index wanted_elements = Index{1} << 26;  // of f: weights are made anew for the next ones
+  return std::max<Index>(wanted_elements / (batch * captured_elements(graph)), omp_get_max_threads());
+}
+
 Index layer_batch(const Graph& graph, Index samples) {
   constexpr Index wanted_elements = Index{1} << 22;
-  const Graph twins = with_twins(graph);
-  Index kept = 1;
-  for (const NodeId node : captured_nodes(graph)) kept += tensor::elements(twins.nodes[at(node)].shape);
-  Index batch = std::clamp<Index>(wanted_elements / kept, 1, std::max<Index>(samples, 1));
+  Index batch = std::clamp<Index>(wanted_elements / captured_elements(graph), 1, std::max<Index>(samples, 1));
   while (samples % batch != 0) --batch;
   return batch;
 }

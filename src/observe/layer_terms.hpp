@@ -1,7 +1,7 @@
 /// What every layer adds to the deviation and carries on, measured (docs/theory.md 1.6). f and f_q run in lockstep, a
 /// few samples at a time, on the graph with a twin of every weight layer: it reads the same input and has the weights
 /// W - W' and bias b - b', so that its output in f_q is the layer's local term D; then W Delta is (z - z') - D, with
-/// the outputs z, z' of the layer before its activation. Memory is that of one batch per thread.
+/// the outputs z, z' of the layer before its activation. Memory is that of a few batches.
 #pragma once
 
 #include "quantbound/observe/deviation.hpp"
@@ -16,12 +16,15 @@ Graph with_twins(const Graph& graph);
 /// Samples that one pair of engines takes at once: a divisor of `samples` for which what is kept of all layers stays
 /// small.
 Index layer_batch(const Graph& graph, Index samples);
+/// Batches whose values of f are kept while the configurations follow one another.
+Index batches_at_once(const Graph& graph, Index batch);
 
 /// All `inputs`, in float or in double. Throws core::NumericalError where a term is not finite.
 LayerObservation layer_terms_in_float(const Graph& graph, const Variants& variants, std::span<const double> inputs);
 LayerObservation layer_terms_in_double(const Graph& graph, const Variants& variants, std::span<const double> inputs);
 
-/// Nodes that layer_terms_in_float captures.
+/// Nodes that layer_terms_in_float captures, and their elements for one sample.
 std::vector<network::NodeId> captured_nodes(const Graph& graph);
+Index captured_elements(const Graph& graph);
 
 }  // namespace quantbound::observe::detail

@@ -64,7 +64,8 @@ SharedPrefixes::SharedPrefixes(const Variants& variants) {
 }
 
 Index multiply_adds(const network::Node& node) {
-  if (const auto* convolution = std::get_if<network::Convolution>(&node.op)) return convolution->geometry.multiply_adds();
+  if (const auto* convolution = std::get_if<network::Convolution>(&node.op))
+    return convolution->geometry.multiply_adds();
   if (const auto* dense = std::get_if<network::Dense>(&node.op)) return dense->inputs * dense->outputs;
   return 0;
 }
@@ -114,8 +115,8 @@ std::vector<NodeId> choose_cuts(const Graph& graph, const SharedPrefixes& prefix
     for (std::size_t i = 0; i < j; ++i) {
       const Place& from = places[i];
       Place& to = places[j];
-      const double cost = from.cost + (to.work - from.work) * to.distinct +
-                          from.elements * per_value * (from.distinct + to.distinct);
+      const double cost =
+          from.cost + (to.work - from.work) * to.distinct + from.elements * per_value * (from.distinct + to.distinct);
       if (cost <= to.cost) std::tie(to.cost, to.before) = std::pair(cost, i);
     }
   }

@@ -1,6 +1,6 @@
-/// Which variants begin with the same layers, and where it pays to cut the graph so that a common beginning is evaluated
-/// once. Weights are compared by 128-bit hashes, layer after layer and only among variants that agree so far: as a rule
-/// that is the first layer alone.
+/// Which variants begin with the same layers, and where it pays to cut the graph so that a common beginning is
+/// evaluated once. Weights are compared by 128-bit hashes, layer after layer and only among variants that agree so far:
+/// as a rule that is the first layer alone.
 #pragma once
 
 #include <vector>

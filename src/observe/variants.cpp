@@ -15,9 +15,8 @@ LayerParameters Variants::quantized(Index variant, Index layer) const {
 
 std::vector<LayerParameters> Variants::quantized(Index variant, Index first, Index count) const {
   std::vector<LayerParameters> result(static_cast<std::size_t>(count));
-  parallel_for(count, [&](Index i, std::size_t) {
-    result[static_cast<std::size_t>(i)] = quantized(variant, first + i);
-  });
+  parallel_for(count,
+               [&](Index i, std::size_t) { result[static_cast<std::size_t>(i)] = quantized(variant, first + i); });
   return result;
 }
 
