@@ -348,6 +348,12 @@ ArrayFile::ArrayFile(std::string location, Shape shape, ElementType type)
     bytes *= extent;
   }
   for (std::size_t a = 1; a < shape_.size(); ++a) row_elements_ *= shape_[a];
+  constexpr Index largest_row = Index{1} << 28;
+  if (row_elements_ > largest_row) {
+    throw InputError(fmt::format("samples of {} numbers in the array {}; the first axis counts the samples",
+                                 row_elements_, tensor::to_string(shape_)),
+                     location_);
+  }
 }
 
 Location split_location(const std::string& location) {

@@ -53,6 +53,13 @@ void for_each_input(const ArrayFile& file, const Normalizer& normalizer, Channel
   });
 }
 
+/// One past the last row; the largest number where there is no end.
+Index end_of(const RowRange& rows) {
+  Index end = 0;
+  const bool endless = !rows.count || __builtin_add_overflow(rows.first, *rows.count, &end);
+  return endless ? std::numeric_limits<Index>::max() : end;
+}
+
 /// How many rows the set takes.
 Index checked_count(const SampleSpec& spec, const ArrayFile& file) {
   const Index rows = file.rows();
@@ -116,9 +123,8 @@ Image wanted_image(const Shape& input, const Image& have) {
 /// As many numbers, but in another order.
 std::string order_remedy(const Shape& sample, const Shape& input) {
   if (input.size() == 1) {
-    return "the network takes a flat row, in which the channels have no known order: layout = \"flat\" takes the "
-           "numbers "
-           "as they lie in the file";
+    return "the network takes a flat row, where channels have no known order: layout = \"flat\" takes the numbers as "
+           "they lie in the file";
   }
   for (const Layout other : {Layout::nhwc, Layout::nchw}) {
     if (sample.size() == 3 && is_image(input, image_of(sample, other))) {
@@ -184,7 +190,8 @@ std::optional<Role> parse_role(std::string_view text) {
 std::string to_string(const RowRange& rows) {
   if (!rows.count) return rows.first == 0 ? "all rows" : fmt::format("the rows from {} on", rows.first);
   if (*rows.count == 1) return fmt::format("row {}", rows.first);
-  return fmt::format("rows {} to {}", rows.first, rows.first + *rows.count - 1);
+  if (*rows.count < 1) return "no rows";
+  return fmt::format("rows {} to {}", rows.first, end_of(rows) - 1);
 }
 
 std::optional<RowRange> shared_rows(const SampleSpec& one, const SampleSpec& other) {
@@ -192,10 +199,8 @@ std::optional<RowRange> shared_rows(const SampleSpec& one, const SampleSpec& oth
   const auto dataset = [](const Location& l) { return std::filesystem::path(l.dataset).lexically_normal(); };
   std::error_code failure;  // a file that does not exist is the same as no other
   if (!std::filesystem::equivalent(a.file, b.file, failure) || failure || dataset(a) != dataset(b)) return std::nullopt;
-  const auto end = [](const SampleSpec& spec) {
-    return spec.rows ? spec.first_row + *spec.rows : std::numeric_limits<Index>::max();
-  };
-  const Index first = std::max(one.first_row, other.first_row), last = std::min(end(one), end(other));
+  const RowRange rows{.first = one.first_row, .count = one.rows}, others{.first = other.first_row, .count = other.rows};
+  const Index first = std::max(rows.first, others.first), last = std::min(end_of(rows), end_of(others));
   if (first >= last) return std::nullopt;
   if (!one.rows && !other.rows) return RowRange{.first = first, .count = std::nullopt};
   return RowRange{.first = first, .count = last - first};

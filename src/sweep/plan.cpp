@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fstream>
 #include <limits>
+#include <map>
 #include <span>
 
 #include <fmt/format.h>
@@ -366,9 +367,15 @@ std::string study_hash(const Plan& plan) {
   std::string identity =
       plan.study.toml + '\n' + std::string(schema_version) + '\n' + std::string(core::version().version);
   for (const auto& network : plan.networks) identity += '\n' + network.study.label + ' ' + network.sha256;
+  std::map<std::string, std::string> hashes;  // sets often share a file
+  const auto content = [&](const std::string& location) -> const std::string& {
+    const auto [at, added] = hashes.try_emplace(observe::split_location(location).file);
+    if (added) at->second = file_hash(at->first);
+    return at->second;
+  };
   for (const auto& spec : plan.study.samples) {
-    identity += '\n' + file_hash(observe::split_location(spec.images).file);
-    if (spec.labels) identity += ' ' + file_hash(observe::split_location(*spec.labels).file);
+    identity += '\n' + content(spec.images);
+    if (spec.labels) identity += ' ' + content(*spec.labels);
   }
   for (const auto& network : plan.study.networks) {
     if (const auto* vnnlib = std::get_if<VnnlibDomain>(&network.domain)) {

@@ -108,6 +108,7 @@ TEST_F(Npy, SizesAreHeldAgainstTheHeader) {
   EXPECT_THAT(error_of_file(npy("|u1", "(3,)", "abcd")), HasSubstr("1 bytes follow the array"));
   EXPECT_THAT(error_of_file(npy("<f4", "(99999999999999, 99999999999)", "abcd")), HasSubstr("too large"));
   EXPECT_THAT(error_of_file(npy("<f4", "(999999999999999999999999,)", "abcd")), HasSubstr("extent beyond"));
+  EXPECT_THAT(error_of_file(npy("<f4", "(1, 300000000)", "abcd")), HasSubstr("the first axis counts the samples"));
   for (const std::string shape : {"()", "(0, 4)", "(4, 0)"}) {
     EXPECT_THAT(error_of_file(npy("|u1", shape, "")), HasSubstr("no samples in the file"));
   }
