@@ -47,31 +47,35 @@ template <Quantizer quantizer>
   return not_finite == 0;
 }
 
-[[gnu::always_inline]] inline double fast_power_2_4(double x) {
-  // x^0.4 is the fifth root of a = x^2: a * y^4 with y = a^(-1/5) by Newton's method, which needs no division. The
-  // first guess divides the upper half of the bits of a by -5, in arithmetic that vectorizes: adding 2^52 to a small
-  // integer puts it into the lower bits of a double.
-  const double a = x * x;
-  constexpr double guess = 1287170031.6;  // 6/5 of the upper half of 1.0, lowered by the mean error: within 3.2 %
-  const double upper =
-      std::bit_cast<double>(std::bit_cast<std::uint64_t>(0x1p52) | std::bit_cast<std::uint64_t>(a) >> 32);
-  const double shifted = 0x1p52 + (guess - 0.2 * (upper - 0x1p52));
-  double y = std::bit_cast<double>(std::bit_cast<std::uint64_t>(shifted) << 32);
-  for (int iteration = 0; iteration < 4; ++iteration) {
-    const double y2 = y * y;
-    y *= 1.2 - 0.2 * (a * (y2 * y2)) * y;
+/// x^2.4 = a (a y^4) with a = x^2 and y = a^(-1/5), by Newton's method, which needs no division.
+struct Power {
+  /// Divides the upper half of the bits of a by -5, in arithmetic that vectorizes: adding 2^52 to a small integer puts
+  /// it into the lower bits of a double.
+  [[gnu::always_inline]] static double first_guess(double a) {
+    constexpr double guess = 1287170031.6;  // 6/5 of the upper half of 1.0, lowered by the mean error: within 3.2 %
+    const double upper =
+        std::bit_cast<double>(std::bit_cast<std::uint64_t>(0x1p52) | std::bit_cast<std::uint64_t>(a) >> 32);
+    const double shifted = 0x1p52 + (guess - 0.2 * (upper - 0x1p52));
+    return std::bit_cast<double>(std::bit_cast<std::uint64_t>(shifted) << 32);
   }
-  const double y2 = y * y;
-  return a * (a * (y2 * y2));
-}
+  static constexpr int iterations = 4;
+  [[gnu::always_inline]] static double improved(double y, double a) {
+    const double y2 = y * y;
+    return y * (1.2 - 0.2 * (a * (y2 * y2)) * y);
+  }
+  [[gnu::always_inline]] static double value(double y, double a) {
+    const double y2 = y * y;
+    return a * (a * (y2 * y2));
+  }
+};
 
-/// The errors of a block are computed before they are summed in `lanes` partial sums: both loops become vectors of any
-/// length, and the order of summation is that of no machine.
+/// Block by block and step by step, so that every loop becomes vectors of any length whose elements do not wait for
+/// each other, and the order of summation, in `lanes` partial sums, is that of no machine.
 template <Quantizer quantizer>
 [[gnu::always_inline]] inline double sum_errors(std::span<const double> weights, const Levels& levels, double limit) {
   constexpr std::size_t lanes = 16, block = 512;
   const double step = levels.step, lowest = levels.lowest, highest = levels.highest;
-  std::array<double, block> errors;
+  std::array<double, block> squares, roots, errors;
   std::array<double, lanes> sum{};
   double total = 0.0;
   for (std::size_t first = 0; first < weights.size() && total <= limit; first += block) {
@@ -79,8 +83,13 @@ template <Quantizer quantizer>
     for (std::size_t i = 0; i < count; ++i) {
       const double quotient = weights[first + i] / step;
       const double integer = clipped(rounded<quantizer>(quotient), lowest, highest);
-      errors[i] = fast_power_2_4(std::abs(integer - quotient));
+      squares[i] = (integer - quotient) * (integer - quotient);
+      roots[i] = Power::first_guess(squares[i]);
     }
+    for (int iteration = 0; iteration < Power::iterations; ++iteration) {
+      for (std::size_t i = 0; i < count; ++i) roots[i] = Power::improved(roots[i], squares[i]);
+    }
+    for (std::size_t i = 0; i < count; ++i) errors[i] = Power::value(roots[i], squares[i]);
     const std::size_t padded = (count + lanes - 1) / lanes * lanes;
     for (std::size_t i = count; i < padded; ++i) errors[i] = 0.0;
     for (std::size_t i = 0; i < padded; i += lanes) {
@@ -218,7 +227,12 @@ std::vector<InstructionSet> find_instruction_sets() {
 
 }  // namespace
 
-double power_2_4(double x) { return fast_power_2_4(x); }
+double power_2_4(double x) {
+  const double a = x * x;
+  double y = Power::first_guess(a);
+  for (int iteration = 0; iteration < Power::iterations; ++iteration) y = Power::improved(y, a);
+  return Power::value(y, a);
+}
 
 std::span<const InstructionSet> instruction_sets() {
   static const std::vector<InstructionSet> sets = find_instruction_sets();
