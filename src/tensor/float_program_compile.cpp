@@ -215,7 +215,9 @@ class Compiler {
       Buffer& used = buffer(argument.buffer);
       if (used.first_step < 0) used.first_step = at;
       used.last_step = at;
-      step.profile.activation_bytes += p_.batch * bytes_per_sample(argument.descriptor);
+      const Index bytes = p_.batch * bytes_per_sample(argument.descriptor);
+      step.profile.activation_bytes += bytes;
+      if (used.external || (used.whole_batch && step.samples < p_.batch)) step.profile.whole_batch_bytes += bytes;
     }
     step.arguments = std::move(arguments);
     return step;

@@ -1,6 +1,6 @@
-/// Where the time of a float engine goes, by class of layer, and what limits each class: arithmetic, measured against
-/// the peak of fused multiply-adds, or the bytes of activations and weights, measured against a copy that stays in the
-/// caches and one that does not.
+/// Where the time of a float engine goes, by class of layer, and what limits each class: the peak of fused
+/// multiply-adds, or the bytes that it moves at the speed of a copy in the caches (what lives for a few samples, and
+/// weights) or in memory (what lives for the whole batch).
 #pragma once
 
 #include <algorithm>
@@ -81,45 +81,79 @@ inline std::vector<StepProfile> best_profile(network::FloatForward& engine, std:
   return best;
 }
 
-/// What this machine can do on one thread, in GFLOP/s and GB/s.
+/// What this machine can do on one thread: GFLOP/s, GB/s.
 struct Limits {
   double arithmetic = peak_gflops(1);
-  double caches = copy_gbytes(std::size_t{4} << 20);
+  double caches = copy_gbytes(std::size_t{1} << 20);
   double memory = copy_gbytes(std::size_t{512} << 20);
 };
 
-/// What takes the larger part of the time if both ran at their limits; neither where together they explain less than
-/// half of it.
-inline std::string_view limit_of(double arithmetic_share, double traffic_share) {
-  if (arithmetic_share + traffic_share < 0.5) return "neither";
-  return arithmetic_share >= traffic_share ? "arithmetic" : "caches";
+/// The seconds that a step would take if nothing but one limit held it up.
+struct Floors {
+  double arithmetic = 0.0;  ///< channels fill whole vectors
+  double caches = 0.0;
+  double memory = 0.0;
+
+  Floors& operator+=(const Floors& other) {
+    arithmetic += other.arithmetic;
+    caches += other.caches;
+    memory += other.memory;
+    return *this;
+  }
+};
+
+inline Floors floors_of(const StepProfile& step, const Limits& limits) {
+  const tensor::Index lanes = vector_floats();
+  const tensor::Index channels = step.geometry ? step.geometry->channels_out : lanes;
+  const double filled = static_cast<double>((channels + lanes - 1) / lanes * lanes) / static_cast<double>(channels);
+  const tensor::Index cached = step.activation_bytes - step.whole_batch_bytes + step.weight_bytes;
+  return {.arithmetic = 2e-9 * static_cast<double>(step.multiply_adds) * filled / limits.arithmetic,
+          .caches = 1e-9 * static_cast<double>(cached) / limits.caches,
+          .memory = 1e-9 * static_cast<double>(step.whole_batch_bytes) / limits.memory};
+}
+
+/// The largest floor, if the floors together explain at least half of the time.
+inline std::string_view limit_of(const Floors& floors, double seconds) {
+  if (floors.arithmetic + floors.caches + floors.memory < 0.5 * seconds) return "none of them";
+  if (floors.arithmetic >= std::max(floors.caches, floors.memory)) return "arithmetic";
+  return floors.caches >= floors.memory ? "caches" : "memory";
+}
+
+struct ClassSum {
+  StepProfile steps;  ///< seconds, operations and bytes added up
+  Floors floors;
+};
+
+inline std::map<LayerClass, ClassSum> sums_of_classes(const std::vector<StepProfile>& steps, const Limits& limits) {
+  std::map<LayerClass, ClassSum> classes;
+  for (const StepProfile& step : steps) {
+    ClassSum& sum = classes[class_of(step)];
+    sum.steps.seconds += step.seconds;
+    sum.steps.multiply_adds += step.multiply_adds;
+    sum.steps.activation_bytes += step.activation_bytes;
+    sum.floors += floors_of(step, limits);
+  }
+  return classes;
 }
 
 /// A table in Markdown.
 inline std::string table_of_classes(const std::vector<StepProfile>& steps, const Limits& limits) {
-  std::map<LayerClass, StepProfile> classes;
-  double seconds = 0.0;
-  for (const StepProfile& step : steps) {
-    StepProfile& sum = classes[class_of(step)];
-    sum.seconds += step.seconds;
-    sum.multiply_adds += step.multiply_adds;
-    sum.activation_bytes += step.activation_bytes;
-    sum.weight_bytes += step.weight_bytes;
-    seconds += step.seconds;
-  }
-  std::string table =
-      fmt::format("peak {:.0f} GFLOP/s; a copy reads and writes {:.0f} GB/s in 4 MiB, {:.0f} GB/s in 512 MiB\n\n",
-                  limits.arithmetic, limits.caches, limits.memory);
-  table +=
-      "| layers | time | GFLOP/s | of peak | activations | of a copy in cache | limit "
-      "|\n|---|---|---|---|---|---|---|\n";
+  const auto classes = sums_of_classes(steps, limits);
+  double all = 0.0;
+  for (const auto& [layer, sum] : classes) all += sum.steps.seconds;
+  std::string table = fmt::format(
+      "peak {:.0f} GFLOP/s; a copy reads and writes {:.0f} GB/s in 1 MiB, {:.0f} GB/s in 512 MiB\n\n"
+      "| layers | time | GFLOP/s | of peak | activations | arithmetic | caches | memory | limit |\n"
+      "|---|---|---|---|---|---|---|---|---|\n",
+      limits.arithmetic, limits.caches, limits.memory);
   for (const auto& [layer, sum] : classes) {
-    const double gflops = 2e-9 * static_cast<double>(sum.multiply_adds) / sum.seconds;
-    const double gbytes = 1e-9 * static_cast<double>(sum.activation_bytes) / sum.seconds;
-    const double traffic = 1e-9 * static_cast<double>(sum.activation_bytes + sum.weight_bytes) / sum.seconds;
-    table += fmt::format("| {} | {:.1f} % | {:.0f} | {:.0f} % | {:.1f} GB/s | {:.0f} % | {} |\n", name_of(layer),
-                         100.0 * sum.seconds / seconds, gflops, 100.0 * gflops / limits.arithmetic, gbytes,
-                         100.0 * gbytes / limits.caches, limit_of(gflops / limits.arithmetic, traffic / limits.caches));
+    const double seconds = sum.steps.seconds;
+    const double gflops = 2e-9 * static_cast<double>(sum.steps.multiply_adds) / seconds;
+    table += fmt::format("| {} | {:.1f} % | {:.0f} | {:.0f} % | {:.1f} GB/s | {:.0f} % | {:.0f} % | {:.0f} % | {} |\n",
+                         name_of(layer), 100.0 * seconds / all, gflops, 100.0 * gflops / limits.arithmetic,
+                         1e-9 * static_cast<double>(sum.steps.activation_bytes) / seconds,
+                         100.0 * sum.floors.arithmetic / seconds, 100.0 * sum.floors.caches / seconds,
+                         100.0 * sum.floors.memory / seconds, limit_of(sum.floors, seconds));
   }
   return table;
 }

@@ -23,8 +23,9 @@ struct StepProfile {
   std::optional<Index> layer;           ///< whose weights it reads
   std::optional<Convolution> geometry;  ///< of a convolution
   Index multiply_adds = 0;
-  Index activation_bytes = 0;  ///< read and written, as if nothing stayed in registers
-  Index weight_bytes = 0;      ///< read anew for every few samples
+  Index activation_bytes = 0;   ///< read and written, as if nothing stayed in registers
+  Index whole_batch_bytes = 0;  ///< those of them in values that exist for all samples at once: hardly in a cache
+  Index weight_bytes = 0;       ///< read anew for every few samples
   double seconds = 0.0;
 };
 
