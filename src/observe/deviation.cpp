@@ -349,6 +349,12 @@ std::string_view to_string(Precision precision) {
   return "?";
 }
 
+bool runs_in_double(const Graph& graph, Precision precision) {
+  constexpr Index small_network = 1'000'000;  // multiply-adds: up to there double takes at most about twice as long
+  return precision == Precision::float64 ||
+         (precision == Precision::automatic && multiply_adds(graph) <= small_network);
+}
+
 Index micro_batch(const Graph& graph) {
   // The engine takes a few samples at once by itself: a micro-batch need only hide what a call costs, and leave enough
   // of them for the threads.

@@ -45,12 +45,6 @@ Values<Real> for_each_batch(const Segment& segment, const Batches& batches, std:
 
 }  // namespace
 
-bool runs_in_double(const Graph& graph, Precision precision) {
-  constexpr Index small_network = 1'000'000;  // multiply-adds: up to there double takes at most about twice as long
-  return precision == Precision::float64 ||
-         (precision == Precision::automatic && multiply_adds(graph) <= small_network);
-}
-
 FloatEvaluation::FloatEvaluation(std::span<const Segment> segments, const Variants& variants, const Batches& batches)
     : segments_(segments), variants_(variants), batches_(batches) {
   for (const Segment& segment : segments) {

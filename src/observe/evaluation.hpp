@@ -15,9 +15,6 @@
 
 namespace quantbound::observe::detail {
 
-/// Whether a network is measured in double throughout.
-bool runs_in_double(const Graph& graph, Precision precision);
-
 /// The samples of a block in batches of one size, the last one shorter where it does not come out even.
 struct Batches {
   Index samples = 0, size = 1;

@@ -259,7 +259,7 @@ struct ObservationCost {
 ObservationCost observation_cost(const Plan& plan, const PlannedNetwork& network) {
   const auto macs = static_cast<double>(network.multiply_adds), weights = static_cast<double>(network.parameters);
   const double in_float = macs * seconds::float_per_multiply_add, in_double = macs * seconds::double_per_multiply_add;
-  const bool floats = observe::measures_in_float(network.graph, plan.study.precision);
+  const bool floats = !observe::runs_in_double(network.graph, plan.study.precision);
   const double pass = floats ? in_float : in_double;
   return {.per_sample = pass + seconds::per_pass,
           .per_layer_sample = seconds::layer_passes * pass,
