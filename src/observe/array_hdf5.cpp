@@ -145,7 +145,8 @@ Handle chunk_cache(hid_t set, const Shape& shape, ElementType type) {
   double bytes = static_cast<double>(chunk.front()) * static_cast<double>(size_of(type));
   for (std::size_t a = 1; a < shape.size(); ++a) {
     const auto extent = static_cast<hsize_t>(shape[a]);
-    bytes *= static_cast<double>((extent + chunk[a] - 1) / chunk[a] * chunk[a]);
+    const hsize_t chunks = (extent + chunk[a] - 1) / chunk[a];
+    bytes *= static_cast<double>(chunks * chunk[a]);
   }
   H5Pset_chunk_cache(access.id(), slots, static_cast<std::size_t>(std::clamp(bytes, smallest, largest)), 1.0);
   return access;
