@@ -67,7 +67,7 @@ class Measurement {
       : graph_(graph),
         variants_(variants),
         samples_(samples),
-        batches_{.samples = samples.count(), .size = micro_batch(graph)},
+        batches_{.samples = samples.count(), .size = Evaluation::batch_size(graph)},
         output_size_(tensor::elements(graph.output_shape())),
         prefixes_(variants),
         comparisons_(at((variants.count() - 1) * samples.count())),

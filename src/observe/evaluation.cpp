@@ -108,6 +108,13 @@ Values<float> FloatEvaluation::run(std::size_t segment, Index variant, std::span
   return run_batches(segment, variant, input);
 }
 
+Index DoubleEvaluation::batch_size(const Graph& graph) {
+  constexpr Index wanted_elements = Index{1} << 20;
+  Index largest = 1;
+  for (const network::Node& node : graph.nodes) largest = std::max(largest, tensor::elements(node.shape));
+  return std::clamp<Index>(wanted_elements / largest, 1, micro_batch(graph));
+}
+
 Values<double> DoubleEvaluation::run(std::size_t segment_index, Index variant, std::span<const double> input) const {
   const Segment& segment = segments_[segment_index];
   std::vector<LayerParameters> quantized;

@@ -39,6 +39,7 @@ struct Values {
 class FloatEvaluation {
  public:
   using Real = float;
+  static Index batch_size(const Graph& graph) { return micro_batch(graph); }
   static constexpr std::string_view arithmetic = "float";
 
   /// segments and variants must outlive the object.
@@ -72,6 +73,8 @@ class FloatEvaluation {
 class DoubleEvaluation {
  public:
   using Real = double;
+  /// So many that the values of a layer stay near 8 MiB.
+  static Index batch_size(const Graph& graph);
   static constexpr std::string_view arithmetic = "double";
 
   DoubleEvaluation(std::span<const Segment> segments, const Variants& variants, const Batches& batches)
