@@ -71,8 +71,9 @@ Index total(const ObserveMemory& memory) { return memory.shared + omp_get_max_th
 
 /// The passes over the block: outputs and comparisons, engines and their weights. While weights are made no batch runs,
 /// so that a layer in double and the rounded inputs of a batch are not there at once.
-ObserveMemory of_passes(const Graph& graph, const Sizes& sizes, Index configurations, Index samples, bool in_double) {
-  if (in_double) {
+ObserveMemory of_passes(const Graph& graph, const Sizes& sizes, Index configurations, Index samples,
+                        Arithmetic arithmetic) {
+  if (arithmetic == Arithmetic::float64) {
     const Index batch = std::min(samples, DoubleEvaluation::batch_size(graph));
     return {.per_thread = batch * sizes.live_values * of_double,
             .shared = 2 * samples * sizes.output * of_double + of_comparisons(configurations, samples) +
@@ -103,10 +104,10 @@ ObserveMemory of_error(const Sizes& sizes, Index configurations, Index samples) 
                     (sizes.parameters + sizes.live_values) * of_double};
 }
 
-ObserveMemory of_layers(const Graph& graph, const Sizes& sizes, Index layer_samples, bool in_double) {
+ObserveMemory of_layers(const Graph& graph, const Sizes& sizes, Index layer_samples, Arithmetic arithmetic) {
   const Index batch = layer_batch(graph, layer_samples);
   const Index batches = std::min(batches_at_once(graph, batch), layer_samples / batch);
-  if (in_double) {
+  if (arithmetic == Arithmetic::float64) {
     const Index tape = batch * 2 * sizes.all_values * of_double;
     return {.per_thread = tape, .shared = batches * tape / 2 + 2 * sizes.parameters * of_double};
   }
@@ -121,11 +122,11 @@ ObserveMemory of_layers(const Graph& graph, const Sizes& sizes, Index layer_samp
 
 ObserveMemory observe_memory(const Graph& graph, Index configurations, Index samples, const ObserveOptions& options) {
   const Sizes sizes(graph);
-  const bool in_double = runs_in_double(graph, options.precision);
-  std::vector<ObserveMemory> phases{of_passes(graph, sizes, configurations, samples, in_double)};
-  if (!in_double) phases.push_back(of_error(sizes, configurations, samples));
+  const Arithmetic arithmetic = arithmetic_of(graph, options.precision);
+  std::vector<ObserveMemory> phases{of_passes(graph, sizes, configurations, samples, arithmetic)};
+  if (arithmetic == Arithmetic::float32) phases.push_back(of_error(sizes, configurations, samples));
   const Index layer_samples = std::min(options.layer_samples, samples);
-  if (layer_samples > 0) phases.push_back(of_layers(graph, sizes, layer_samples, in_double));
+  if (layer_samples > 0) phases.push_back(of_layers(graph, sizes, layer_samples, arithmetic));
   return *std::ranges::max_element(phases, {}, total);
 }
 
