@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cfenv>
+#include <limits>
 #include <type_traits>
 
 #include "quantbound/core/assert.hpp"
@@ -44,6 +45,24 @@ Values<Real> for_each_batch(const Segment& segment, const Batches& batches, std:
 }
 
 }  // namespace
+
+std::string_view to_string(Arithmetic arithmetic) {
+  return arithmetic == Arithmetic::float32 ? to_string(Precision::float32) : to_string(Precision::float64);
+}
+
+double largest_number(Arithmetic arithmetic) {
+  return arithmetic == Arithmetic::float32 ? static_cast<double>(std::numeric_limits<float>::max())
+                                           : std::numeric_limits<double>::max();
+}
+
+double roundoff(Arithmetic arithmetic) { return arithmetic == Arithmetic::float32 ? 0x1p-24 : 0x1p-53; }
+
+Arithmetic arithmetic_of(const Graph& graph, Precision precision) {
+  constexpr Index small_network = 1'000'000;  // multiply-adds: up to there double takes at most about twice as long
+  const bool in_double =
+      precision == Precision::float64 || (precision == Precision::automatic && multiply_adds(graph) <= small_network);
+  return in_double ? Arithmetic::float64 : Arithmetic::float32;
+}
 
 FloatEvaluation::FloatEvaluation(std::span<const Segment> segments, const Variants& variants, const Batches& batches)
     : segments_(segments), variants_(variants), batches_(batches) {
@@ -100,6 +119,13 @@ Values<float> FloatEvaluation::run(std::size_t segment, Index variant, std::span
 
 Values<float> FloatEvaluation::run(std::size_t segment, Index variant, std::span<const double> input) {
   return run_batches(segment, variant, input);
+}
+
+Index DoubleEvaluation::batch_size(const Graph& graph) {
+  constexpr Index wanted_elements = Index{1} << 20;
+  Index largest = 1;
+  for (const network::Node& node : graph.nodes) largest = std::max(largest, tensor::elements(node.shape));
+  return std::clamp<Index>(wanted_elements / largest, 1, micro_batch(graph));
 }
 
 Values<double> DoubleEvaluation::run(std::size_t segment_index, Index variant, std::span<const double> input) const {

@@ -15,6 +15,16 @@
 
 namespace quantbound::observe::detail {
 
+/// What the passes over a block compute with.
+enum class Arithmetic { float32, float64 };
+/// "float", "double"
+std::string_view to_string(Arithmetic arithmetic);
+double largest_number(Arithmetic arithmetic);
+/// Half the distance from 1 to the next number.
+double roundoff(Arithmetic arithmetic);
+/// With Precision::automatic small networks are measured in double, others in float.
+Arithmetic arithmetic_of(const Graph& graph, Precision precision);
+
 /// The samples of a block in batches of one size, the last one shorter where it does not come out even.
 struct Batches {
   Index samples = 0, size = 1;
@@ -36,7 +46,7 @@ struct Values {
 class FloatEvaluation {
  public:
   using Real = float;
-  static constexpr std::string_view arithmetic = "float";
+  static Index batch_size(const Graph& graph) { return micro_batch(graph); }
 
   /// segments and variants must outlive the object.
   FloatEvaluation(std::span<const Segment> segments, const Variants& variants, const Batches& batches);
@@ -69,7 +79,8 @@ class FloatEvaluation {
 class DoubleEvaluation {
  public:
   using Real = double;
-  static constexpr std::string_view arithmetic = "double";
+  /// So many that the values of a layer stay near 8 MiB.
+  static Index batch_size(const Graph& graph);
 
   DoubleEvaluation(std::span<const Segment> segments, const Variants& variants, const Batches& batches)
       : segments_(segments), variants_(variants), batches_(batches) {}

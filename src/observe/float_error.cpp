@@ -12,6 +12,7 @@ namespace quantbound::observe::detail {
 namespace {
 
 // tests/golden/float_error_test.cpp measures on real networks how much of this is used up.
+constexpr double float_roundoff = 0x1p-24;
 constexpr double safety = 16.0;
 constexpr double least_kappa = 4.0;
 /// Where an output is not finite in float nothing is known: as if twelve of the 24 bits were lost.

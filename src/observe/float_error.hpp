@@ -23,7 +23,6 @@ struct Probe {
 /// Factor of errors against the unit roundoff; at least `least_kappa`.
 double kappa(std::span<const Probe> probes);
 
-constexpr double float_roundoff = 0x1p-24, double_roundoff = 0x1p-53;
 double deviation_error(double kappa, double roundoff, double largest_f, double largest_f_q);
 
 /// A deviation that is not so many times its error is measured again in double.

@@ -236,7 +236,7 @@ void store(LayerObservation& result, std::size_t place, const Terms& terms, Inde
 }
 
 template <class Lockstep>
-LayerObservation layer_terms(const Graph& graph, const Variants& variants, std::span<const double> inputs) {
+LayerObservation layer_terms_in(const Graph& graph, const Variants& variants, std::span<const double> inputs) {
   const Index size = tensor::elements(graph.input_shape()), samples = std::ssize(inputs) / size;
   const Index layers = variants.layers(), configurations = variants.count() - 1;
   LayerObservation result{.samples = samples};
@@ -314,12 +314,10 @@ Index layer_batch(const Graph& graph, Index samples) {
   return batch;
 }
 
-LayerObservation layer_terms_in_float(const Graph& graph, const Variants& variants, std::span<const double> inputs) {
-  return layer_terms<FloatLockstep>(graph, variants, inputs);
-}
-
-LayerObservation layer_terms_in_double(const Graph& graph, const Variants& variants, std::span<const double> inputs) {
-  return layer_terms<DoubleLockstep>(graph, variants, inputs);
+LayerObservation layer_terms(const Graph& graph, const Variants& variants, std::span<const double> inputs,
+                             Arithmetic arithmetic) {
+  return arithmetic == Arithmetic::float32 ? layer_terms_in<FloatLockstep>(graph, variants, inputs)
+                                           : layer_terms_in<DoubleLockstep>(graph, variants, inputs);
 }
 
 }  // namespace quantbound::observe::detail

@@ -6,6 +6,7 @@
 
 #include "quantbound/observe/deviation.hpp"
 
+#include "evaluation.hpp"
 #include "variants.hpp"
 
 namespace quantbound::observe::detail {
@@ -19,11 +20,11 @@ Index layer_batch(const Graph& graph, Index samples);
 /// Batches whose values of f are kept while the configurations follow one another.
 Index batches_at_once(const Graph& graph, Index batch);
 
-/// All `inputs`, in float or in double. Throws core::NumericalError where a term is not finite.
-LayerObservation layer_terms_in_float(const Graph& graph, const Variants& variants, std::span<const double> inputs);
-LayerObservation layer_terms_in_double(const Graph& graph, const Variants& variants, std::span<const double> inputs);
+/// All configurations at all `inputs`. Throws core::NumericalError where a term is not finite.
+LayerObservation layer_terms(const Graph& graph, const Variants& variants, std::span<const double> inputs,
+                             Arithmetic arithmetic);
 
-/// Nodes that layer_terms_in_float captures, and their elements for one sample.
+/// Nodes that are captured in float, and their elements for one sample.
 std::vector<network::NodeId> captured_nodes(const Graph& graph);
 Index captured_elements(const Graph& graph);
 

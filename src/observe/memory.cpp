@@ -30,6 +30,12 @@ Index parameters_of(const Node& node) {
   return 0;
 }
 
+/// Operators whose result takes the place of an input that nothing else reads.
+bool works_in_place(const network::Operator& op) {
+  return std::holds_alternative<network::Activation>(op) || std::holds_alternative<network::Reshape>(op) ||
+         std::holds_alternative<network::ScaleShift>(op);
+}
+
 struct Sizes {
   Index input, output, parameters = 0, largest_layer = 0, all_values = 0, live_values = 0;
 
@@ -45,9 +51,11 @@ struct Sizes {
       parameters += parameters_of(node);
       largest_layer = std::max(largest_layer, parameters_of(node));
       all_values += tensor::elements(node.shape);
-      Index live = 0;
-      for (network::NodeId other = 0; other <= id; ++other) {
-        if (other == id || last[static_cast<std::size_t>(other)] >= id)
+      Index live = tensor::elements(node.shape);
+      for (network::NodeId other = 0; other < id; ++other) {
+        const bool taken_over = works_in_place(node.op) && other == node.inputs.front();
+        const network::NodeId reader = last[static_cast<std::size_t>(other)];
+        if (reader > id || (reader == id && !taken_over))
           live += tensor::elements(graph.nodes[static_cast<std::size_t>(other)].shape);
       }
       live_values = std::max(live_values, live);
@@ -55,62 +63,70 @@ struct Sizes {
   }
 };
 
+Index of_comparisons(Index configurations, Index samples) {
+  return configurations * samples * static_cast<Index>(sizeof(Comparison));
+}
+
 Index total(const ObserveMemory& memory) { return memory.shared + omp_get_max_threads() * memory.per_thread; }
 
-/// The passes over the block: outputs and comparisons, engines and their weights.
-ObserveMemory of_passes(const Graph& graph, const Sizes& sizes, Index configurations, Index samples, bool in_double) {
-  const Batches batches{.samples = samples, .size = micro_batch(graph)};
-  const Index number = in_double ? of_double : of_float;
-  ObserveMemory memory{.per_thread = sizes.largest_layer * of_double,
-                       .shared = 2 * samples * sizes.output * number +
-                                 configurations * samples * static_cast<Index>(sizeof(Comparison))};
-  if (in_double) {
-    memory.shared += sizes.parameters * of_double;
-    memory.per_thread += std::min(samples, batches.size) * sizes.live_values * of_double;
-    return memory;
+/// The passes over the block: outputs and comparisons, engines and their weights. While weights are made no batch runs,
+/// so that a layer in double and the rounded inputs of a batch are not there at once.
+ObserveMemory of_passes(const Graph& graph, const Sizes& sizes, Index configurations, Index samples,
+                        Arithmetic arithmetic) {
+  if (arithmetic == Arithmetic::float64) {
+    const Index batch = std::min(samples, DoubleEvaluation::batch_size(graph));
+    return {.per_thread = batch * sizes.live_values * of_double,
+            .shared = 2 * samples * sizes.output * of_double + of_comparisons(configurations, samples) +
+                      sizes.parameters * of_double};
   }
+  const Batches batches{.samples = samples, .size = FloatEvaluation::batch_size(graph)};
+  ObserveMemory memory{.shared = 2 * samples * sizes.output * of_float + of_comparisons(configurations, samples)};
+  Index rounded = 0;
   if (samples >= batches.size) {
     const auto engine = network::FloatForward(graph, batches.size).memory();
+    rounded = batches.size * sizes.input * of_float;
     memory.shared += engine.weights;
-    memory.per_thread += engine.activations + engine.scratch + batches.size * sizes.input * of_float;
+    memory.per_thread = engine.activations + engine.scratch + rounded;
   }
   if (batches.rest() > 0) {
     const auto engine = network::FloatForward(graph, batches.rest()).memory();
-    memory.shared += engine.weights + engine.activations + engine.scratch + batches.rest() * sizes.input * of_float;
+    const Index rest = batches.rest() * sizes.input * of_float;
+    memory.shared += engine.weights + engine.activations + engine.scratch + (rounded == 0 ? rest : 0);
+    rounded = std::max(rounded, rest);
   }
+  memory.shared += std::max<Index>(0, sizes.largest_layer * of_double - rounded);
   return memory;
 }
 
 /// One variant at one sample in double.
 ObserveMemory of_error(const Sizes& sizes, Index configurations, Index samples) {
-  return {.per_thread = sizes.largest_layer * of_double,
-          .shared = samples * sizes.output * of_float +
-                    configurations * samples * static_cast<Index>(sizeof(Comparison)) +
+  return {.shared = samples * sizes.output * of_float + of_comparisons(configurations, samples) +
                     (sizes.parameters + sizes.live_values) * of_double};
 }
 
-ObserveMemory of_layers(const Graph& graph, const Sizes& sizes, Index layer_samples, bool in_double) {
+ObserveMemory of_layers(const Graph& graph, const Sizes& sizes, Index layer_samples, Arithmetic arithmetic) {
   const Index batch = layer_batch(graph, layer_samples);
   const Index batches = std::min(batches_at_once(graph, batch), layer_samples / batch);
-  if (in_double) {
+  if (arithmetic == Arithmetic::float64) {
     const Index tape = batch * 2 * sizes.all_values * of_double;
     return {.per_thread = tape, .shared = batches * tape / 2 + 2 * sizes.parameters * of_double};
   }
   const auto engine = network::FloatForward(with_twins(graph), batch, captured_nodes(graph)).memory();
   const Index each = engine.activations + engine.scratch;
-  return {.per_thread = each + 2 * sizes.largest_layer * of_double,
-          .shared = batches * (each + batch * sizes.input * of_float) + 2 * engine.weights};
+  return {.per_thread = each,
+          .shared = 2 * sizes.largest_layer * of_double + batches * (each + batch * sizes.input * of_float) +
+                    2 * engine.weights};
 }
 
 }  // namespace
 
 ObserveMemory observe_memory(const Graph& graph, Index configurations, Index samples, const ObserveOptions& options) {
   const Sizes sizes(graph);
-  const bool in_double = runs_in_double(graph, options.precision);
-  std::vector<ObserveMemory> phases{of_passes(graph, sizes, configurations, samples, in_double)};
-  if (!in_double) phases.push_back(of_error(sizes, configurations, samples));
+  const Arithmetic arithmetic = arithmetic_of(graph, options.precision);
+  std::vector<ObserveMemory> phases{of_passes(graph, sizes, configurations, samples, arithmetic)};
+  if (arithmetic == Arithmetic::float32) phases.push_back(of_error(sizes, configurations, samples));
   const Index layer_samples = std::min(options.layer_samples, samples);
-  if (layer_samples > 0) phases.push_back(of_layers(graph, sizes, layer_samples, in_double));
+  if (layer_samples > 0) phases.push_back(of_layers(graph, sizes, layer_samples, arithmetic));
   return *std::ranges::max_element(phases, {}, total);
 }
 

@@ -22,7 +22,11 @@ std::string_view bytes_of(const std::vector<double>& values) {
   return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(double)};
 }
 
-std::string identity(const LayerParameters& layer) {
+/// Equal for equal numbers: 0 and -0, which f may have, are one.
+std::string identity(LayerParameters layer) {
+  for (auto* values : {&layer.weights, &layer.bias}) {
+    for (double& value : *values) value += 0.0;
+  }
   return core::hash128_hex(bytes_of(layer.weights)) + core::hash128_hex(bytes_of(layer.bias));
 }
 
