@@ -155,13 +155,13 @@ double binomial_cdf(Index k, Index n, double p) {
 }
 
 std::optional<Index> quantile_upper_rank(Index n, double q, double confidence) {
-  QUANTBOUND_ASSERT(n >= 0 && n <= most_samples && q > 0.0 && q < 1.0, n, q);
+  QUANTBOUND_ASSERT(n >= 0 && n <= most_samples && q >= 0.0 && q <= 1.0, n, q);
   const double failure = failure_probability(confidence);
   if (n == 0 || power_up(q, n) > failure) return std::nullopt;
   const auto proved = [&](Index k) { return binomial_above(k, n, q).high <= failure; };
   const auto size = static_cast<double>(n);
   const auto mean = static_cast<Index>(q * size);
-  const auto deviation = static_cast<Index>(std::ceil(std::sqrt(size * q * (1.0 - q))));
+  const auto deviation = static_cast<Index>(1.0 + std::sqrt(size * q * (1.0 - q)));
   return first_of(bracket<Index>(std::min(mean, n - 1), deviation, {-1, n - 1}, proved), proved);
 }
 

@@ -66,7 +66,7 @@ AxisNorms window_norms(const tensor::Window& w, const Shape& image, PlaceWeight 
   return {y.rows * x.rows, y.columns * x.columns};
 }
 
-/// The factor of each operator (docs/statistics.md).
+/// The factor of each operator (docs/theory.md 1.6).
 struct Amplification {
   using Factor = std::optional<double>;
   const Shape& input;

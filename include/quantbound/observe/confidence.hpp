@@ -30,9 +30,9 @@ Probability binomial_above(Index k, Index n, double p);
 double binomial_cdf(Index k, Index n, double p);
 
 /// 0-based rank, in increasing order of n samples, of the one that is an upper confidence bound of the q-quantile: the
-/// smallest k with P(Bin(n, q) <= k) >= confidence. Nothing where not even the largest sample is one. A probability
-/// that equals `confidence` to within the enclosure counts as below it.
-/// @pre n >= 0, 0 < q < 1, 0 < confidence < 1
+/// smallest k with P(Bin(n, q) <= k) >= confidence. Nothing where not even the largest sample is one: no sample bounds
+/// the supremum, q = 1. A probability that equals `confidence` to within the enclosure counts as below it.
+/// @pre 0 <= n <= 2^31, 0 <= q <= 1, 0 < confidence < 1
 std::optional<Index> quantile_upper_rank(Index n, double q, double confidence);
 
 /// Smallest n for which quantile_upper_rank gives a rank: 1 - q^n >= confidence. (Beyond 2^31 a few parts in 1e9 more.)
@@ -46,7 +46,7 @@ double exceedance_upper(Index n, double confidence);
 
 /// Upper confidence bound of a proportion of which n independent trials showed `successes` (Clopper-Pearson): the p
 /// with P(Bin(n, p) <= successes) = 1 - confidence, rounded up. 1 where successes == n.
-/// @pre 0 <= successes <= n, 0 < confidence < 1
+/// @pre 0 <= successes <= n <= 2^31, 0 < confidence < 1
 double fraction_upper(Index successes, Index n, double confidence);
 
 }  // namespace quantbound::observe

@@ -4,7 +4,7 @@
 /// All norms are 2-norms. Delta_v is the difference f - f_q at node v, S'_u the value of f_q that enters layer l at
 /// node u. With the realized amplification X_l = ||W_l Delta_u|| / ||Delta_u|| (0/0 = 0),
 ///   ||Delta_l|| <= X_l ||Delta_u|| + ||(W_l - W'_l) S'_u + b_l - b'_l||,
-/// and every other operator passes errors on with a constant factor (docs/statistics.md has the table with proofs).
+/// and every other operator passes errors on with a constant factor (docs/theory.md 1.6 has the table with proofs).
 ///
 /// The Cantelli bounds need the true moments of the population. What is here plugs in the moments of samples, as the
 /// paper's experiments do: estimates, not guarantees. confidence.hpp has guarantees.

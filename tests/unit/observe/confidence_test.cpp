@@ -39,7 +39,7 @@ double width(const Probability& value) { return value.high > 1e-300 ? (value.hig
 
 TEST(Binomial, EnclosesTheExactSums) {
   for (const double p : {1e-200, 1e-100, 1e-9, 0.1, 0.3, 0.5, 0.75, 0.99, 1.0 - 0x1p-53}) {
-    for (const Index n : {1, 2, 3, 17, 60}) {
+    for (const Index n : {1, 2, 3, 17, 40}) {
       const auto cdf = exact_cdf(n, p);
       for (Index k = 0; k < n; ++k) {
         const Rational at_most = cdf[static_cast<std::size_t>(k)], above = Rational(1) - at_most;
@@ -104,7 +104,7 @@ TEST(Binomial, ReachesTheFarthestTails) {
 
 TEST(QuantileUpperRank, IsTheSmallestThatRationalArithmeticAllows) {
   for (const double q : {0.1, 0.5, 0.7, 0.9, 0.95}) {
-    for (Index n = 1; n <= 45; ++n) {
+    for (Index n = 1; n <= 33; ++n) {
       const auto cdf = exact_cdf(n, q);
       for (const double confidence : {0.01, 0.3, 0.5, 0.9, 0.95, 0.999}) {
         std::optional<Index> smallest;
@@ -136,6 +136,11 @@ TEST(QuantileUpperRank, GivesTheTextbookNumbers) {
   EXPECT_EQ(quantile_upper_rank(93, 0.95, 0.95), 91);
   EXPECT_EQ(quantile_upper_rank(0, 0.95, 0.95), std::nullopt);
   EXPECT_EQ(quantile_upper_rank(1, 0.5, 0.5), 0);
+}
+
+TEST(QuantileUpperRank, BoundsNoSupremum) {
+  EXPECT_EQ(quantile_upper_rank(1'000'000, 1.0, 0.01), std::nullopt);
+  EXPECT_EQ(quantile_upper_rank(1'000'000, 0.0, 0.99), 0);
 }
 
 TEST(QuantileUpperRank, StandsAtTheEdgeForLargeSamples) {
@@ -170,7 +175,7 @@ TEST(SamplesNeeded, IsTheSmallestSampleThatHasARank) {
 }
 
 TEST(ExceedanceUpper, IsProvedAndNotWasteful) {
-  for (const Index n : {1, 2, 10, 59, 300}) {
+  for (const Index n : {1, 2, 10, 59, 150}) {
     for (const double confidence : {0.01, 0.5, 0.95, 0.999999}) {
       const double fraction = exceedance_upper(n, confidence);
       Rational power = 1;
@@ -189,7 +194,7 @@ TEST(ExceedanceUpper, IsProvedAndNotWasteful) {
 }
 
 TEST(FractionUpper, IsTheCloppersPearsonBound) {
-  for (const Index n : {1, 5, 40}) {
+  for (const Index n : {1, 5, 25}) {
     for (Index successes = 0; successes < n; ++successes) {
       for (const double confidence : {0.05, 0.5, 0.9, 0.99}) {
         const double p = fraction_upper(successes, n, confidence);
@@ -316,7 +321,7 @@ TEST(Coverage, FractionsFailNoMoreOftenThanStated) {
 
 // The worst fractions are those just above a bound: there one more count is too small.
 TEST(Coverage, FractionsHoldForTheWorstPopulations) {
-  for (const Index n : {1, 10, 60}) {
+  for (const Index n : {1, 10, 30}) {
     for (const double confidence : {0.5, 0.9, 0.99}) {
       for (Index successes = 0; successes < n; ++successes) {
         const double p = std::nextafter(fraction_upper(successes, n, confidence), 2.0);

@@ -87,6 +87,12 @@ TEST(OrderStatistics, DoNotDependOnTheOrderOfValues) {
   EXPECT_EQ(order_statistics(replay_of(values), many, ranks), once);
 }
 
+// A result file must not depend on which of two equal values was met.
+TEST(OrderStatistics, KnowOneZero) {
+  const auto found = order_statistics(replay_of({0.0, -0.0, -0.0}), 3, std::vector<Index>{0, 1, 2});
+  for (const double value : found) EXPECT_FALSE(std::signbit(value));
+}
+
 TEST(OrderStatistics, ReplayAtMostFourTimesAndSmallSamplesOnce) {
   int replays = 0;
   const auto counted = [&](const std::vector<double>& values) {
