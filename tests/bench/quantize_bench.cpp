@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <malloc.h>
 #include <omp.h>
 
 #include "quantbound/network/families.hpp"
@@ -114,6 +115,8 @@ void run(int rounds) {
 
 int main(int argc, char** argv) {
   omp_set_num_threads(1);
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);  // as the program does
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
   quantbound::run(argc > 1 ? std::atoi(argv[1]) : 10);
   return 0;
 }
