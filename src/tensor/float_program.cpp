@@ -269,18 +269,30 @@ std::span<const float> FloatProgram::run(std::span<const float> samples) {
   return {program.arena.get() + buffer.offset, index(program.batch * buffer.sample_floats)};
 }
 
-std::vector<StepProfile> FloatProgram::profile(std::span<const float> samples) {
+std::vector<StepProfile> FloatProgram::profile(std::span<const float> samples, Index runs) {
+  QUANTBOUND_ASSERT(runs > 0, runs);
   const detail::SingleThread single;
   prepare();
   Implementation& program = *implementation_;
   set_input(program, samples);
   std::vector<StepProfile> profiles;
   for (const detail::Step& step : program.steps) profiles.push_back(step.profile);
-  for_each_execution(program, [&](const detail::Step& step, Index turn) {
-    const auto begin = std::chrono::steady_clock::now();
-    execute(program, step, turn);
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
-    profiles[static_cast<std::size_t>(&step - program.steps.data())].seconds += seconds.count();
+
+  std::vector<double> shortest;  // of every execution
+  for (Index run = 0; run < runs; ++run) {
+    std::size_t at = 0;
+    for_each_execution(program, [&](const detail::Step& step, Index turn) {
+      const auto begin = std::chrono::steady_clock::now();
+      execute(program, step, turn);
+      const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+      if (run == 0) shortest.push_back(seconds.count());
+      shortest[at] = std::min(shortest[at], seconds.count());
+      ++at;
+    });
+  }
+  std::size_t at = 0;
+  for_each_execution(program, [&](const detail::Step& step, Index) {
+    profiles[static_cast<std::size_t>(&step - program.steps.data())].seconds += shortest[at++];
   });
   return profiles;
 }

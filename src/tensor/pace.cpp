@@ -21,9 +21,9 @@ double running(const Traffic& traffic, Index samples, Index batch) {
   constexpr double cache = 2.0 * 1024 * 1024;
   constexpr double start = 16.0 * 1024;     // a microsecond
   constexpr double weight_fraction = 0.25;  // they come from a cache
-  const auto turns = static_cast<double>(batch / samples);
+  const Index turns = batch / samples;
   const double beyond_cache = std::max(0.0, static_cast<double>(samples * traffic.activations) - cache);
-  return turns * (start + weight_fraction * static_cast<double>(traffic.weights) + beyond_cache);
+  return static_cast<double>(turns) * (start + weight_fraction * static_cast<double>(traffic.weights) + beyond_cache);
 }
 
 /// Of another pace than that of the operator before.

@@ -105,8 +105,8 @@ class Engines {
   }
 
   /// Best times of the steps of the first engine.
-  std::vector<tensor::StepProfile> profile(int runs) {
-    return bench::best_profile(engines_.front(), std::span(samples_).first(part_), runs);
+  std::vector<tensor::StepProfile> profile(Index runs) {
+    return engines_.front().profile(std::span(samples_).first(part_), runs);
   }
 
  private:
@@ -136,7 +136,7 @@ void serve(Engines& engines) {
 
 void classes(Engines& engines, const network::Network& net, const Options& options) {
   const double one_run = std::max(engines.run(), 1e-6);
-  const int runs = std::clamp(static_cast<int>(options.seconds / one_run), 5, 1000);
+  const auto runs = static_cast<Index>(std::clamp(options.seconds / one_run, 5.0, 1000.0));
   fmt::print("{}, batch {}, one thread; {}", net.name, options.batch,
              bench::table_of_classes(engines.profile(runs), bench::Limits()));
 }

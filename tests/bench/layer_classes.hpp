@@ -71,16 +71,6 @@ inline LayerClass class_of(const StepProfile& step) {
   return LayerClass::other;
 }
 
-/// The best of several runs, step by step: other tenants of the machine only ever add time.
-inline std::vector<StepProfile> best_profile(network::FloatForward& engine, std::span<const float> samples, int runs) {
-  std::vector<StepProfile> best = engine.profile(samples);
-  for (int run = 1; run < runs; ++run) {
-    const std::vector<StepProfile> again = engine.profile(samples);
-    for (std::size_t i = 0; i < best.size(); ++i) best[i].seconds = std::min(best[i].seconds, again[i].seconds);
-  }
-  return best;
-}
-
 /// What this machine can do on one thread: GFLOP/s, GB/s.
 struct Limits {
   double arithmetic = peak_gflops(1);

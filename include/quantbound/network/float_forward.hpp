@@ -62,8 +62,8 @@ class FloatForward {
   std::span<const float> captured(Index which) const;
 
   FloatMemory memory() const;
-  /// A run with a clock around every step: what takes the time.
-  std::vector<tensor::StepProfile> profile(std::span<const float> samples);
+  /// What takes the time: so many runs with a clock around every step, the shortest of them counts, step by step.
+  std::vector<tensor::StepProfile> profile(std::span<const float> samples, Index runs);
 
  private:
   struct Program;

@@ -85,8 +85,9 @@ class FloatProgram {
   /// batch x input -> batch x output; the span stays valid until the next call. @pre weights are in use, if any are
   /// read
   std::span<const float> run(std::span<const float> samples);
-  /// A run with a clock around every step, in the order of the steps.
-  std::vector<StepProfile> profile(std::span<const float> samples);
+  /// Runs with a clock around every step. Of each execution of a step the shortest of the runs counts: whatever
+  /// disturbs the machine only adds time.
+  std::vector<StepProfile> profile(std::span<const float> samples, Index runs);
   /// After run(): a kept value, batch after sample, in a layout that depends on the program alone. Blocked layouts may
   /// fill up the channels with zeros, so the span can be longer than batch x elements.
   std::span<const float> kept(Value value) const;

@@ -145,13 +145,13 @@ TEST(FloatProgram, ChannelsAreConcatenatedPaddedSlicedAndTurnedInAnyLayout) {
         }
 }
 
-TEST(FloatProgram, AProfileIsARunThatCountsWhatTheStepsDo) {
+TEST(FloatProgram, AProfileCountsWhatTheStepsDo) {
   Draw draw(55);
   const auto input = floats(draw.normals(12 * 90));
   SmallProgram small(12, 3);
   const auto expected = doubles(small.program.run(input));
 
-  const std::vector<StepProfile> steps = small.program.profile(input);
+  const std::vector<StepProfile> steps = small.program.profile(input, 2);
 
   EXPECT_EQ(doubles(small.program.run(input)), expected);
   Index layers = 0;
