@@ -57,7 +57,6 @@ std::vector<double> upper_bounds(const SpillTable& table, Index row, const Study
   std::vector<Index> ranks;
   std::vector<std::size_t> places;
   for (std::size_t q = 0; q < study.quantiles.size(); ++q) {
-    if (study.quantiles[q] >= 1.0) continue;  // no number of samples bounds the supremum
     const auto rank = observe::quantile_upper_rank(table.columns(), study.quantiles[q], study.confidence);
     if (!rank) continue;
     ranks.push_back(*rank);
