@@ -39,9 +39,11 @@ void* allocate(std::size_t size, std::size_t alignment) {
   return memory;
 }
 
+[[gnu::noinline]] void release(void* memory) { std::free(memory); }  // inlined, GCC takes it for a mismatch with new
+
 }  // namespace
 
-// The replacements of the whole test program; new[] and the forms without exceptions come here too.
+// The replacements of the whole test program: all forms, because those that are left out belong to the sanitizer.
 void* operator new(std::size_t size) {
   count(size, __builtin_return_address(0));
   return allocate(size, alignof(std::max_align_t));
@@ -58,14 +60,24 @@ void* operator new[](std::size_t size, std::align_val_t alignment) {
   count(size, __builtin_return_address(0));
   return allocate(size, static_cast<std::size_t>(alignment));
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  count(size, __builtin_return_address(0));
+  return std::malloc(size);
+}
+void* operator new[](std::size_t size, const std::nothrow_t&) noexcept {
+  count(size, __builtin_return_address(0));
+  return std::malloc(size);
+}
+void operator delete(void* memory) noexcept { release(memory); }
+void operator delete[](void* memory) noexcept { release(memory); }
+void operator delete(void* memory, const std::nothrow_t&) noexcept { release(memory); }
+void operator delete[](void* memory, const std::nothrow_t&) noexcept { release(memory); }
+void operator delete(void* memory, std::size_t) noexcept { release(memory); }
+void operator delete[](void* memory, std::size_t) noexcept { release(memory); }
+void operator delete(void* memory, std::align_val_t) noexcept { release(memory); }
+void operator delete[](void* memory, std::align_val_t) noexcept { release(memory); }
+void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { release(memory); }
+void operator delete[](void* memory, std::size_t, std::align_val_t) noexcept { release(memory); }
 
 namespace quantbound::network {
 namespace {
