@@ -39,7 +39,7 @@ double deviation_error(double kappa, double roundoff, double largest_f, double l
 }
 
 std::vector<Index> probed_configurations(Index configurations, Index samples) {
-  constexpr Index most = 4, evaluations_per_probe = 512;
+  constexpr Index most = 4, evaluations_per_probe = 1024;
   const Index wanted = 1 + configurations * samples / evaluations_per_probe;
   const Index count = std::min({most, wanted, configurations});
   std::vector<Index> chosen;
