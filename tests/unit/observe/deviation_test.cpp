@@ -395,7 +395,7 @@ TEST(Observe, MeasuresInDoubleWhatFloatDoesNotResolve) {
       observe(network.graph, network.layers, coarse_and_fine, inputs, {}, {.precision = Precision::float32});
   Index equal = 0;
   for (std::size_t i = 20; i < 40; ++i) {
-    const bool in_double = rough.deviation[i] < 16.0 * rough.error[1];
+    const bool in_double = rough.deviation[i] < 8.0 * rough.error[1];
     EXPECT_EQ(block.deviation[i], in_double ? exact.deviation[i] : rough.deviation[i]);
     equal += in_double ? 1 : 0;
   }
