@@ -16,6 +16,7 @@
 #include "quantbound/tensor/float_weights.hpp"
 #include "quantbound/tensor/pooling.hpp"
 #include "quantbound/tensor/shape.hpp"
+#include "quantbound/tensor/step_profile.hpp"
 
 namespace quantbound::tensor {
 
@@ -84,6 +85,9 @@ class FloatProgram {
   /// batch x input -> batch x output; the span stays valid until the next call. @pre weights are in use, if any are
   /// read
   std::span<const float> run(std::span<const float> samples);
+  /// Runs with a clock around every step. Of each execution of a step the shortest of the runs counts: whatever
+  /// disturbs the machine only adds time.
+  std::vector<StepProfile> profile(std::span<const float> samples, Index runs);
   /// After run(): a kept value, batch after sample, in a layout that depends on the program alone. Blocked layouts may
   /// fill up the channels with zeros, so the span can be longer than batch x elements.
   std::span<const float> kept(Value value) const;
@@ -93,6 +97,8 @@ class FloatProgram {
   struct Implementation;
 
  private:
+  void prepare();
+
   std::unique_ptr<Implementation> implementation_;
 };
 
