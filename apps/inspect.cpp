@@ -69,8 +69,10 @@ void print_json(const std::vector<LayerRow>& rows, const network::Network& netwo
     items.push_back(
         item.number("norm", row.norm).integer("parameters", row.parameters).number("share", row.share).str());
   }
-  fmt::print("{}\n",
-             JsonObject().raw("layers", json_list(items)).integer("parameters", parameter_count(network)).str());
+  JsonObject all;
+  all.text("input", tensor::to_string(network.graph.input_shape()));
+  all.text("output", tensor::to_string(network.graph.output_shape()));
+  fmt::print("{}\n", all.raw("layers", json_list(items)).integer("parameters", parameter_count(network)).str());
 }
 
 void print_text(const std::vector<LayerRow>& rows, const network::Network& network,

@@ -286,6 +286,10 @@ std::string_view to_string(Precision precision) {
   return "?";
 }
 
+bool runs_in_double(const Graph& graph, Precision precision) {
+  return detail::arithmetic_of(graph, precision) == detail::Arithmetic::float64;
+}
+
 Index micro_batch(const Graph& graph) {
   // The engine takes a few samples at once by itself: a micro-batch need only hide what a call costs, and leave enough
   // of them for the threads.

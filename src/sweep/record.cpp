@@ -30,19 +30,25 @@ void write(ByteWriter& out, const WeightBoundsResult& bounds) {
   }
 }
 
+void write(ByteWriter& out, const observe::LayerObservation& layers) {
+  out.value(static_cast<std::int64_t>(layers.samples)).values(layers.deviation).values(layers.input);
+  out.values(layers.input_deviation).values(layers.carried).values(layers.local);
+}
+
+static_assert(std::is_trivially_copyable_v<observe::RankingCounts>);
+
 void write(ByteWriter& out, const observe::BlockObservation& block) {
   out.value(static_cast<std::int64_t>(block.samples)).values(block.deviation).values(block.deviation_2);
   out.values(block.relative).values(block.error).values(block.in_double).values(block.counts);
   out.value(static_cast<std::int64_t>(block.correct_reference));
   out.value(static_cast<std::int64_t>(block.correct_top5_reference));
-  const auto& layers = block.layers;
-  out.value(static_cast<std::int64_t>(layers.samples)).values(layers.deviation).values(layers.input);
-  out.values(layers.input_deviation).values(layers.carried).values(layers.local);
+  write(out, block.layers);
 }
 
 void write(ByteWriter& out, const ObserveResult& observed) {
   write(out, observed.inside);
   write(out, observed.outside);
+  out.values(observed.outside_positions);
 }
 
 void write(ByteWriter& out, const CertifyResult& certified) {
@@ -84,6 +90,17 @@ WeightBoundsResult read_weight_bounds(ByteReader& in) {
   return bounds;
 }
 
+observe::LayerObservation read_layers(ByteReader& in) {
+  observe::LayerObservation layers;
+  layers.samples = in.value<std::int64_t>();
+  layers.deviation = in.values<double>();
+  layers.input = in.values<double>();
+  layers.input_deviation = in.values<double>();
+  layers.carried = in.values<double>();
+  layers.local = in.values<double>();
+  return layers;
+}
+
 observe::BlockObservation read_block(ByteReader& in) {
   observe::BlockObservation block;
   block.samples = in.value<std::int64_t>();
@@ -95,12 +112,7 @@ observe::BlockObservation read_block(ByteReader& in) {
   block.counts = in.values<observe::RankingCounts>();
   block.correct_reference = in.value<std::int64_t>();
   block.correct_top5_reference = in.value<std::int64_t>();
-  block.layers.samples = in.value<std::int64_t>();
-  block.layers.deviation = in.values<double>();
-  block.layers.input = in.values<double>();
-  block.layers.input_deviation = in.values<double>();
-  block.layers.carried = in.values<double>();
-  block.layers.local = in.values<double>();
+  block.layers = read_layers(in);
   return block;
 }
 
@@ -147,8 +159,11 @@ Record record_from_bytes(std::span<const std::byte> bytes) {
         unit.result = read_weight_bounds(in);
         break;
       case 3: {
-        auto inside = read_block(in);
-        unit.result = ObserveResult{.inside = std::move(inside), .outside = read_block(in)};
+        ObserveResult observed;
+        observed.inside = read_block(in);
+        observed.outside = read_block(in);
+        observed.outside_positions = in.values<Index>();
+        unit.result = std::move(observed);
         break;
       }
       case 4:

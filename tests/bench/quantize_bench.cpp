@@ -4,13 +4,15 @@
 //   quantize_bench [ROUNDS]
 //       one line per quantizer and granularity; the smallest time of each column counts
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstdlib>
 #include <functional>
 #include <limits>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
+#include <malloc.h>
 #include <omp.h>
 
 #include "quantbound/network/families.hpp"
@@ -40,53 +42,71 @@ void plain_loop(const LayerParameters& layer, quantize::Index number, const Conf
   }
 }
 
+/// What is timed, for all layers.
+struct Column {
+  const char* name;
+  std::function<void()> work;
+};
+
+/// The columns of one configuration. `grids` and `result` hold what the work reads and writes.
+std::vector<Column> columns_of(const network::Network& f, const Configuration& c,
+                               std::vector<quantize::LayerGrids>& grids, std::vector<std::vector<double>>& result) {
+  const auto each_layer = [&f](const auto& work) {
+    return [&f, work] {
+      for (std::size_t l = 0; l < f.layers.size(); ++l) work(l, static_cast<quantize::Index>(l), f.layers[l]);
+    };
+  };
+  return {{"copy", each_layer([&](auto l, auto, auto& layer) { std::ranges::copy(layer.weights, result[l].begin()); })},
+          {"plain", each_layer([&](auto l, auto number, auto& layer) {
+             plain_loop(layer, number, c, grids[l].weights, result[l]);
+           })},
+          {"choose_grids", each_layer([&](auto l, auto, auto& layer) { grids[l] = quantize::choose_grids(layer, c); })},
+          {"quantize_weights", each_layer([&](auto l, auto number, auto& layer) {
+             quantize::quantize_weights(layer.weights, number, c, grids[l].weights, result[l]);
+           })},
+          {"quantize_layer", each_layer([&](auto, auto number, auto& layer) {
+             const LayerParameters quantized = quantize::quantize_layer(layer, number, c);
+           })},
+          {"quantize_layers", [&] { const auto quantized = quantize::quantize_layers(f.layers, c); }}};
+}
+
+/// The smallest seconds of each column.
+std::vector<double> times(const std::vector<Column>& columns, int rounds) {
+  std::vector<double> least(columns.size(), std::numeric_limits<double>::infinity());
+  for (int round = 0; round < rounds; ++round) {
+    for (std::size_t k = 0; k < columns.size(); ++k) least[k] = std::min(least[k], seconds(columns[k].work));
+  }
+  return least;
+}
+
 void run(int rounds) {
   const auto f = network::make_network(
       {.family = network::Family::mobilenet_v2, .depth = 53, .width = 32, .outputs = 1000, .resolution = 224});
+  std::vector<std::vector<double>> result;
   std::size_t weights = 0;
-  for (const auto& layer : f.layers) weights += layer.weights.size();
+  for (const auto& layer : f.layers) {
+    weights += layer.weights.size();
+    result.emplace_back(layer.weights.size());
+  }
   fmt::print("{} layers, {} weights; ns per weight\n", f.layers.size(), weights);
-  fmt::print("{:<28}{:>8}{:>10}{:>10}{:>16}{:>14}{:>12}\n", "configuration", "copy", "plain", "grids", "quantize_layer",
-             "with grids", "into span");
   using quantize::Granularity, quantize::Quantizer, quantize::StepRule;
+  bool first = true;
   for (const Configuration& c :
        {Configuration{.quantizer = Quantizer::floor}, Configuration{.quantizer = Quantizer::round},
         Configuration{.quantizer = Quantizer::truncate}, Configuration{.quantizer = Quantizer::stochastic},
         Configuration{.quantizer = Quantizer::round, .granularity = Granularity::channel},
         Configuration{.quantizer = Quantizer::round, .step_rule = StepRule::mse}}) {
     std::vector<quantize::LayerGrids> grids;
-    std::vector<std::vector<double>> result;
-    for (const auto& layer : f.layers) {
-      grids.push_back(quantize::choose_grids(layer, c));
-      result.emplace_back(layer.weights.size());
+    for (const auto& layer : f.layers) grids.push_back(quantize::choose_grids(layer, c));
+    const auto columns = columns_of(f, c, grids, result);
+    if (std::exchange(first, false)) {
+      fmt::print("{:<28}", "");
+      for (const Column& column : columns) fmt::print("{:>17}", column.name);
+      fmt::print("\n");
     }
-    const auto each_layer = [&](const auto& work) {
-      return std::function<void()>([&, work] {
-        for (std::size_t l = 0; l < f.layers.size(); ++l) work(l, static_cast<quantize::Index>(l), f.layers[l]);
-      });
-    };
-    const std::array columns{
-        each_layer([&](auto l, auto, const auto& layer) { std::ranges::copy(layer.weights, result[l].begin()); }),
-        each_layer([&](auto l, auto number, const auto& layer) {
-          plain_loop(layer, number, c, grids[l].weights, result[l]);
-        }),
-        each_layer([&](auto l, auto, const auto& layer) { grids[l] = quantize::choose_grids(layer, c); }),
-        each_layer([&](auto, auto number, const auto& layer) { quantize::quantize_layer(layer, number, c); }),
-        each_layer([&](auto l, auto number, const auto& layer) {
-          quantize::quantize_layer(layer, number, c, grids[l]);
-        }),
-        each_layer([&](auto l, auto number, const auto& layer) {
-          quantize::quantize_weights(layer.weights, number, c, grids[l], result[l]);
-        })};
-    std::array<double, columns.size()> least;
-    least.fill(std::numeric_limits<double>::infinity());
-    for (int round = 0; round < rounds; ++round) {
-      for (std::size_t k = 0; k < columns.size(); ++k) least[k] = std::min(least[k], seconds(columns[k]));
-    }
-    for (double& time : least) time *= 1e9 / static_cast<double>(weights);
-    fmt::print("{:<28}{:>8.2f}{:>10.2f}{:>10.2f}{:>16.2f}{:>14.2f}{:>12.2f}\n",
-               label(c) + (c.step_rule == StepRule::mse ? "/mse" : ""), least[0], least[1], least[2], least[3],
-               least[4], least[5]);
+    fmt::print("{:<28}", label(c) + (c.step_rule == StepRule::mse ? "/mse" : ""));
+    for (const double time : times(columns, rounds)) fmt::print("{:>17.2f}", 1e9 * time / static_cast<double>(weights));
+    fmt::print("\n");
   }
 }
 
@@ -95,6 +115,8 @@ void run(int rounds) {
 
 int main(int argc, char** argv) {
   omp_set_num_threads(1);
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);  // as the program does
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
   quantbound::run(argc > 1 ? std::atoi(argv[1]) : 10);
   return 0;
 }

@@ -70,6 +70,9 @@ BlockObservation observe(const Graph& graph, std::span<const LayerParameters> la
                          std::span<const Configuration> configurations, std::span<const double> inputs,
                          std::span<const Index> labels, const ObserveOptions& options);
 
+/// Whether observe() measures this graph in double throughout.
+bool runs_in_double(const Graph& graph, Precision precision);
+
 /// Samples that one engine takes at once: chosen from the graph alone, so that bits never depend on threads.
 Index micro_batch(const Graph& graph);
 

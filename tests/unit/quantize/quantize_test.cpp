@@ -9,7 +9,7 @@
 #include "quantbound/core/error.hpp"
 #include "quantbound/core/random.hpp"
 
-#include "../../../src/quantize/grids.hpp"
+#include "../../../src/quantize/weight_loops.hpp"
 
 namespace quantbound::quantize {
 namespace {
@@ -333,6 +333,30 @@ TEST(Quantize, LayersOfANetworkAreQuantizedOneByOne) {
     const LayerParameters alone = quantize_layer(layers[l], static_cast<Index>(l), c);
     EXPECT_EQ(result[l].weights, alone.weights);
     EXPECT_EQ(result[l].bias, alone.bias);
+  }
+}
+
+TEST(Quantize, GridsChosenBeforeGiveTheSameLayer) {
+  const LayerParameters layer{random_weights(3 * 700, 5), random_weights(3, 6)};
+  for (const Quantizer quantizer : {Quantizer::floor, Quantizer::stochastic}) {
+    for (const StepRule rule : {StepRule::max, StepRule::mse}) {
+      for (const Granularity granularity : {Granularity::tensor, Granularity::channel}) {
+        for (const int bias_bits : {0, 5}) {
+          Configuration c = configuration(quantizer, 4, granularity);
+          c.step_rule = rule;
+          c.bias_bits = bias_bits;
+          const LayerGrids grids = choose_grids(layer, c);
+
+          const LayerParameters expected = quantize_layer(layer, 2, c), with_grids = quantize_layer(layer, 2, c, grids);
+          std::vector<double> weights(layer.weights.size());
+          quantize_weights(layer.weights, 2, c, grids.weights, weights);
+
+          EXPECT_EQ(with_grids.weights, expected.weights);
+          EXPECT_EQ(with_grids.bias, expected.bias);
+          EXPECT_EQ(weights, expected.weights);
+        }
+      }
+    }
   }
 }
 

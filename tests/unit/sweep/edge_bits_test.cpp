@@ -145,12 +145,13 @@ TEST_P(EdgeBits, AttacksAreOnTheOneQuantizedNetwork) {
 TEST_P(EdgeBits, ObservationsAreOfTheOneQuantizedNetwork) {
   for_each<ObserveResult>([&](const Unit& unit, const ObserveResult& result) {
     const auto points = observe::uniform_points(planned().domain, plan_.study.seed, core::hash64(planned().study.label),
-                                                unit.first, unit.count);
-    const auto y = network::forward(f_.graph, f_.layers, points, unit.count);
-    const std::size_t outputs = y.size() / static_cast<std::size_t>(unit.count);
+                                                unit.first_sample, unit.sample_count);
+    const auto y = network::forward(f_.graph, f_.layers, points, unit.sample_count);
+    const std::size_t outputs = y.size() / static_cast<std::size_t>(unit.sample_count);
+    ASSERT_EQ(unit.count, std::ssize(fq_));
     for (std::size_t c = 0; c < fq_.size(); ++c) {
-      const auto y_q = network::forward(f_.graph, fq_[c].layers, points, unit.count);
-      std::vector<double> deviation(static_cast<std::size_t>(unit.count), 0.0);
+      const auto y_q = network::forward(f_.graph, fq_[c].layers, points, unit.sample_count);
+      std::vector<double> deviation(static_cast<std::size_t>(unit.sample_count), 0.0);
       for (std::size_t i = 0; i < y.size(); ++i)
         deviation[i / outputs] = std::fmax(deviation[i / outputs], std::abs(y_q[i] - y[i]));
       for (std::size_t i = 0; i < deviation.size(); ++i)
