@@ -73,7 +73,7 @@ class Measurement {
 
  private:
   template <class Evaluation>
-  void run_in();
+  void run_in(std::span<const typename Evaluation::Real> inputs);
 
   void take(Index variant, std::vector<double> outputs);
   bool is_probed(Index variant) const;
@@ -107,18 +107,19 @@ class Measurement {
 void Measurement::run() {
   if (samples_.count() == 0) return;
   if (arithmetic_ == Arithmetic::float32) {
-    run_in<FloatEvaluation>();
+    const std::vector<float> rounded(samples_.inputs.begin(), samples_.inputs.end());
+    run_in<FloatEvaluation>(rounded);
   } else {
-    run_in<DoubleEvaluation>();
+    run_in<DoubleEvaluation>(samples_.inputs);
   }
 }
 
 template <class Evaluation>
-void Measurement::run_in() {
+void Measurement::run_in(std::span<const typename Evaluation::Real> inputs) {
   batches_ = {.samples = samples_.count(), .size = Evaluation::batch_size(graph_)};
   const std::vector<Segment> segments = cut(graph_, choose_cuts(graph_, prefixes_));
   Evaluation evaluation(segments, variants_, batches_);
-  SharedEvaluation<Evaluation, Measurement>(segments, prefixes_, evaluation, *this).run(samples_.inputs);
+  SharedEvaluation<Evaluation, Measurement>(segments, prefixes_, evaluation, *this).run(inputs);
 }
 
 /// Looks for the value that overflowed, node by node in double: the processor only said that there may be one.

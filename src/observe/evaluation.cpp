@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cfenv>
 #include <limits>
-#include <type_traits>
 
 #include "quantbound/core/assert.hpp"
 #include "quantbound/network/forward.hpp"
@@ -24,8 +23,8 @@ class Alarm {
 };
 
 /// Runs evaluate(batch, thread, part of the input, part of the output) for every batch.
-template <class Real, class Input, class Evaluate>
-Values<Real> for_each_batch(const Segment& segment, const Batches& batches, std::span<const Input> input,
+template <class Real, class Evaluate>
+Values<Real> for_each_batch(const Segment& segment, const Batches& batches, std::span<const Real> input,
                             const Evaluate& evaluate) {
   const Index in = tensor::elements(segment.graph.input_shape()), out = tensor::elements(segment.graph.output_shape());
   QUANTBOUND_ASSERT(std::ssize(input) == batches.samples * in, input.size(), batches.samples, in);
@@ -91,34 +90,20 @@ void FloatEvaluation::set_weights(const Segment& segment, Engines& engines, Inde
   });
 }
 
-template <class Input>
-Values<float> FloatEvaluation::run_batches(std::size_t segment_index, Index variant, std::span<const Input> input) {
+Values<float> FloatEvaluation::run(std::size_t segment_index, Index variant, std::span<const float> input) {
   const Segment& segment = segments_[segment_index];
   Engines& engines = engines_[segment_index];
   set_weights(segment, engines, variant);
   return for_each_batch<float>(
       segment, batches_, input,
-      [&](Index batch, std::size_t thread, std::span<const Input> part, std::span<float> result) {
+      [&](Index batch, std::size_t thread, std::span<const float> part, std::span<float> result) {
         const bool whole = batches_.length(batch) == batches_.size;
         Kind& kind = whole ? engines.whole : engines.rest;
         auto& engine = kind.engines[whole ? thread : 0];  // the rest is one batch: one thread has it
         if (!engine) engine = std::make_unique<network::FloatForward>(segment.graph, batches_.length(batch));
         engine->use(kind.weights);
-        if constexpr (std::is_same_v<Input, float>) {
-          std::ranges::copy(engine->run(part), result.begin());
-        } else {
-          const std::vector<float> rounded(part.begin(), part.end());
-          std::ranges::copy(engine->run(rounded), result.begin());
-        }
+        std::ranges::copy(engine->run(part), result.begin());
       });
-}
-
-Values<float> FloatEvaluation::run(std::size_t segment, Index variant, std::span<const float> input) {
-  return run_batches(segment, variant, input);
-}
-
-Values<float> FloatEvaluation::run(std::size_t segment, Index variant, std::span<const double> input) {
-  return run_batches(segment, variant, input);
 }
 
 Index DoubleEvaluation::batch_size(const Graph& graph) {

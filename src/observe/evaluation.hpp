@@ -51,9 +51,8 @@ class FloatEvaluation {
   /// segments and variants must outlive the object.
   FloatEvaluation(std::span<const Segment> segments, const Variants& variants, const Batches& batches);
 
-  /// `input` holds samples x input elements of the segment; the doubles of the first one are rounded.
+  /// `input` holds samples x input elements of the segment.
   Values<float> run(std::size_t segment, Index variant, std::span<const float> input);
-  Values<float> run(std::size_t segment, Index variant, std::span<const double> input);
 
  private:
   /// Engines for batches of one size, and the weights they share.
@@ -66,8 +65,6 @@ class FloatEvaluation {
   };
 
   Kind make_kind(const Segment& segment, Index batch) const;
-  template <class Input>
-  Values<float> run_batches(std::size_t segment, Index variant, std::span<const Input> input);
   void set_weights(const Segment& segment, Engines& engines, Index variant) const;
 
   std::span<const Segment> segments_;

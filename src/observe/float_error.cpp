@@ -11,10 +11,11 @@ namespace quantbound::observe::detail {
 
 namespace {
 
-// tests/golden/float_error_test.cpp measures on real networks how much of this is used up.
 constexpr double float_roundoff = 0x1p-24;
-constexpr double safety = 16.0;
-constexpr double least_kappa = 4.0;
+/// tests/golden/float_error_test.cpp measures how much of the error real networks use up: 0.01 to 0.05 as a rule, but
+/// 0.4 at single samples of networks that two bits drive into chaos, where one sample can be off by 100 times another.
+constexpr double safety = 64.0;
+constexpr double least_kappa = 2.0;
 /// Where an output is not finite in float nothing is known: as if twelve of the 24 bits were lost.
 constexpr double unknown_kappa = 0x1p12;
 
@@ -39,7 +40,7 @@ double deviation_error(double kappa, double roundoff, double largest_f, double l
 }
 
 std::vector<Index> probed_configurations(Index configurations, Index samples) {
-  constexpr Index most = 4, evaluations_per_probe = 512;
+  constexpr Index most = 4, evaluations_per_probe = 1024;
   const Index wanted = 1 + configurations * samples / evaluations_per_probe;
   const Index count = std::min({most, wanted, configurations});
   std::vector<Index> chosen;

@@ -26,7 +26,7 @@ double kappa(std::span<const Probe> probes);
 double deviation_error(double kappa, double roundoff, double largest_f, double largest_f_q);
 
 /// A deviation that is not so many times its error is measured again in double.
-constexpr double well_resolved = 16.0;
+constexpr double well_resolved = 8.0;
 
 /// Which of so many configurations are probed on a block of so many samples: evenly spread, more of them where the
 /// measurement itself takes long.

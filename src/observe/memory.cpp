@@ -69,8 +69,7 @@ Index of_comparisons(Index configurations, Index samples) {
 
 Index total(const ObserveMemory& memory) { return memory.shared + omp_get_max_threads() * memory.per_thread; }
 
-/// The passes over the block: outputs and comparisons, engines and their weights. While weights are made no batch runs,
-/// so that a layer in double and the rounded inputs of a batch are not there at once.
+/// The passes over the block: rounded inputs, outputs and comparisons, engines and their weights, a layer in double.
 ObserveMemory of_passes(const Graph& graph, const Sizes& sizes, Index configurations, Index samples,
                         Arithmetic arithmetic) {
   if (arithmetic == Arithmetic::float64) {
@@ -80,21 +79,17 @@ ObserveMemory of_passes(const Graph& graph, const Sizes& sizes, Index configurat
                       sizes.parameters * of_double};
   }
   const Batches batches{.samples = samples, .size = FloatEvaluation::batch_size(graph)};
-  ObserveMemory memory{.shared = 2 * samples * sizes.output * of_float + of_comparisons(configurations, samples)};
-  Index rounded = 0;
+  ObserveMemory memory{.shared = samples * (sizes.input + 2 * sizes.output) * of_float +
+                                 of_comparisons(configurations, samples) + sizes.largest_layer * of_double};
   if (samples >= batches.size) {
     const auto engine = network::FloatForward(graph, batches.size).memory();
-    rounded = batches.size * sizes.input * of_float;
     memory.shared += engine.weights;
-    memory.per_thread = engine.activations + engine.scratch + rounded;
+    memory.per_thread = engine.activations + engine.scratch;
   }
   if (batches.rest() > 0) {
     const auto engine = network::FloatForward(graph, batches.rest()).memory();
-    const Index rest = batches.rest() * sizes.input * of_float;
-    memory.shared += engine.weights + engine.activations + engine.scratch + (rounded == 0 ? rest : 0);
-    rounded = std::max(rounded, rest);
+    memory.shared += engine.weights + engine.activations + engine.scratch;
   }
-  memory.shared += std::max<Index>(0, sizes.largest_layer * of_double - rounded);
   return memory;
 }
 

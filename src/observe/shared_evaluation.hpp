@@ -19,12 +19,14 @@ namespace quantbound::observe::detail {
 template <class Evaluation, class Receiver>
 class SharedEvaluation {
  public:
+  using Real = typename Evaluation::Real;
+
   /// All arguments must outlive the object.
   SharedEvaluation(std::span<const Segment> segments, const SharedPrefixes& prefixes, Evaluation& evaluation,
                    Receiver& receiver)
       : segments_(segments), prefixes_(prefixes), evaluation_(evaluation), receiver_(receiver) {}
 
-  void run(std::span<const double> inputs) {
+  void run(std::span<const Real> inputs) {
     std::vector<Index> all(static_cast<std::size_t>(prefixes_.variants()));
     std::iota(all.begin(), all.end(), Index{0});
     descend(0, all, inputs);
@@ -32,8 +34,7 @@ class SharedEvaluation {
 
  private:
   /// Variants that agree up to a segment, where they have the values `input`.
-  template <class Input>
-  void descend(std::size_t segment, std::span<const Index> variants, std::span<const Input> input) {
+  void descend(std::size_t segment, std::span<const Index> variants, std::span<const Real> input) {
     const Index layers = segments_[segment].end();
     for (const Index variant : variants) {
       if (prefixes_.representative(variant, layers) != variant) continue;
@@ -42,11 +43,10 @@ class SharedEvaluation {
                            [&](Index other) { return prefixes_.representative(other, layers) == variant; });
       const auto values = evaluation_.run(segment, variant, input);
       for (const Index batch : values.alarms) receiver_.alarm(variant, batch);
-      const std::span<const typename Evaluation::Real> here(values.values);
       if (segment + 1 < segments_.size()) {
-        descend(segment + 1, same, here);
+        descend(segment + 1, same, values.values);
       } else {
-        receiver_.outputs(same, here);
+        receiver_.outputs(same, std::span<const Real>(values.values));
       }
     }
   }
