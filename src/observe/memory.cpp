@@ -78,18 +78,18 @@ Index of_comparisons(Index configurations, Index samples) {
 
 Index total(const ObserveMemory& memory) { return memory.shared + omp_get_max_threads() * memory.per_thread; }
 
-/// The passes over the block: rounded inputs, outputs and comparisons, engines and their weights, layers on their way
-/// there.
+/// The passes over the block: rounded inputs, outputs (as they come, in double, and those of f) and comparisons,
+/// engines and their weights, layers on their way there.
 ObserveMemory of_passes(const Graph& graph, const Sizes& sizes, Index configurations, Index samples,
                         Arithmetic arithmetic) {
   if (arithmetic == Arithmetic::float64) {
     const Index batch = std::min(samples, DoubleEvaluation::batch_size(graph));
     return {.per_thread = batch * sizes.live_values * of_double,
-            .shared = 2 * samples * sizes.output * of_double + of_comparisons(configurations, samples) +
+            .shared = 3 * samples * sizes.output * of_double + of_comparisons(configurations, samples) +
                       sizes.parameters * of_double};
   }
   const Batches batches{.samples = samples, .size = FloatEvaluation::batch_size(graph)};
-  ObserveMemory memory{.shared = samples * (sizes.input + 2 * sizes.output) * of_float +
+  ObserveMemory memory{.shared = samples * (sizes.input * of_float + sizes.output * (of_float + 2 * of_double)) +
                                  of_comparisons(configurations, samples) + sizes.in_flight() * (of_double + of_float)};
   if (samples >= batches.size) {
     const auto engine = network::FloatForward(graph, batches.size).memory();
@@ -105,7 +105,7 @@ ObserveMemory of_passes(const Graph& graph, const Sizes& sizes, Index configurat
 
 /// One variant at one sample in double.
 ObserveMemory of_error(const Sizes& sizes, Index configurations, Index samples) {
-  return {.shared = samples * sizes.output * of_float + of_comparisons(configurations, samples) +
+  return {.shared = samples * sizes.output * of_double + of_comparisons(configurations, samples) +
                     (sizes.parameters + sizes.live_values) * of_double};
 }
 
