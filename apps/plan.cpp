@@ -76,10 +76,10 @@ void print_samples(const sweep::Plan& plan, const sweep::SampleAxisEntry& entry)
   std::vector<std::string> too_few;
   for (const double q : plan.study.quantiles) {
     if (q >= 1.0 || observe::quantile_upper_rank(entry.count, q, plan.study.confidence)) continue;
-    too_few.push_back(fmt::format("{} needs {}", q, observe::samples_needed(q, plan.study.confidence)));
+    too_few.push_back(fmt::format("{} (needs {})", q, observe::samples_needed(q, plan.study.confidence)));
   }
   if (!too_few.empty()) {
-    fmt::print("; too few for an upper bound at confidence {} of quantile {}", plan.study.confidence,
+    fmt::print("; too few to bound at confidence {} the quantiles {}", plan.study.confidence,
                fmt::join(too_few, ", "));
   }
   fmt::print("\n");

@@ -4,8 +4,9 @@
 /// cache: few where images are large, more where the weights are (batches that are multiples of a power of two divide
 /// best). A program belongs to one thread and uses one, so that its bits do not depend on the number of threads. Its
 /// weights are an object of their own that several programs may read. Memory for activations is taken by the first run;
-/// later runs allocate nothing. What it does not do: decide what to fuse (network/float_forward.cpp does), set
-/// flush-to-zero, use reduced precision.
+/// later runs allocate nothing. 3x3 convolutions of many channels use Winograd's algorithm (Lavin and Gray, arXiv
+/// 1509.09308) where oneDNN has it, which rounds a few times more than a sum of products. What it does not do: decide
+/// what to fuse (network/float_forward.cpp does), set flush-to-zero, use reduced precision.
 #pragma once
 
 #include <memory>

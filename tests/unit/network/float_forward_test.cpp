@@ -231,7 +231,7 @@ TEST(FloatForward, StatesItsMemoryBeforeItRuns) {
                       tensor::elements(network.graph.nodes[static_cast<std::size_t>(node)].shape);
 
   EXPECT_GE(few.memory().weights, weight_bytes);
-  EXPECT_LE(few.memory().weights, 2 * weight_bytes) << "layouts fill up channels, but not by much";
+  EXPECT_LE(few.memory().weights, 5 * weight_bytes) << "Winograd's algorithm makes 36 numbers of 9, layouts fill up";
   EXPECT_EQ(few.memory().weights, few.make_weights()->bytes());
   EXPECT_GE(many.memory().activations, captured_bytes);
   EXPECT_LT(few.memory().activations, captured_bytes) << "without captures the arena is shared";
