@@ -1,7 +1,8 @@
 // What observe() takes, phase by phase: the passes over the block, the passes in double that estimate the error, and
 // the layer samples. Engines of one phase are gone when the next begins, so the largest phase counts.
 #include <algorithm>
-#include <array>
+#include <functional>
+#include <numeric>
 
 #include <omp.h>
 
@@ -37,7 +38,8 @@ bool works_in_place(const network::Operator& op) {
 }
 
 struct Sizes {
-  Index input, output, parameters = 0, largest_layer = 0, all_values = 0, live_values = 0;
+  Index input, output, parameters = 0, all_values = 0, live_values = 0;
+  std::vector<Index> layers;  ///< parameters of each, largest first
 
   explicit Sizes(const Graph& graph)
       : input(tensor::elements(graph.input_shape())), output(tensor::elements(graph.output_shape())) {
@@ -49,7 +51,7 @@ struct Sizes {
     for (network::NodeId id = 0; id < std::ssize(graph.nodes); ++id) {
       const Node& node = graph.nodes[static_cast<std::size_t>(id)];
       parameters += parameters_of(node);
-      largest_layer = std::max(largest_layer, parameters_of(node));
+      if (parameters_of(node) > 0) layers.push_back(parameters_of(node));
       all_values += tensor::elements(node.shape);
       Index live = tensor::elements(node.shape);
       for (network::NodeId other = 0; other < id; ++other) {
@@ -60,6 +62,13 @@ struct Sizes {
       }
       live_values = std::max(live_values, live);
     }
+    std::ranges::sort(layers, std::greater{});
+  }
+
+  /// Parameters of the layers that the threads have in their hands at worst.
+  Index in_flight() const {
+    const auto threads = std::min(static_cast<Index>(omp_get_max_threads()), std::ssize(layers));
+    return std::accumulate(layers.begin(), layers.begin() + threads, Index{0});
   }
 };
 
@@ -69,18 +78,19 @@ Index of_comparisons(Index configurations, Index samples) {
 
 Index total(const ObserveMemory& memory) { return memory.shared + omp_get_max_threads() * memory.per_thread; }
 
-/// The passes over the block: rounded inputs, outputs and comparisons, engines and their weights, a layer in double.
+/// The passes over the block: rounded inputs, outputs (as they come, in double, and those of f) and comparisons,
+/// engines and their weights, layers on their way there.
 ObserveMemory of_passes(const Graph& graph, const Sizes& sizes, Index configurations, Index samples,
                         Arithmetic arithmetic) {
   if (arithmetic == Arithmetic::float64) {
     const Index batch = std::min(samples, DoubleEvaluation::batch_size(graph));
     return {.per_thread = batch * sizes.live_values * of_double,
-            .shared = 2 * samples * sizes.output * of_double + of_comparisons(configurations, samples) +
+            .shared = 3 * samples * sizes.output * of_double + of_comparisons(configurations, samples) +
                       sizes.parameters * of_double};
   }
   const Batches batches{.samples = samples, .size = FloatEvaluation::batch_size(graph)};
-  ObserveMemory memory{.shared = samples * (sizes.input + 2 * sizes.output) * of_float +
-                                 of_comparisons(configurations, samples) + sizes.largest_layer * of_double};
+  ObserveMemory memory{.shared = samples * (sizes.input * of_float + sizes.output * (of_float + 2 * of_double)) +
+                                 of_comparisons(configurations, samples) + sizes.in_flight() * (of_double + of_float)};
   if (samples >= batches.size) {
     const auto engine = network::FloatForward(graph, batches.size).memory();
     memory.shared += engine.weights;
@@ -95,7 +105,7 @@ ObserveMemory of_passes(const Graph& graph, const Sizes& sizes, Index configurat
 
 /// One variant at one sample in double.
 ObserveMemory of_error(const Sizes& sizes, Index configurations, Index samples) {
-  return {.shared = samples * sizes.output * of_float + of_comparisons(configurations, samples) +
+  return {.shared = samples * sizes.output * of_double + of_comparisons(configurations, samples) +
                     (sizes.parameters + sizes.live_values) * of_double};
 }
 
@@ -109,7 +119,7 @@ ObserveMemory of_layers(const Graph& graph, const Sizes& sizes, Index layer_samp
   const auto engine = network::FloatForward(with_twins(graph), batch, captured_nodes(graph)).memory();
   const Index each = engine.activations + engine.scratch;
   return {.per_thread = each,
-          .shared = 2 * sizes.largest_layer * of_double + batches * (each + batch * sizes.input * of_float) +
+          .shared = sizes.in_flight() * (2 * of_double + of_float) + batches * (each + batch * sizes.input * of_float) +
                     2 * engine.weights};
 }
 

@@ -84,7 +84,7 @@ Index most_elements_at_cut(const Graph& graph) {
 }
 
 std::vector<NodeId> choose_cuts(const Graph& graph, const SharedPrefixes& prefixes) {
-  // Multiply-adds that take as long as storing one value in row-major order, or reading it from there.
+  // Multiply-adds that take as long as storing one value in row-major order, or reading it from there: 0.5 ns in float.
   constexpr double per_value = 50.0;
   constexpr double worth = 0.97;  // of the cost without cuts
   struct Place {

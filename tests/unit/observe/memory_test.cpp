@@ -1,11 +1,10 @@
 // The memory that observe() states against what the process takes: the peak of its resident memory, which Linux counts
 // anew from a write to /proc/self/clear_refs.
-#include <malloc.h>
-
 #include <fstream>
 #include <string>
 
 #include <gtest/gtest.h>
+#include <malloc.h>
 #include <omp.h>
 
 #include "quantbound/network/families.hpp"
@@ -60,7 +59,7 @@ TEST_P(Memory, IsWhatIsStated) {
   omp_set_num_threads(before_threads);
   const double total = static_cast<double>(stated.shared + stated.per_thread);
   std::cout << "taken " << taken / 0x1p20 << " MiB, stated " << total / 0x1p20 << " MiB\n";
-  EXPECT_LT(taken, 1.25 * total);
+  EXPECT_LT(taken, 1.2 * total + 0x1p23) << "8 MiB for what the allocator cannot reuse";
   EXPECT_GT(taken, 0.8 * total);
 }
 
