@@ -241,13 +241,22 @@ void FloatWeights::set(Index layer, const LayerParameters& parameters) {
   weights_.set(layer, parameters.weights, parameters.bias);
 }
 
+namespace {
+
+/// Captures are read sample by sample: their engines run few samples between two changes of the weights.
+tensor::Winograd winograd_for(std::span<const NodeId> captured) {
+  return captured.empty() ? tensor::Winograd::where_it_pays : tensor::Winograd::never;
+}
+
+}  // namespace
+
 struct FloatForward::Program {
   FloatProgram program;
   std::vector<Value> captured;
 };
 
 FloatForward::FloatForward(const Graph& graph, Index batch, std::span<const NodeId> captured)
-    : program_(std::make_unique<Program>(Program{FloatProgram(batch), {}})) {
+    : program_(std::make_unique<Program>(Program{FloatProgram(batch, 0, winograd_for(captured)), {}})) {
   Lowering lowering(graph, captured, program_->program);
   lowering.run();
   for (const NodeId id : captured) {

@@ -31,9 +31,10 @@ constexpr double norm_per_weight = 1.5e-9;         ///< one configuration, one w
 constexpr double pass_per_multiply_add = 0.25e-9;  ///< one pass with absolute weights in double
 constexpr double float_per_multiply_add = 0.012e-9;
 constexpr double double_per_multiply_add = 0.2e-9;
-constexpr double quantize_per_weight = 2e-9;
-constexpr double per_pass = 1e-6;  ///< of one sample through a network without multiply-adds
-constexpr double engines = 0.1;    ///< making them, once per unit
+constexpr double quantize_per_weight = 1e-9;
+constexpr double set_per_weight = 20e-9;  ///< into the layout of a kernel: up to 30 ns where it is transformed, else 1
+constexpr double per_pass = 1e-6;         ///< of one sample through a network without multiply-adds
+constexpr double engines = 0.1;           ///< making them, once per unit
 constexpr double layer_passes = 6.0, probes = 5.0;
 constexpr double generate_per_weight = 30e-9;  ///< synthetic weights
 /// Tasks are cut near this size: small enough to balance, large enough that reading the network does not count.
@@ -263,7 +264,7 @@ ObservationCost observation_cost(const Plan& plan, const PlannedNetwork& network
   const double pass = floats ? in_float : in_double;
   return {.per_sample = pass + seconds::per_pass,
           .per_layer_sample = seconds::layer_passes * pass,
-          .per_configuration = weights * seconds::quantize_per_weight,
+          .per_configuration = weights * (seconds::quantize_per_weight + (floats ? seconds::set_per_weight : 0.0)),
           .per_unit = floats ? seconds::engines + seconds::probes * in_double : 0.0};
 }
 

@@ -43,11 +43,13 @@ Value append(FloatProgram::Implementation& program, decltype(Operation::kind) ki
 
 }  // namespace
 
-FloatProgram::FloatProgram(Index batch, Index samples_at_once) : implementation_(std::make_unique<Implementation>()) {
+FloatProgram::FloatProgram(Index batch, Index samples_at_once, Winograd winograd)
+    : implementation_(std::make_unique<Implementation>()) {
   QUANTBOUND_ASSERT(batch > 0 && samples_at_once >= 0 && (samples_at_once == 0 || batch % samples_at_once == 0), batch,
                     samples_at_once);
   implementation_->batch = batch;
   implementation_->samples_at_once = samples_at_once;
+  implementation_->winograd = winograd;
 }
 
 FloatProgram::~FloatProgram() = default;

@@ -285,7 +285,8 @@ class Compiler {
           attributes(op.function, op.has_summand), p_.engine, allow_empty == AllowEmpty::yes);
     };
     dnnl::convolution_forward::primitive_desc descriptor;
-    if (gains_by_winograd(g)) descriptor = describe(algorithm::convolution_winograd, AllowEmpty::yes);
+    if (p_.winograd == Winograd::where_it_pays && gains_by_winograd(g))
+      descriptor = describe(algorithm::convolution_winograd, AllowEmpty::yes);
     if (!descriptor) descriptor = describe(algorithm::convolution_direct, AllowEmpty::no);
 
     const Version in = in_layout(o.inputs[0], descriptor.src_desc());

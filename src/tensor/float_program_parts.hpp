@@ -113,6 +113,7 @@ namespace quantbound::tensor {
 
 struct FloatProgram::Implementation {
   Index batch, samples_at_once;
+  Winograd winograd = Winograd::where_it_pays;
   std::vector<detail::Operation> operations;
   std::vector<detail::ValueInfo> values;  ///< value 0 is the input
   std::optional<Index> output;

@@ -37,7 +37,8 @@ class FloatForward {
  public:
   /// Compiles the graph for this batch. The values of the `captured` nodes stay readable after a run: such a node is
   /// not fused with what reads it, and is computed even where the output does not depend on it. They cost memory for
-  /// the whole batch (MobileNetV2 at 224 pixels: 27 MB per sample for the outputs of all layers).
+  /// the whole batch (MobileNetV2 at 224 pixels: 27 MB per sample for the outputs of all layers). Engines with captures
+  /// are meant for few samples and do without Winograd's algorithm, whose weights take long to set.
   /// @pre no captured node is the Input
   FloatForward(const Graph& graph, Index batch, std::span<const NodeId> captured = {});
   ~FloatForward();

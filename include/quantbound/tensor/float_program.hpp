@@ -28,6 +28,10 @@ struct PointFunction {
   double alpha = 0.0, beta = 0.0;
 };
 
+/// Winograd's algorithm wants weights that take long to make (about 30 ns each): worth it where many samples are run
+/// between two changes of the weights.
+enum class Winograd { where_it_pays, never };
+
 /// What a program takes, in bytes; known once it is compiled.
 struct FloatMemory {
   Index activations = 0;  ///< the arena, kept values included
@@ -41,7 +45,7 @@ class FloatProgram {
   enum class Value : Index {};
 
   /// `samples_at_once` 0 lets compile() choose for every operator; otherwise it must divide the batch.
-  explicit FloatProgram(Index batch, Index samples_at_once = 0);
+  explicit FloatProgram(Index batch, Index samples_at_once = 0, Winograd winograd = Winograd::where_it_pays);
   ~FloatProgram();
   FloatProgram(FloatProgram&&) noexcept;
   FloatProgram& operator=(FloatProgram&&) noexcept;
