@@ -33,7 +33,7 @@ def compare(program, model, images, threads):
         folder = Path(scratch)
         channels, height, width = input_shape(program, model)
         np.save(folder / "images.npy", np.random.default_rng(1).integers(0, 256, (images, height, width, channels), dtype=np.uint8))
-        (folder / "study.toml").write_text(STUDY.format(model=model, images=folder / "images.npy", layer_samples=16))
+        (folder / "study.toml").write_text(STUDY.format(model=model, images=folder / "images.npy", layer_samples=8))
         plan = json.loads(subprocess.run([program, "plan", folder / "study.toml", "--threads", str(threads), "--json"], check=True, capture_output=True,
                                          text=True).stdout)
         peak = peak_bytes([program, "sweep", folder / "study.toml", "--output", folder / "result.h5", "--threads", threads])

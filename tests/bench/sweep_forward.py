@@ -96,7 +96,7 @@ def main():
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--layer-samples", type=int, default=16)
+    parser.add_argument("--layer-samples", type=int, default=8)
     parser.add_argument("--npm", type=Path, default=Path(tempfile.gettempdir()) / "npm")
     arguments = parser.parse_args()
     models = [model.resolve() for model in arguments.models or DEFAULT_MODELS if model.exists()]

@@ -77,8 +77,8 @@ struct Study {
   std::vector<double> quantiles;
   double confidence = 0.99;  ///< of what samples prove about the distribution they come from
   observe::Precision precision = observe::Precision::automatic;
-  Index layer_samples = 16;  ///< of every set: the first so many samples are measured layer by layer
-  bool per_sample = false;   ///< whether the result file lists the deviation of every sample
+  Index layer_samples = 8;  ///< of every set: the first so many samples are measured layer by layer
+  bool per_sample = false;  ///< whether the result file lists the deviation of every sample
   std::optional<observe::AttackOptions> attack;  ///< none: nothing is searched; its seed is set per region
 
   std::string toml;  ///< the study as resolved: the file with every --set applied
