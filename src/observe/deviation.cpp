@@ -105,7 +105,6 @@ class Measurement {
 // --------------------------------------------------------------------------------------------------------- the passes
 
 void Measurement::run() {
-  if (samples_.count() == 0) return;
   if (arithmetic_ == Arithmetic::float32) {
     const std::vector<float> rounded(samples_.inputs.begin(), samples_.inputs.end());
     run_in<FloatEvaluation>(rounded);
@@ -272,6 +271,12 @@ void require_finite(std::span<const double> inputs, Arithmetic arithmetic) {
       fmt::format("element {} of the block", bad - inputs.begin()));
 }
 
+BlockObservation of_nothing(std::size_t configurations) {
+  return {.error = std::vector<double>(configurations, 0.0),
+          .in_double = std::vector<Index>(configurations, 0),
+          .counts = std::vector<RankingCounts>(configurations)};
+}
+
 }  // namespace
 
 std::string_view to_string(Precision precision) {
@@ -306,6 +311,8 @@ BlockObservation observe(const Graph& graph, std::span<const LayerParameters> la
   QUANTBOUND_ASSERT(labels.empty() || std::ssize(labels) == samples.count(), labels.size(), samples.count());
   const Arithmetic arithmetic = arithmetic_of(graph, options.precision);
   require_finite(inputs, arithmetic);
+
+  if (samples.count() == 0) return of_nothing(configurations.size());
 
   const Variants variants(layers, configurations);
   Measurement measurement(graph, variants, samples, arithmetic);
