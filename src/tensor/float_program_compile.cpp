@@ -7,6 +7,7 @@
 #include "quantbound/core/assert.hpp"
 
 #include "arena.hpp"
+#include "float_primitives.hpp"
 #include "float_program_parts.hpp"
 #include "pairwise.hpp"
 
@@ -16,66 +17,10 @@ namespace {
 
 using dnnl::algorithm;
 using dnnl::prop_kind;
-using Dims = dnnl::memory::dims;
 
 constexpr Index never = std::numeric_limits<Index>::max();
 
 std::size_t index(Index i) { return static_cast<std::size_t>(i); }
-
-struct Eltwise {
-  algorithm kind;
-  float alpha = 0.0F, beta = 0.0F;
-};
-
-/// A point function as oneDNN's elementwise primitives, one after the other.
-std::vector<Eltwise> eltwise_chain(const PointFunction& f) {
-  const auto alpha = static_cast<float>(f.alpha), beta = static_cast<float>(f.beta);
-  switch (f.kind) {
-    case PointKind::relu:
-      return {{algorithm::eltwise_relu}};
-    case PointKind::leaky_relu:
-      return {{algorithm::eltwise_relu, alpha}};
-    case PointKind::clip:
-      return {{algorithm::eltwise_clip, alpha, beta}};
-    case PointKind::sigmoid:
-      return {{algorithm::eltwise_logistic}};
-    case PointKind::tanh:
-      return {{algorithm::eltwise_tanh}};
-    case PointKind::hard_swish:
-      return {{algorithm::eltwise_hardswish}};
-    case PointKind::hard_sigmoid:
-      return {{algorithm::eltwise_linear, alpha, beta}, {algorithm::eltwise_clip, 0.0F, 1.0F}};
-  }
-  QUANTBOUND_ASSERT(false, static_cast<int>(f.kind));
-  return {};
-}
-
-dnnl::primitive_attr attributes() {
-  dnnl::primitive_attr attr;
-  attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-  attr.set_fpmath_mode(dnnl::fpmath_mode::strict);
-  return attr;
-}
-
-dnnl::primitive_attr attributes(const std::optional<PointFunction>& function, bool has_summand) {
-  dnnl::post_ops post_ops;
-  if (has_summand) post_ops.append_sum(1.0F);
-  if (function)
-    for (const Eltwise& e : eltwise_chain(*function)) post_ops.append_eltwise(1.0F, e.kind, e.alpha, e.beta);
-  dnnl::primitive_attr attr = attributes();
-  attr.set_post_ops(post_ops);
-  return attr;
-}
-
-Dims strides_of(const Window& w) { return {w.stride_height, w.stride_width}; }
-Dims dilations_of(const Window& w) { return {w.dilation_height - 1, w.dilation_width - 1}; }
-Dims pads_before(const Window& w) { return {w.pad_top, w.pad_left}; }
-Dims pads_after(const Window& w) { return {w.pad_bottom, w.pad_right}; }
-
-Descriptor plain_weights(const Dims& dims) {
-  Shape inner(dims.begin() + 1, dims.end());
-  return plain_descriptor(dims.front(), inner);
-}
 
 class Compiler {
  public:
@@ -227,23 +172,13 @@ class Compiler {
   }
 
   void emit(const ConvolutionOp& op, const Operation& o) {
-    const Convolution& g = op.geometry;
-    const Window& w = g.window;
-    const Dims weights = g.groups == 1 ? Dims{g.channels_out, g.channels_in, w.kernel_height, w.kernel_width}
-                                       : Dims{g.groups, g.channels_out / g.groups, g.channels_in / g.groups,
-                                              w.kernel_height, w.kernel_width};
-    const Descriptor any_weights(weights, dnnl::memory::data_type::f32, dnnl::memory::format_tag::any);
-    const Descriptor bias = plain_weights({g.channels_out});
-    const dnnl::convolution_forward::primitive_desc descriptor(
-        {prop_kind::forward_inference, algorithm::convolution_direct, any_descriptor(batch(), value(o.inputs[0]).shape),
-         any_weights, bias, any_descriptor(batch(), value(o.output).shape), strides_of(w), dilations_of(w),
-         pads_before(w), pads_after(w)},
-        attributes(op.function, op.has_summand), p_.engine);
-
+    const auto descriptor = convolution_forward(prop_kind::forward_inference, op.geometry, batch(),
+                                                attributes(op.function, op.has_summand), p_.engine);
     const Version in = in_layout(o.inputs[0], descriptor.src_desc());
     const Descriptor out = descriptor.dst_desc();
     const std::size_t target = op.has_summand ? summand_buffer(o.inputs[1], out, in.buffer) : output_buffer(out);
-    const LayerMemory& layer = add_layer(op.layer, weights, descriptor.weights_desc(), bias);
+    const LayerMemory& layer =
+        add_layer(op.layer, weight_dims(op.geometry), descriptor.weights_desc(), descriptor.bias_desc());
     add_primitive<dnnl::convolution_forward>(descriptor,
                                              {{DNNL_ARG_SRC, in.buffer, in.descriptor}, {DNNL_ARG_DST, target, out}})
         .constants = {{DNNL_ARG_WEIGHTS, layer.weights}, {DNNL_ARG_BIAS, layer.bias}};
@@ -252,21 +187,14 @@ class Compiler {
 
   void emit(const DenseOp& op, const Operation& o) {
     const Shape& shape = value(o.inputs[0]).shape;
-    const bool as_image = shape.size() == 2 || shape.size() == 3;  // read in its own layout, without flattening it
-    const Shape in_shape = as_image ? shape : Shape{elements(shape)};
-    Dims weights{op.outputs};
-    weights.insert(weights.end(), in_shape.begin(), in_shape.end());
-    const Descriptor any_weights(weights, dnnl::memory::data_type::f32, dnnl::memory::format_tag::any);
-    const Descriptor bias = plain_weights({op.outputs});
-    const Descriptor source = as_image ? any_descriptor(batch(), in_shape) : plain_descriptor(batch(), in_shape);
-    const dnnl::inner_product_forward::primitive_desc descriptor(
-        {prop_kind::forward_inference, source, any_weights, bias, plain_descriptor(batch(), {op.outputs})},
-        attributes(op.function, false), p_.engine);
+    const DenseInput input = dense_input(shape);
+    const auto descriptor = dense_forward(prop_kind::forward_inference, input, op.outputs, batch(),
+                                          attributes(op.function, false), p_.engine);
 
-    const std::size_t in = as_image ? in_layout(o.inputs[0], descriptor.src_desc()).buffer
+    const std::size_t in = input.as_image ? in_layout(o.inputs[0], descriptor.src_desc()).buffer
                                     : in_layout(o.inputs[0], plain_descriptor(batch(), shape)).buffer;
     const std::size_t target = output_buffer(descriptor.dst_desc());
-    const LayerMemory& layer = add_layer(op.layer, weights, descriptor.weights_desc(), bias);
+    const LayerMemory& layer = add_layer(op.layer, weight_dims(input, op.outputs), descriptor.weights_desc(), descriptor.bias_desc());
     add_primitive<dnnl::inner_product_forward>(
         descriptor, {{DNNL_ARG_SRC, in, descriptor.src_desc()}, {DNNL_ARG_DST, target, descriptor.dst_desc()}})
         .constants = {{DNNL_ARG_WEIGHTS, layer.weights}, {DNNL_ARG_BIAS, layer.bias}};

@@ -79,6 +79,7 @@ class FloatProgram {
   struct Implementation;
 
  private:
+  friend class GradientProgram;  // compiles the same operators
   std::unique_ptr<Implementation> implementation_;
 };
 
