@@ -43,44 +43,69 @@ PointFunction point_function(const Activation& activation) {
   return {kind, activation.alpha, activation.beta};
 }
 
-/// Turns a graph into a float program: which nodes become one operator.
+/// Turns a graph into a float program: which nodes are computed, and which become one operator.
 class Lowering {
  public:
-  Lowering(const Graph& graph, Capture capture, FloatProgram& program)
+  Lowering(const Graph& graph, std::span<const NodeId> captured, FloatProgram& program)
       : graph_(graph),
         program_(program),
-        consumers_(graph.consumers()),
+        observed_(graph.nodes.size(), false),
+        readers_(graph.nodes.size()),
         values_(graph.nodes.size()),
         convolution_of_add_(graph.nodes.size()),
-        absorbed_(graph.nodes.size(), false) {
-    if (capture == Capture::output_only) find_residual_sums();
+        skipped_(graph.nodes.size(), false) {
+    observed_[index(graph.output)] = true;
+    for (const NodeId id : captured) {
+      QUANTBOUND_ASSERT(id > 0 && id < std::ssize(graph.nodes), id, graph.nodes.size());
+      observed_[index(id)] = true;
+    }
+    find_readers();
+    find_residual_sums();
     find_merged_pads();
   }
 
   void run() {
     values_.front() = program_.input(graph_.input_shape());
     for (NodeId id = 1; id < std::ssize(graph_.nodes); ++id) {
-      if (values_[index(id)] || absorbed_[index(id)]) continue;  // part of an operator before it, or of one to come
+      if (values_[index(id)] || skipped_[index(id)]) continue;
       std::visit([&](const auto& op) { lower(op, id); }, node(id).op);
     }
     program_.output(value(graph_.output));
   }
 
-  /// Where a layer's measured output is to be read.
-  Value measured(Index layer) const { return value(graph_.measured_output(layer)); }
-
- private:
-  const Node& node(NodeId id) const { return graph_.nodes[index(id)]; }
   Value value(NodeId id) const {
     QUANTBOUND_ASSERT(values_[index(id)].has_value(), id, node(id).name);
     return *values_[index(id)];
   }
+
+ private:
+  const Node& node(NodeId id) const { return graph_.nodes[index(id)]; }
   Value input(NodeId id, std::size_t which = 0) const { return value(node(id).inputs[which]); }
 
-  /// The only reader of a node that is not the output.
+  /// The nodes whose values this node's operator reads: a dense layer reads flattened values where they come from.
+  std::vector<NodeId> sources(NodeId id) const {
+    if (!std::holds_alternative<Dense>(node(id).op)) return node(id).inputs;
+    NodeId source = node(id).inputs.front();
+    while (std::holds_alternative<Reshape>(node(source).op)) source = node(source).inputs.front();
+    return {source};
+  }
+
+  /// Who reads a node, of those that the observed values depend on; the others are skipped.
+  void find_readers() {
+    for (NodeId id = std::ssize(graph_.nodes) - 1; id > 0; --id) {
+      skipped_[index(id)] = !observed_[index(id)] && readers_[index(id)].empty();
+      if (skipped_[index(id)]) continue;
+      for (const NodeId source : sources(id)) {
+        auto& readers = readers_[index(source)];
+        if (readers.empty() || readers.back() != id) readers.push_back(id);  // x * x
+      }
+    }
+  }
+
+  /// The only reader of a node that no one observes.
   std::optional<NodeId> only_reader(NodeId id) const {
-    const auto& readers = consumers_[index(id)];
-    if (id == graph_.output || readers.size() != 1) return {};
+    const auto& readers = readers_[index(id)];
+    if (observed_[index(id)] || readers.size() != 1) return {};
     return readers.front();
   }
 
@@ -106,13 +131,13 @@ class Lowering {
   /// A convolution that only an addition reads does the addition itself, when its turn comes.
   void find_residual_sums() {
     for (NodeId id = 1; id < std::ssize(graph_.nodes); ++id) {
-      if (!std::holds_alternative<Add>(node(id).op)) continue;
+      if (skipped_[index(id)] || !std::holds_alternative<Add>(node(id).op)) continue;
       std::vector<NodeId> operands = node(id).inputs;
       std::sort(operands.rbegin(), operands.rend());  // the later one first: it waits for nothing
       for (const NodeId operand : operands) {
         if (operands[0] == operands[1] || !is_convolution(operand) || only_reader(operand) != id) continue;
         convolution_of_add_[index(id)] = operand;
-        absorbed_[index(operand)] = true;
+        skipped_[index(operand)] = true;
         break;
       }
     }
@@ -143,12 +168,10 @@ class Lowering {
   /// A Pad read by nothing but convolutions that take it over needs no operator of its own.
   void find_merged_pads() {
     for (NodeId id = 1; id < std::ssize(graph_.nodes); ++id) {
-      const auto& readers = consumers_[index(id)];
-      absorbed_[index(id)] =
-          absorbed_[index(id)] || (std::holds_alternative<Pad>(node(id).op) && id != graph_.output &&
-                                   !readers.empty() && std::all_of(readers.begin(), readers.end(), [&](NodeId reader) {
-                                     return is_convolution(reader) && merged_geometry(reader);
-                                   }));
+      if (observed_[index(id)] || !std::holds_alternative<Pad>(node(id).op)) continue;
+      const auto& readers = readers_[index(id)];
+      const auto takes_over = [&](NodeId reader) { return is_convolution(reader) && merged_geometry(reader); };
+      if (std::all_of(readers.begin(), readers.end(), takes_over)) skipped_[index(id)] = true;
     }
   }
 
@@ -167,10 +190,8 @@ class Lowering {
   }
 
   void lower(const Dense& op, NodeId id) {
-    NodeId source = node(id).inputs.front();
-    while (std::holds_alternative<Reshape>(node(source).op)) source = node(source).inputs.front();
     const auto activation = following_activation(id);
-    define(id, activation, program_.dense(value(source), op.layer, op.outputs, function_of(activation)));
+    define(id, activation, program_.dense(value(sources(id).front()), op.layer, op.outputs, function_of(activation)));
   }
 
   void lower(const Activation& op, NodeId id) { define(id, {}, program_.pointwise(input(id), point_function(op))); }
@@ -207,47 +228,61 @@ class Lowering {
 
   const Graph& graph_;
   FloatProgram& program_;
-  std::vector<std::vector<NodeId>> consumers_;
-  std::vector<std::optional<Value>> values_;
+  std::vector<bool> observed_;  ///< the output and the captured nodes
+  std::vector<std::vector<NodeId>> readers_;
+  std::vector<std::optional<Value>> values_;  ///< of a fused operator: at its last node
   std::vector<std::optional<NodeId>> convolution_of_add_;
-  std::vector<bool> absorbed_;  ///< by an operator that comes later
+  std::vector<bool> skipped_;  ///< nothing depends on it, or an operator that comes later contains it
 };
 
 }  // namespace
 
+void FloatWeights::set(Index layer, const LayerParameters& parameters) {
+  weights_.set(layer, parameters.weights, parameters.bias);
+}
+
 struct FloatForward::Program {
   FloatProgram program;
-  std::vector<Value> measured;  ///< of every layer, with Capture::layers
+  std::vector<Value> captured;
 };
 
-FloatForward::FloatForward(const Graph& graph, std::span<const LayerParameters> layers, Index batch, Capture capture)
+FloatForward::FloatForward(const Graph& graph, Index batch, std::span<const NodeId> captured)
     : program_(std::make_unique<Program>(Program{FloatProgram(batch), {}})) {
-  Lowering lowering(graph, capture, program_->program);
+  Lowering lowering(graph, captured, program_->program);
   lowering.run();
-  if (capture == Capture::layers) {
-    for (Index layer = 0; layer < std::ssize(layers); ++layer) {
-      program_->measured.push_back(lowering.measured(layer));
-      program_->program.keep(program_->measured.back());
-    }
+  for (const NodeId id : captured) {
+    program_->captured.push_back(lowering.value(id));
+    program_->program.keep(program_->captured.back());
   }
   program_->program.compile();
-  set_parameters(layers);
 }
 
 FloatForward::~FloatForward() = default;
 FloatForward::FloatForward(FloatForward&&) noexcept = default;
 FloatForward& FloatForward::operator=(FloatForward&&) noexcept = default;
 
-void FloatForward::set_parameters(std::span<const LayerParameters> layers) {
-  for (std::size_t layer = 0; layer < layers.size(); ++layer)
-    program_->program.set_parameters(static_cast<Index>(layer), layers[layer].weights, layers[layer].bias);
+std::shared_ptr<FloatWeights> FloatForward::make_weights() const {
+  return std::shared_ptr<FloatWeights>(new FloatWeights(program_->program.make_weights()));
+}
+
+std::shared_ptr<FloatWeights> FloatForward::make_weights(std::span<const LayerParameters> layers) const {
+  auto weights = make_weights();
+  for (std::size_t layer = 0; layer < layers.size(); ++layer) weights->set(static_cast<Index>(layer), layers[layer]);
+  return weights;
+}
+
+void FloatForward::use(const std::shared_ptr<const FloatWeights>& weights) {
+  QUANTBOUND_ASSERT(weights != nullptr, program_->captured.size());
+  program_->program.use({weights, &weights->weights_});
 }
 
 std::span<const float> FloatForward::run(std::span<const float> samples) { return program_->program.run(samples); }
 
-std::span<const float> FloatForward::layer_output(Index layer) const {
-  QUANTBOUND_ASSERT(layer >= 0 && layer < std::ssize(program_->measured), layer, program_->measured.size());
-  return program_->program.kept(program_->measured[index(layer)]);
+std::span<const float> FloatForward::captured(Index which) const {
+  QUANTBOUND_ASSERT(which >= 0 && which < std::ssize(program_->captured), which, program_->captured.size());
+  return program_->program.kept(program_->captured[index(which)]);
 }
+
+FloatMemory FloatForward::memory() const { return program_->program.memory(); }
 
 }  // namespace quantbound::network

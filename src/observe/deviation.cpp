@@ -30,21 +30,30 @@ struct Evaluation {
   std::vector<std::vector<Real>> layers;
 };
 
+std::vector<network::NodeId> measured_outputs(const Graph& graph) {
+  std::vector<network::NodeId> nodes;
+  const Index layers = std::ssize(graph.weight_layers());
+  for (Index l = 0; l < layers; ++l) nodes.push_back(graph.measured_output(l));
+  return nodes;
+}
+
 /// Engine of one thread for micro-batches of one size: sets weights, then runs.
 class Float32Engine {
  public:
   using Real = float;
   static constexpr std::string_view arithmetic = "float";
   Float32Engine(const Graph& graph, std::span<const LayerParameters> layers, Index batch)
-      : engine_(graph, layers, batch, network::Capture::layers), layer_count_(static_cast<Index>(layers.size())) {}
-  void set_parameters(std::span<const LayerParameters> layers) { engine_.set_parameters(layers); }
+      : engine_(graph, batch, measured_outputs(graph)), layer_count_(static_cast<Index>(layers.size())) {
+    set_parameters(layers);
+  }
+  void set_parameters(std::span<const LayerParameters> layers) { engine_.use(engine_.make_weights(layers)); }
 
   Evaluation<float> run(std::span<const double> inputs) {
     input_.assign(inputs.begin(), inputs.end());
     const auto output = engine_.run(input_);
     Evaluation<float> result{.output = {output.begin(), output.end()}, .layers = {}};
     for (Index l = 0; l < layer_count_; ++l) {
-      const auto values = engine_.layer_output(l);
+      const auto values = engine_.captured(l);
       result.layers.emplace_back(values.begin(), values.end());
     }
     return result;
@@ -55,7 +64,7 @@ class Float32Engine {
   std::span<const float> compare(std::span<const double> inputs, const OnLayer& on_layer) {
     input_.assign(inputs.begin(), inputs.end());
     const auto output = engine_.run(input_);
-    for (Index l = 0; l < layer_count_; ++l) on_layer(l, engine_.layer_output(l));
+    for (Index l = 0; l < layer_count_; ++l) on_layer(l, engine_.captured(l));
     return output;
   }
 

@@ -1,9 +1,7 @@
 #include "quantbound/tensor/float_program.hpp"
 
 #include <algorithm>
-#include <new>
-
-#include <omp.h>
+#include <utility>
 
 #include "quantbound/core/assert.hpp"
 #include "quantbound/core/error.hpp"
@@ -11,24 +9,6 @@
 #include "float_program_parts.hpp"
 
 namespace quantbound::tensor {
-
-namespace detail {
-
-SingleThread::SingleThread() : previous_(omp_get_max_threads()) { omp_set_num_threads(1); }
-SingleThread::~SingleThread() { omp_set_num_threads(previous_); }
-
-constexpr std::align_val_t cache_line{64};
-
-void FreeAligned::operator()(float* data) const { ::operator delete[](data, cache_line); }
-
-AlignedFloats aligned_floats(Index size) {
-  const auto count = static_cast<std::size_t>(std::max<Index>(size, 1));
-  AlignedFloats floats(static_cast<float*>(::operator new[](count * sizeof(float), cache_line)));
-  std::fill_n(floats.get(), count, 0.0F);
-  return floats;
-}
-
-}  // namespace detail
 
 namespace {
 
@@ -197,19 +177,26 @@ void FloatProgram::compile() {
   }
 }
 
-void FloatProgram::set_parameters(Index layer, std::span<const double> weights, std::span<const double> bias) {
-  Implementation& program = *implementation_;
-  const detail::SingleThread single;
-  QUANTBOUND_ASSERT(layer >= 0 && layer < std::ssize(program.layers) && program.layers[index(layer)], layer);
-  detail::LayerMemory& memory = *program.layers[index(layer)];
-  QUANTBOUND_ASSERT(weights.size() * sizeof(float) == memory.given.get_size(), layer, weights.size());
-  QUANTBOUND_ASSERT(bias.size() * sizeof(float) == memory.bias.get_desc().get_size(), layer, bias.size());
-  const auto to_float = [](double value) { return static_cast<float>(value); };
-  std::transform(weights.begin(), weights.end(), program.given_weights.begin(), to_float);
-  std::transform(bias.begin(), bias.end(), static_cast<float*>(memory.bias.get_data_handle()), to_float);
-  dnnl::memory given(memory.given, program.engine, program.given_weights.data());
-  dnnl::reorder(given, memory.weights).execute(program.stream, given, memory.weights);
-  program.stream.wait();
+FloatMemory FloatProgram::memory() const {
+  const Implementation& program = *implementation_;
+  QUANTBOUND_ASSERT(program.weight_layout, program.steps.size());
+  constexpr auto bytes = static_cast<Index>(sizeof(float));
+  return {.activations = program.arena_floats * bytes,
+          .scratch = program.scratch_floats * bytes,
+          .weights = program.weight_layout->floats * bytes};
+}
+
+FloatWeights FloatProgram::make_weights() const {
+  QUANTBOUND_ASSERT(implementation_->weight_layout, implementation_->steps.size());
+  return detail::make_weights(implementation_->weight_layout);
+}
+
+void FloatProgram::use(std::shared_ptr<const FloatWeights> weights) {
+  QUANTBOUND_ASSERT(weights && implementation_->weight_layout, weights != nullptr);
+  QUANTBOUND_ASSERT(same_layers(*weights->implementation_->layout, *implementation_->weight_layout),
+                    implementation_->weight_layout->layers.size());
+  implementation_->weights = std::move(weights);
+  if (implementation_->arena) detail::bind_weights(*implementation_, *implementation_->weights->implementation_);
 }
 
 namespace {
@@ -232,7 +219,12 @@ std::span<const float> FloatProgram::run(std::span<const float> samples) {
   Implementation& program = *implementation_;
   QUANTBOUND_ASSERT(std::ssize(samples) == program.batch * elements(program.values.front().shape), samples.size(),
                     program.batch);
+  QUANTBOUND_ASSERT(program.weights || program.weight_layout->floats == 0, program.weight_layout->floats);
   const detail::SingleThread single;
+  if (!program.arena) {
+    detail::bind_memory(program);
+    if (program.weights) detail::bind_weights(program, *program.weights->implementation_);
+  }
   // oneDNN takes pointers that are not const; no step writes into the caller's samples.
   auto* data = const_cast<float*>(samples.data());
   for (const auto& external : program.external_memories) external.memory.set_data_handle(data + external.offset);
@@ -249,14 +241,14 @@ std::span<const float> FloatProgram::run(std::span<const float> samples) {
   }
 
   const detail::Buffer& buffer = program.buffers[program.result.buffer];
-  return {buffer.data, index(program.batch * buffer.sample_floats)};
+  return {program.arena.get() + buffer.offset, index(program.batch * buffer.sample_floats)};
 }
 
 std::span<const float> FloatProgram::kept(Value value) const {
   const detail::ValueInfo& info = implementation_->values.at(index(number(value)));
-  QUANTBOUND_ASSERT(info.kept && !info.versions.empty(), number(value));
+  QUANTBOUND_ASSERT(info.kept && !info.versions.empty() && implementation_->arena, number(value), info.kept);
   const detail::Buffer& buffer = implementation_->buffers[info.versions.front().buffer];
-  return {buffer.data, index(implementation_->batch * buffer.sample_floats)};
+  return {implementation_->arena.get() + buffer.offset, index(implementation_->batch * buffer.sample_floats)};
 }
 
 }  // namespace quantbound::tensor

@@ -34,7 +34,7 @@ class Compiler {
       std::visit([&](const auto& op) { emit(op, operation()); }, operation().kind);
     define_result();
     plan_memory();
-    for (std::size_t step = 0; step < p_.steps.size(); ++step) prepare(step);
+    p_.weight_layout = place_layers(p_.engine, std::move(layers_));
   }
 
  private:
@@ -153,13 +153,11 @@ class Compiler {
         descriptor, {{DNNL_ARG_FROM, from.buffer, from.descriptor}, {DNNL_ARG_TO, to.buffer, to.descriptor}});
   }
 
-  const LayerMemory& add_layer(Index layer, const Dims& weights, const Descriptor& chosen, const Descriptor& bias) {
-    if (std::ssize(p_.layers) <= layer) p_.layers.resize(index(layer) + 1);
-    QUANTBOUND_ASSERT(!p_.layers[index(layer)], layer);
-    p_.layers[index(layer)] = LayerMemory{plain_weights(weights), {chosen, p_.engine}, {bias, p_.engine}};
-    const Descriptor& given = p_.layers[index(layer)]->given;
-    p_.given_weights.resize(std::max(p_.given_weights.size(), given.get_size() / sizeof(float)));
-    return *p_.layers[index(layer)];
+  void add_layer(Step& step, Index layer, const Dims& weights, const Descriptor& chosen, const Descriptor& bias) {
+    if (std::ssize(layers_) <= layer) layers_.resize(index(layer) + 1);
+    QUANTBOUND_ASSERT(!layers_[index(layer)], layer);
+    layers_[index(layer)] = LayerLayout{plain_weights(weights), chosen, bias};
+    step.layer = layer;
   }
 
   /// A buffer that holds the summand in this layout and may be written over.
@@ -177,11 +175,9 @@ class Compiler {
     const Version in = in_layout(o.inputs[0], descriptor.src_desc());
     const Descriptor out = descriptor.dst_desc();
     const std::size_t target = op.has_summand ? summand_buffer(o.inputs[1], out, in.buffer) : output_buffer(out);
-    const LayerMemory& layer =
-        add_layer(op.layer, weight_dims(op.geometry), descriptor.weights_desc(), descriptor.bias_desc());
-    add_primitive<dnnl::convolution_forward>(descriptor,
-                                             {{DNNL_ARG_SRC, in.buffer, in.descriptor}, {DNNL_ARG_DST, target, out}})
-        .constants = {{DNNL_ARG_WEIGHTS, layer.weights}, {DNNL_ARG_BIAS, layer.bias}};
+    Step& step = add_primitive<dnnl::convolution_forward>(
+        descriptor, {{DNNL_ARG_SRC, in.buffer, in.descriptor}, {DNNL_ARG_DST, target, out}});
+    add_layer(step, op.layer, weight_dims(op.geometry), descriptor.weights_desc(), descriptor.bias_desc());
     define(o.output, out, target);
   }
 
@@ -194,10 +190,9 @@ class Compiler {
     const std::size_t in = input.as_image ? in_layout(o.inputs[0], descriptor.src_desc()).buffer
                                     : in_layout(o.inputs[0], plain_descriptor(batch(), shape)).buffer;
     const std::size_t target = output_buffer(descriptor.dst_desc());
-    const LayerMemory& layer = add_layer(op.layer, weight_dims(input, op.outputs), descriptor.weights_desc(), descriptor.bias_desc());
-    add_primitive<dnnl::inner_product_forward>(
-        descriptor, {{DNNL_ARG_SRC, in, descriptor.src_desc()}, {DNNL_ARG_DST, target, descriptor.dst_desc()}})
-        .constants = {{DNNL_ARG_WEIGHTS, layer.weights}, {DNNL_ARG_BIAS, layer.bias}};
+    Step& step = add_primitive<dnnl::inner_product_forward>(
+        descriptor, {{DNNL_ARG_SRC, in, descriptor.src_desc()}, {DNNL_ARG_DST, target, descriptor.dst_desc()}});
+    add_layer(step, op.layer, weight_dims(input, op.outputs), descriptor.weights_desc(), descriptor.bias_desc());
     define(o.output, descriptor.dst_desc(), target);
   }
 
@@ -409,61 +404,15 @@ class Compiler {
     std::size_t scratch = 0;
     for (const Step& step : p_.steps)
       if (step.scratchpad) scratch = std::max(scratch, step.scratchpad->get_size());
-    const ArenaPlan plan = plan_arena(lifetimes, 64 / static_cast<Index>(sizeof(float)));
-    p_.arena = aligned_floats(plan.size);
-    p_.scratchpad = aligned_floats(static_cast<Index>(scratch / sizeof(float)) + 1);
-    for (std::size_t i = 0; i < ids.size(); ++i) buffer(ids[i]).data = p_.arena.get() + plan.offsets[i];
-  }
-
-  void prepare(std::size_t s) {
-    Step& step = p_.steps[s];
-    const bool moves = std::any_of(step.arguments.begin(), step.arguments.end(),
-                                   [&](const Argument& a) { return buffer(a.buffer).whole_batch; });
-    const Index turns = moves ? p_.batch / step.samples : 1;
-    for (Index turn = 0; turn < turns; ++turn) {
-      if (step.kernel) {
-        prepare_kernel(s, turn);
-      } else {
-        prepare_primitive(step, turn);
-      }
-    }
-  }
-
-  static Index offset_of(const Step& step, const Buffer& b, Index turn) {
-    return b.whole_batch ? turn * step.samples * b.sample_floats : 0;
-  }
-
-  void prepare_kernel(std::size_t s, Index turn) {
-    Step& step = p_.steps[s];
-    std::vector<float*>& pointers = step.pointers.emplace_back();
-    for (std::size_t a = 0; a < step.arguments.size(); ++a) {
-      const Buffer& b = buffer(step.arguments[a].buffer);
-      const Index offset = offset_of(step, b, turn);
-      if (b.external) p_.external_pointers.push_back({s, index(turn), a, offset});
-      pointers.push_back(b.external ? nullptr : b.data + offset);
-    }
-  }
-
-  void prepare_primitive(Step& step, Index turn) {
-    std::vector<dnnl_exec_arg_t>& prepared = step.prepared.emplace_back();
-    const auto add = [&](int name, const dnnl::memory& memory) {
-      p_.memories.push_back(memory);
-      prepared.push_back({name, memory.get()});
-    };
-    for (const Argument& argument : step.arguments) {
-      const Buffer& b = buffer(argument.buffer);
-      const Index offset = offset_of(step, b, turn);
-      const dnnl::memory memory(argument.descriptor, p_.engine, b.external ? DNNL_MEMORY_NONE : b.data + offset);
-      if (b.external) p_.external_memories.push_back({memory, offset});
-      add(argument.name, memory);
-    }
-    for (const auto& [name, memory] : step.constants) add(name, memory);
-    if (step.scratchpad->get_size() > 0)
-      add(DNNL_ARG_SCRATCHPAD, dnnl::memory(*step.scratchpad, p_.engine, p_.scratchpad.get()));
+    const ArenaPlan plan = plan_arena(lifetimes, floats_per_line);
+    p_.arena_floats = plan.size;
+    p_.scratch_floats = static_cast<Index>((scratch + sizeof(float) - 1) / sizeof(float));
+    for (std::size_t i = 0; i < ids.size(); ++i) buffer(ids[i]).offset = plan.offsets[i];
   }
 
   FloatProgram::Implementation& p_;
   Index current_ = 0;  ///< the operation being compiled
+  std::vector<std::optional<LayerLayout>> layers_;
 };
 
 }  // namespace

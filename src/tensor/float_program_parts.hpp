@@ -13,7 +13,9 @@
 
 #include "quantbound/tensor/float_program.hpp"
 
+#include "float_weights_parts.hpp"
 #include "layout.hpp"
+#include "memory.hpp"
 #include "mover.hpp"
 
 namespace quantbound::tensor::detail {
@@ -79,7 +81,7 @@ struct Buffer {
   bool kept = false;
   Index last_reader = -1;  ///< over the values that live here
   Index first_step = -1, last_step = -1;
-  float* data = nullptr;
+  Index offset = 0;  ///< in the arena, in floats
 };
 
 struct Argument {
@@ -96,39 +98,14 @@ struct Step {
   dnnl::primitive primitive;
   PlainKernel kernel;
   std::vector<Argument> arguments;
-  std::vector<std::pair<int, dnnl::memory>> constants;  ///< weights and biases
+  std::optional<Index> layer;  ///< whose weights it reads
   std::optional<Descriptor> scratchpad;
   Index samples = 0;  ///< in each turn
 
-  // Per turn, or one for all turns: what goes to oneDNN, or the pointers of the kernel.
+  // Per turn, or one for all turns: what goes to oneDNN (the weights last), or the pointers of the kernel.
   std::vector<std::vector<dnnl_exec_arg_t>> prepared;
   std::vector<std::vector<float*>> pointers;
 };
-
-/// The weights of one layer, as they are given and in the layout that its primitive wants.
-struct LayerMemory {
-  Descriptor given;
-  dnnl::memory weights, bias;
-};
-
-/// oneDNN takes its number of threads from OpenMP: one while an object of this class lives.
-class SingleThread {
- public:
-  SingleThread();
-  ~SingleThread();
-  SingleThread(const SingleThread&) = delete;
-  SingleThread& operator=(const SingleThread&) = delete;
-
- private:
-  int previous_;
-};
-
-/// Memory for `size` floats on a cache line, zero at first.
-struct FreeAligned {
-  void operator()(float* data) const;
-};
-using AlignedFloats = std::unique_ptr<float[], FreeAligned>;
-AlignedFloats aligned_floats(Index size);
 
 }  // namespace quantbound::tensor::detail
 
@@ -144,10 +121,11 @@ struct FloatProgram::Implementation {
   dnnl::stream stream{engine};
   std::vector<detail::Buffer> buffers;
   std::vector<detail::Step> steps;
-  std::vector<std::optional<detail::LayerMemory>> layers;
   detail::Version result{};
-  detail::AlignedFloats arena, scratchpad;
-  std::vector<float> given_weights;  ///< converted, on their way into a layer
+  std::shared_ptr<const detail::WeightLayout> weight_layout;  ///< there once compiled
+  std::shared_ptr<const FloatWeights> weights;                ///< in use
+  Index arena_floats = 0, scratch_floats = 0;                 ///< planned
+  detail::AlignedFloats arena, scratchpad;                    ///< taken by the first run
   std::vector<dnnl::memory> memories;
 
   /// What must be told where the caller's samples are: memories of oneDNN and pointers of kernels, with offsets.
@@ -164,7 +142,12 @@ struct FloatProgram::Implementation {
 };
 
 namespace detail {
+/// Layouts, primitives, buffers and the plan of the memory.
 void compile(FloatProgram::Implementation& program);
-}
+/// Takes the planned memory and tells every step where its arguments lie.
+void bind_memory(FloatProgram::Implementation& program);
+/// Points the steps at these weights. @pre bind_memory was called
+void bind_weights(FloatProgram::Implementation& program, const FloatWeights::Implementation& weights);
+}  // namespace detail
 
 }  // namespace quantbound::tensor

@@ -26,6 +26,16 @@ Runs joined(const Runs& single) {
 
 }  // namespace
 
+AxisMove reversed(const AxisMove& move) {
+  return {.in_axis = move.out_axis,
+          .in_start = move.out_start,
+          .in_step = move.out_step,
+          .out_axis = move.in_axis,
+          .out_start = move.in_start,
+          .out_step = move.in_step,
+          .count = move.count};
+}
+
 Mover::Mover(const std::vector<AxisMove>& axes, const Descriptor& in, const Descriptor& out) {
   for (const AxisMove& move : axes) {
     const std::vector<Index> in_offsets = axis_offsets(in, move.in_axis),
@@ -33,7 +43,7 @@ Mover::Mover(const std::vector<AxisMove>& axes, const Descriptor& in, const Desc
     Axis axis;
     for (Index i = 0; i < move.count; ++i)
       axis.push_back({in_offsets.at(static_cast<std::size_t>(move.in_start + i * move.in_step)),
-                      out_offsets.at(static_cast<std::size_t>(move.out_start + i)), 1});
+                      out_offsets.at(static_cast<std::size_t>(move.out_start + i * move.out_step)), 1});
     axes_.push_back(std::move(axis));
   }
   QUANTBOUND_ASSERT(!axes_.empty(), axes.size());

@@ -26,7 +26,6 @@
 namespace quantbound {
 namespace {
 
-using network::Capture;
 using network::FloatForward;
 using network::Index;
 
@@ -34,7 +33,7 @@ struct Options {
   std::string file;
   Index batch = 32;
   int threads = 1;
-  Capture capture = Capture::output_only;
+  bool capture_layers = false;
   double seconds = 3.0;
   bool serve = false;
 };
@@ -56,7 +55,7 @@ Options parse(std::span<char*> arguments) {
     if (argument == "--serve") {
       options.serve = true;
     } else if (argument == "--capture=layers") {
-      options.capture = Capture::layers;
+      options.capture_layers = true;
     } else if (take(argument, "--batch=", options.batch) || take(argument, "--threads=", options.threads) ||
                take(argument, "--seconds=", options.seconds) || argument == "--capture=output") {
       continue;
@@ -80,8 +79,14 @@ class Engines {
         samples_(part_ * static_cast<std::size_t>(options.threads)) {
     const core::RandomStream random(1, "forward-bench");
     for (std::size_t i = 0; i < samples_.size(); ++i) samples_[i] = static_cast<float>(random.normal(i));
+    std::vector<network::NodeId> captured;
+    if (options.capture_layers)
+      for (Index layer = 0; layer < std::ssize(net.layers); ++layer)
+        captured.push_back(net.graph.measured_output(layer));
     for (int thread = 0; thread < options.threads; ++thread)
-      engines_.emplace_back(net.graph, net.layers, options.batch / options.threads, options.capture);
+      engines_.emplace_back(net.graph, options.batch / options.threads, captured);
+    const auto weights = engines_.front().make_weights(net.layers);
+    for (FloatForward& engine : engines_) engine.use(weights);
   }
 
   /// Seconds of one run over the batch.

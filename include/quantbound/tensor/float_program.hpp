@@ -2,8 +2,9 @@
 /// which flow from operator to operator; elementwise functions and residual sums are fused into the convolution before
 /// them; buffers share one arena. Operators run on a few samples at a time, so many that their activations stay in
 /// cache: few where images are large, more where the weights are (batches that are multiples of a power of two divide
-/// best). A program belongs to one thread and uses one, so that its bits do not depend on the number of threads. run()
-/// itself allocates nothing. What it does not do: decide what to fuse (network/float_forward.cpp does), set
+/// best). A program belongs to one thread and uses one, so that its bits do not depend on the number of threads. Its
+/// weights are an object of their own that several programs may read. Memory for activations is taken by the first run;
+/// later runs allocate nothing. What it does not do: decide what to fuse (network/float_forward.cpp does), set
 /// flush-to-zero, use reduced precision.
 #pragma once
 
@@ -12,6 +13,7 @@
 #include <span>
 #include <vector>
 
+#include "quantbound/tensor/float_weights.hpp"
 #include "quantbound/tensor/pooling.hpp"
 #include "quantbound/tensor/shape.hpp"
 
@@ -22,6 +24,13 @@ enum class PointKind { relu, leaky_relu, clip, sigmoid, tanh, hard_swish, hard_s
 struct PointFunction {
   PointKind kind = PointKind::relu;
   double alpha = 0.0, beta = 0.0;
+};
+
+/// What a program takes, in bytes; known once it is compiled.
+struct FloatMemory {
+  Index activations = 0;  ///< the arena, kept values included
+  Index scratch = 0;      ///< of the primitives
+  Index weights = 0;      ///< of one FloatWeights
 };
 
 class FloatProgram {
@@ -37,7 +46,7 @@ class FloatProgram {
 
   // Building, in the order of execution; then compile(). The first value must be the input.
   Value input(const Shape& shape);
-  /// function(convolution + summand); `layer` names its weights in set_parameters.
+  /// function(convolution + summand); `layer` names its weights in FloatWeights::set.
   Value convolution(Value in, Index layer, const Convolution& geometry, std::optional<PointFunction> function,
                     std::optional<Value> summand = {});
   /// function(W in + b) where `in` of any shape is read in row-major order.
@@ -66,9 +75,14 @@ class FloatProgram {
   /// Chooses layouts, creates the primitives, plans the memory. Throws core::Error where oneDNN refuses.
   void compile();
 
-  /// Weights {outputs, inputs...} in row-major order and one bias per output. @pre compiled
-  void set_parameters(Index layer, std::span<const double> weights, std::span<const double> bias);
-  /// batch x input -> batch x output; the span stays valid until the next call. @pre compiled, all parameters set
+  // Once compiled:
+  FloatMemory memory() const;
+  /// Zeros, to be set layer by layer.
+  FloatWeights make_weights() const;
+  /// Swaps pointers. @pre made by this program or by one of equal layouts
+  void use(std::shared_ptr<const FloatWeights> weights);
+  /// batch x input -> batch x output; the span stays valid until the next call. @pre weights are in use, if any are
+  /// read
   std::span<const float> run(std::span<const float> samples);
   /// After run(): a kept value, batch after sample, in a layout that depends on the program alone. Blocked layouts may
   /// fill up the channels with zeros, so the span can be longer than batch x elements.

@@ -1,6 +1,7 @@
 #include "quantbound/network/float_forward.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <filesystem>
 #include <string>
@@ -65,10 +66,31 @@ Network large_network(std::uint64_t seed) {
   return b.build();
 }
 
+enum class Captured { nothing, measured_outputs, all };
+
+std::vector<NodeId> nodes_of(Captured captured, const Network& network) {
+  std::vector<NodeId> nodes;
+  if (captured == Captured::measured_outputs)
+    for (Index layer = 0; layer < std::ssize(network.layers); ++layer)
+      nodes.push_back(network.graph.measured_output(layer));
+  if (captured == Captured::all)
+    for (NodeId node = 1; node < std::ssize(network.graph.nodes); ++node) nodes.push_back(node);
+  return nodes;
+}
+
+/// An engine with weights of its own.
+FloatForward engine_for(const Network& network, Index batch, Captured captured) {
+  FloatForward engine(network.graph, batch, nodes_of(captured, network));
+  engine.use(engine.make_weights(network.layers));
+  return engine;
+}
+
+constexpr std::array every_capture{Captured::nothing, Captured::measured_outputs, Captured::all};
+
 /// Engine and double forward agree to 1e-4 of the largest output.
-void expect_agreement(const Network& network, Index batch, Capture capture, std::uint64_t seed) {
+void expect_agreement(const Network& network, Index batch, Captured captured, std::uint64_t seed) {
   const std::vector<float> x = samples_for(network.graph, batch, 5000 + seed);
-  FloatForward engine(network.graph, network.layers, batch, capture);
+  FloatForward engine = engine_for(network, batch, captured);
 
   const std::span<const float> fast = engine.run(x);
   const std::vector<double> exact =
@@ -83,22 +105,20 @@ void expect_agreement(const Network& network, Index batch, Capture capture, std:
 TEST(FloatForward, AgreesWithTheDoubleForwardOnRandomGraphs) {
   for (std::uint64_t seed = 0; seed < 150; ++seed) {
     const Network network = testing::random_network(seed);
-    for (const Capture capture : {Capture::output_only, Capture::layers})
-      expect_agreement(network, static_cast<Index>(1 + seed % 6), capture, seed);
+    for (const Captured captured : every_capture)
+      expect_agreement(network, static_cast<Index>(1 + seed % 6), captured, seed);
   }
 }
 
 TEST(FloatForward, AgreesWithTheDoubleForwardOnOneSampleOfOneChannel) {
   // Broadcast products where every extent is 1: wrong on blocked layouts when oneDNN 2.6 multiplies in place.
   for (const std::uint64_t seed : {1827U, 2853U})
-    for (const Capture capture : {Capture::output_only, Capture::layers})
-      expect_agreement(testing::random_network(seed), 1, capture, seed);
+    for (const Captured captured : every_capture) expect_agreement(testing::random_network(seed), 1, captured, seed);
 }
 
 TEST(FloatForward, AgreesWithTheDoubleForwardWhereThePaceChangesWithinTheNetwork) {
   for (const Index batch : {1, 6, 8, 13})
-    for (const Capture capture : {Capture::output_only, Capture::layers})
-      expect_agreement(large_network(1), batch, capture, 1);
+    for (const Captured captured : every_capture) expect_agreement(large_network(1), batch, captured, 1);
 }
 
 TEST(FloatForward, GivesTheSameBitsInEveryRunAndWithAnyNumberOfThreads) {
@@ -109,7 +129,7 @@ TEST(FloatForward, GivesTheSameBitsInEveryRunAndWithAnyNumberOfThreads) {
     std::vector<std::vector<float>> outputs;
     for (const int count : {1, 2, 5}) {
       omp_set_num_threads(count);
-      FloatForward engine(network.graph, network.layers, 8, Capture::output_only);
+      FloatForward engine = engine_for(network, 8, Captured::nothing);
       for (const auto& input : {x, other, x}) {
         const auto y = engine.run(input);
         outputs.emplace_back(y.begin(), y.end());
@@ -124,13 +144,13 @@ TEST(FloatForward, GivesTheSameBitsInEveryRunAndWithAnyNumberOfThreads) {
 TEST(FloatForward, GivesTheSameBitsInsideAParallelRegion) {
   const Network network = large_network(3);
   const std::vector<float> x = samples_for(network.graph, 4, 9);
-  FloatForward alone(network.graph, network.layers, 4, Capture::output_only);
+  FloatForward alone = engine_for(network, 4, Captured::nothing);
   const auto y = alone.run(x);
   std::vector<std::vector<float>> outputs(4);
 
 #pragma omp parallel for num_threads(2)
   for (std::size_t i = 0; i < outputs.size(); ++i) {
-    FloatForward engine(network.graph, network.layers, 4, Capture::output_only);
+    FloatForward engine = engine_for(network, 4, Captured::nothing);
     const auto result = engine.run(x);
     outputs[i].assign(result.begin(), result.end());
   }
@@ -142,17 +162,124 @@ TEST(FloatForward, ReplacedParametersGiveTheBitsOfANewEngine) {
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
     const Network first = testing::random_network(seed), second = redrawn(first, 100 + seed);
     const std::vector<float> x = samples_for(first.graph, 3, seed);
-    FloatForward reused(first.graph, first.layers, 3, Capture::layers);
-    FloatForward fresh(first.graph, second.layers, 3, Capture::layers);
+    FloatForward reused = engine_for(first, 3, Captured::measured_outputs);
+    FloatForward fresh = engine_for(second, 3, Captured::measured_outputs);
     const auto before = reused.run(x);
     const std::vector<float> old(before.begin(), before.end());
 
-    reused.set_parameters(second.layers);
+    reused.use(reused.make_weights(second.layers));
     const auto y = reused.run(x), expected = fresh.run(x);
 
     EXPECT_TRUE(std::equal(y.begin(), y.end(), expected.begin(), expected.end())) << "seed " << seed;
     EXPECT_FALSE(std::equal(y.begin(), y.end(), old.begin(), old.end())) << "seed " << seed;
   }
+}
+
+TEST(FloatForward, WeightsAreSharedAndExchangedWithoutATrace) {
+  const Network first = large_network(5), second = redrawn(first, 6);
+  const Index batch = 8;
+  const std::vector<float> x = samples_for(first.graph, batch, 7);
+  FloatForward one = engine_for(first, batch, Captured::nothing), other = engine_for(second, batch, Captured::nothing);
+  const auto output = [&](FloatForward& engine) {
+    const auto y = engine.run(x);
+    return std::vector<float>(y.begin(), y.end());
+  };
+  const std::vector<float> of_first = output(one), of_second = output(other);
+  ASSERT_NE(of_first, of_second);
+
+  const auto weights = one.make_weights(first.layers), exchanged = other.make_weights(second.layers);
+  one.use(exchanged);
+  other.use(weights);
+  EXPECT_EQ(output(one), of_second);
+  EXPECT_EQ(output(other), of_first);
+  one.use(weights);
+
+  std::array<std::vector<float>, 2> together;
+#pragma omp parallel for num_threads(2)
+  for (std::size_t i = 0; i < together.size(); ++i) together[i] = output(i == 0 ? one : other);
+  EXPECT_EQ(together[0], of_first);
+  EXPECT_EQ(together[1], of_first);
+}
+
+TEST(FloatForward, LayersSetByManyThreadsAreThoseSetByOne) {
+  const Network network = large_network(8);
+  const std::vector<float> x = samples_for(network.graph, 4, 9);
+  FloatForward engine = engine_for(network, 4, Captured::nothing);
+  const auto y = engine.run(x);
+  const std::vector<float> expected(y.begin(), y.end());
+
+  const auto weights = engine.make_weights();
+#pragma omp parallel for num_threads(4)
+  for (std::size_t layer = 0; layer < network.layers.size(); ++layer)
+    weights->set(static_cast<Index>(layer), network.layers[layer]);
+  engine.use(weights);
+
+  const auto z = engine.run(x);
+  EXPECT_TRUE(std::equal(expected.begin(), expected.end(), z.begin(), z.end()));
+}
+
+TEST(FloatForward, StatesItsMemoryBeforeItRuns) {
+  const Network network = large_network(9);
+  Index weight_bytes = 0;
+  for (const LayerParameters& layer : network.layers)
+    weight_bytes += static_cast<Index>((layer.weights.size() + layer.bias.size()) * sizeof(float));
+  const FloatForward few(network.graph, 8), many(network.graph, 8, nodes_of(Captured::measured_outputs, network));
+  Index captured_bytes = 0;
+  for (const NodeId node : nodes_of(Captured::measured_outputs, network))
+    captured_bytes += 8 * static_cast<Index>(sizeof(float)) *
+                      tensor::elements(network.graph.nodes[static_cast<std::size_t>(node)].shape);
+
+  EXPECT_GE(few.memory().weights, weight_bytes);
+  EXPECT_LE(few.memory().weights, 2 * weight_bytes) << "layouts fill up channels, but not by much";
+  EXPECT_EQ(few.memory().weights, few.make_weights()->bytes());
+  EXPECT_GE(many.memory().activations, captured_bytes);
+  EXPECT_LT(few.memory().activations, captured_bytes) << "without captures the arena is shared";
+}
+
+/// The sums of the absolute values of a batch: comparable between layouts, as padding is zero.
+double absolute_sum(std::span<const float> values) {
+  double sum = 0.0;
+  for (const float value : values) sum += std::abs(static_cast<double>(value));
+  return sum;
+}
+
+TEST(FloatForward, CapturedNodesThatLeadNowhereAreComputedAndOthersAreNot) {
+  Draw draw(10);
+  Builder b({6, 9, 9}, draw);
+  const tensor::Window same{
+      .kernel_height = 3, .kernel_width = 3, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1};
+  const NodeId trunk = b.add(Activation{}, {b.convolution(0, 16, 1, same)});
+  const NodeId aside = b.convolution(trunk, 16, 1, same);  // reads an intermediate value
+  const NodeId sum = b.add(Add{}, {b.convolution(trunk, 16, 1, same), trunk});
+  const NodeId out = b.dense(b.flatten(sum), 3);
+  Network network = b.build();
+  network.graph.output = out;
+  const std::vector<float> x = samples_for(network.graph, 3, 11);
+  const std::vector<double> exact_x(x.begin(), x.end());
+  const auto absolute_sum_at = [&](NodeId node) {
+    Graph graph = network.graph;
+    graph.output = node;
+    double sum_of_values = 0.0;
+    for (const double value : forward(graph, network.layers, exact_x, 3)) sum_of_values += std::abs(value);
+    return sum_of_values;
+  };
+
+  FloatForward engine(network.graph, 3, std::vector<NodeId>{aside, trunk});
+  engine.use(engine.make_weights(network.layers));
+  const auto y = engine.run(x);
+  const std::vector<float> output(y.begin(), y.end());
+  for (const auto& [which, node] : {std::pair<Index, NodeId>{0, aside}, {1, trunk}}) {
+    const double expected = absolute_sum_at(node);
+    EXPECT_NEAR(absolute_sum(engine.captured(which)), expected, 1e-5 * expected);
+  }
+
+  // Not captured, the dead end costs nothing and its weights are not wanted; the output does not notice.
+  FloatForward lean(network.graph, 3);
+  EXPECT_LT(lean.memory().weights, engine.memory().weights);
+  EXPECT_LT(lean.memory().activations, engine.memory().activations);
+  lean.use(lean.make_weights(network.layers));
+  const auto z = lean.run(x);
+  for (std::size_t i = 0; i < output.size(); ++i) EXPECT_NEAR(z[i], output[i], 1e-4F * std::abs(output[i]) + 1e-5F);
 }
 
 /// A layer's values without the zeros that a blocked layout may add, in any order.
@@ -169,12 +296,12 @@ TEST(FloatForward, LayerOutputsAreTheMeasuredOutputsUpToTheirOrder) {
     const Network network = seed == 0 ? large_network(4) : testing::random_network(seed);
     const Index batch = seed == 0 ? 6 : 3;
     const std::vector<float> x = samples_for(network.graph, batch, 300 + seed);
-    FloatForward engine(network.graph, network.layers, batch, Capture::layers);
+    FloatForward engine = engine_for(network, batch, Captured::measured_outputs);
     engine.run(x);
 
     forward(network.graph, network.layers, std::vector<double>(x.begin(), x.end()), batch,
             [&](Index layer, std::span<const double> exact) {
-              const std::span<const float> fast = engine.layer_output(layer);
+              const std::span<const float> fast = engine.captured(layer);
               ASSERT_GE(fast.size(), exact.size());
               ASSERT_EQ(fast.size() % static_cast<std::size_t>(batch), 0U);
               const double tolerance = 1e-4 * largest_magnitude(exact);
@@ -208,13 +335,13 @@ TEST(FloatForward, EnginesOfOneGraphHaveEqualLayouts) {
     const auto last = changed.layers.size() - 1;
     changed.layers[last].bias[0] += 1.0;
     const std::vector<float> x = samples_for(network.graph, 4, 400 + seed);
-    FloatForward one(network.graph, network.layers, 4, Capture::layers);
-    FloatForward two(changed.graph, changed.layers, 4, Capture::layers);
+    FloatForward one = engine_for(network, 4, Captured::measured_outputs);
+    FloatForward two = engine_for(changed, 4, Captured::measured_outputs);
     one.run(x);
     two.run(x);
 
     for (std::size_t layer = 0; layer < network.layers.size(); ++layer) {
-      const auto a = one.layer_output(static_cast<Index>(layer)), b = two.layer_output(static_cast<Index>(layer));
+      const auto a = one.captured(static_cast<Index>(layer)), b = two.captured(static_cast<Index>(layer));
       ASSERT_EQ(a.size(), b.size());
       std::size_t different = 0;
       for (std::size_t i = 0; i < a.size(); ++i) different += a[i] != b[i];
@@ -231,7 +358,7 @@ TEST(FloatForward, PadsBeforeConvolutionsAreMergedWithoutChangingTheValue) {
     const NodeId left = b.convolution(padded, 7, 1, {.kernel_height = 3, .kernel_width = 3});
     const NodeId right = b.convolution(padded, 7, 1, {.kernel_height = 3, .kernel_width = 3});
     b.add(Add{}, {left, right});
-    for (const Capture capture : {Capture::output_only, Capture::layers}) expect_agreement(b.build(), 2, capture, 7);
+    for (const Captured captured : every_capture) expect_agreement(b.build(), 2, captured, 7);
   }
 }
 
@@ -252,7 +379,7 @@ TEST(FloatForward, ResidualSumsAgreeInEveryPositionOfTheOperands) {
     NodeId out = b.add(Activation{}, {sum});
     if (variant == 4) out = b.add(Add{}, {out, other});  // the summand is read again
     b.dense(b.flatten(out), 3);
-    for (const Capture capture : {Capture::output_only, Capture::layers}) expect_agreement(b.build(), 3, capture, 8);
+    for (const Captured captured : every_capture) expect_agreement(b.build(), 3, captured, 8);
   }
 }
 
@@ -260,11 +387,11 @@ TEST(FloatForward, NetworksWithoutWeightsAndTheIdentityWork) {
   Draw draw(8);
   Builder identity({2, 3, 3}, draw);
   identity.flatten(0);
-  expect_agreement(identity.build(), 3, Capture::output_only, 1);
-  expect_agreement(identity.build(), 3, Capture::layers, 1);
+  expect_agreement(identity.build(), 3, Captured::nothing, 1);
+  expect_agreement(identity.build(), 3, Captured::all, 1);
   Builder pointwise({4}, draw);
   pointwise.add(Activation{ActivationKind::hard_sigmoid, 0.2, 0.5}, {0});
-  expect_agreement(pointwise.build(), 3, Capture::output_only, 2);
+  expect_agreement(pointwise.build(), 3, Captured::nothing, 2);
 }
 
 TEST(FloatForward, AgreesWithTheDoubleForwardOnRealNetworks) {
@@ -278,7 +405,7 @@ TEST(FloatForward, AgreesWithTheDoubleForwardOnRealNetworks) {
         "acasxu/ACASXU_run2a_1_1_batch_2000.onnx"}) {
     SCOPED_TRACE(file);
     const Network network = read_network(models / file);
-    for (const Capture capture : {Capture::output_only, Capture::layers}) expect_agreement(network, 2, capture, 11);
+    for (const Captured captured : every_capture) expect_agreement(network, 2, captured, 11);
   }
 }
 
@@ -289,7 +416,7 @@ TEST(FloatForward, KeepsDenormalsAndLeavesTheCallersSamplesAlone) {
   Network network = b.build();
   network.layers[0] = {{0x1p-130}, {0.0}};
   const std::vector<float> x{0.5F};
-  FloatForward engine(network.graph, network.layers, 1, Capture::output_only);
+  FloatForward engine = engine_for(network, 1, Captured::nothing);
 
   const auto y = engine.run(x);
 

@@ -84,7 +84,8 @@ struct Comparison {
 };
 
 std::vector<double> float_outputs(const Network& network, const std::vector<double>& samples, Index batch) {
-  FloatForward engine(network.graph, network.layers, batch, Capture::output_only);
+  FloatForward engine(network.graph, batch);
+  engine.use(engine.make_weights(network.layers));
   const std::vector<float> inputs(samples.begin(), samples.end());
   const auto outputs = engine.run(inputs);
   return {outputs.begin(), outputs.end()};

@@ -19,6 +19,18 @@ using Value = FloatProgram::Value;
 std::vector<float> floats(const std::vector<double>& values) { return {values.begin(), values.end()}; }
 std::vector<double> doubles(std::span<const float> values) { return {values.begin(), values.end()}; }
 
+struct Layer {
+  std::vector<double> weights, bias;
+};
+
+/// Gives the program weights of its own.
+void use(FloatProgram& program, const std::vector<Layer>& layers) {
+  auto weights = std::make_shared<FloatWeights>(program.make_weights());
+  for (std::size_t i = 0; i < layers.size(); ++i)
+    weights->set(static_cast<Index>(i), layers[i].weights, layers[i].bias);
+  program.use(std::move(weights));
+}
+
 void expect_near(std::span<const float> fast, const std::vector<double>& exact, double relative) {
   ASSERT_EQ(fast.size(), exact.size());
   double largest = 0.0;
@@ -39,7 +51,7 @@ TEST(FloatProgram, ConvolutionsMatchTheDoubleReferenceOnRandomGeometries) {
     FloatProgram program(batch);
     program.output(program.convolution(program.input({g.channels_in, g.height, g.width}), 0, g, {}));
     program.compile();
-    program.set_parameters(0, weights, bias);
+    use(program, {{weights, bias}});
 
     const auto fast = program.run(input);
 
@@ -58,8 +70,8 @@ struct SmallProgram {
     program.output(program.dense(program.concat(both, 0), 1, 4, {}));
     program.compile();
     Draw draw(52);
-    program.set_parameters(0, draw.normals(geometry.weight_count()), draw.normals(9));
-    program.set_parameters(1, draw.normals(4 * 12 * 30), draw.normals(4));
+    use(program,
+        {{draw.normals(geometry.weight_count()), draw.normals(9)}, {draw.normals(4 * 12 * 30), draw.normals(4)}});
   }
 
   Convolution geometry{
@@ -97,7 +109,7 @@ TEST(FloatProgram, DenseReadsAnImageInRowMajorOrder) {
   const Value in = program.input({4, 3, 2});
   program.output(program.dense(in, 0, 7, {}));
   program.compile();
-  program.set_parameters(0, weights, bias);
+  use(program, {{weights, bias}});
 
   expect_near(program.run(input), dense_reference(7, weights, bias, doubles(input), batch), 1e-6);
 }
@@ -114,7 +126,7 @@ TEST(FloatProgram, ChannelsAreConcatenatedPaddedSlicedAndTurnedInAnyLayout) {
   const Value turned = program.permute(sliced, std::vector<Index>{0, 2, 1});
   program.output(turned);
   program.compile();
-  program.set_parameters(0, std::vector<double>(5, 1.0), std::vector<double>(5, 0.0));
+  use(program, {{std::vector<double>(5, 1.0), std::vector<double>(5, 0.0)}});
   std::vector<float> input(2 * 60);
   for (std::size_t i = 0; i < input.size(); ++i) input[i] = static_cast<float>(i + 1);
 
