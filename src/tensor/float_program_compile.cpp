@@ -308,16 +308,7 @@ class Compiler {
   /// padding. Empty where the blocks cover all.
   std::vector<float> background_of(const MoveOp& op, const Descriptor& out) {
     if (op.covers && !has_padding(out)) return {};
-    std::vector<float> background(index(sample_size(out)), 0.0F);
-    if (op.fill != 0.0) {
-      const Shape& shape = value(operation().output).shape;
-      const std::vector<float> plain(index(elements(shape)), static_cast<float>(op.fill));
-      std::vector<AxisMove> all;
-      for (Index axis = 0; axis < std::ssize(shape); ++axis)
-        all.push_back({.in_axis = axis, .out_axis = axis, .count = shape[index(axis)]});
-      Mover(all, plain_descriptor(1, shape), out)(plain.data(), background.data());
-    }
-    return background;
+    return spread({op.fill}, value(operation().output).shape, out);
   }
 
   void emit(const ReshapeOp&, const Operation& o) {
@@ -332,18 +323,6 @@ class Compiler {
       add_reorder(in, {in.descriptor, copy});
       define(o.output, layout, copy);
     }
-  }
-
-  /// The constants of one element each, in the value's layout; zeros in its padding keep it zero.
-  std::vector<float> spread(const std::vector<double>& constants, const Shape& shape, const Descriptor& layout) {
-    const Index repeat = elements(shape) / std::ssize(constants);
-    std::vector<float> plain(index(elements(shape))), spread(index(sample_size(layout)), 0.0F);
-    for (std::size_t i = 0; i < plain.size(); ++i) plain[i] = static_cast<float>(constants[i / index(repeat)]);
-    std::vector<AxisMove> all;
-    for (Index axis = 0; axis < std::ssize(shape); ++axis)
-      all.push_back({.in_axis = axis, .out_axis = axis, .count = shape[index(axis)]});
-    Mover(all, plain_descriptor(1, shape), layout)(plain.data(), spread.data());
-    return spread;
   }
 
   void emit(const ScaleShiftOp& op, const Operation& o) {

@@ -33,4 +33,7 @@ class Mover {
   std::vector<Axis> axes_;  ///< the last one has the longest runs; the others have runs of length 1
 };
 
+/// Constants (one, one per channel or one per element) as one sample in this layout, zeros in its padding.
+std::vector<float> spread(const std::vector<double>& constants, const Shape& shape, const Descriptor& layout);
+
 }  // namespace quantbound::tensor::detail
