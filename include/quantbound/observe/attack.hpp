@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -26,18 +27,29 @@ struct AttackOptions {
   Index starts = 16;  ///< of each output and sign that is climbed; half as many again start from the best points
   Index steps = 100;  ///< of one climb
   std::uint64_t seed = 1;
+  /// Part `group` of `groups`: every start belongs to one group, and groups are searched independently of each other,
+  /// on other ranks perhaps. best_of() puts their results together.
+  Index group = 0, groups = 1;
+  /// Networks of at least so many multiply-adds in a pass are climbed in float.
+  Index float_from = Index{1} << 22;
+  /// Returns true when the search should end early with what it has found. Called from one thread, between steps.
+  std::function<bool()> stop = {};
 };
 
 struct AttackResult {
-  double deviation = 0.0;     ///< |f_q - f|, inf-norm, at `point`
+  double deviation = 0.0;     ///< |f_q - f|, inf-norm, at `point`: of two forward passes in double
   Index output = 0;           ///< where it is largest
   std::vector<double> point;  ///< inside the box
+  bool stopped = false;       ///< options.stop ended it: another run may find more
 };
 
 /// Deterministic in its arguments; uses the OpenMP threads of the caller. Points where a value is not finite do not
 /// count; where no other was met, the deviation is 0. Throws core::InputError for a box that is not bounded.
-/// @pre options.starts > 0, options.steps >= 0, box as large as the input
+/// @pre 0 <= group < groups <= starts, steps >= 0, box as large as the input
 AttackResult attack(const Graph& graph, std::span<const LayerParameters> f, std::span<const LayerParameters> fq,
                     const Box& box, const AttackOptions& options);
+
+/// The largest of the groups' results, the first of equal ones; stopped if any was. @pre not empty
+AttackResult best_of(std::span<const AttackResult> groups);
 
 }  // namespace quantbound::observe
