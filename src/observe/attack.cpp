@@ -22,7 +22,6 @@ namespace {
 constexpr Index most_targets = 20;
 constexpr Index most_polished_inputs = 16;
 
-using detail::Aim;
 using detail::Best;
 using detail::Climb;
 using detail::Difference;
@@ -38,18 +37,12 @@ Outcome run(std::vector<Climb>& climbs, const Difference& difference, const Box&
   const auto evaluate = [&](std::span<const double> points, std::span<const Climb> at) {
     const std::size_t outputs = index(difference.outputs());
     std::vector<double> weights(at.size() * outputs, 0.0);
-    detail::Slopes slopes;
-    for (std::size_t c = 0; c < at.size(); ++c) {
-      weights[c * outputs + index(at[c].target.output)] = 1.0;
-      slopes.targets.push_back(at[c].target);
-    }
-    Difference::Slopes all = difference.slopes(points, weights);
-    best.offer(points, all.values);
-    slopes.values = std::move(all.values);
-    slopes.gradients = std::move(all.gradients);
+    for (std::size_t c = 0; c < at.size(); ++c) weights[c * outputs + index(at[c].target.output)] = 1.0;
+    detail::Slopes slopes = difference.slopes(points, weights);
+    best.offer(points, slopes.values);
     return slopes;
   };
-  return detail::climb(climbs, evaluate, box, options);
+  return detail::climb(climbs, options.steps, evaluate, box, options.stop);
 }
 
 /// The targets that are largest at the points looked at.
@@ -73,7 +66,7 @@ std::vector<Climb> first_climbs(std::span<const double> points, std::span<const 
   const auto point = [&](Index p) { return points.subspan(index(p * inputs), index(inputs)); };
   std::vector<Climb> climbs;
   for (const Target& target : choose_targets(values, difference, options)) {
-    for (Index p = 0; p < starts; ++p) climbs.emplace_back(Aim::fixed, target, point(p), wide);
+    for (Index p = 0; p < starts; ++p) climbs.emplace_back(target, point(p), wide);
     const auto value = [&](Index p) {
       const double v = values[index(p * outputs + target.output)];
       return std::isfinite(v) ? target.sign * v : nothing;
@@ -81,8 +74,7 @@ std::vector<Climb> first_climbs(std::span<const double> points, std::span<const 
     std::vector<Index> order(index(count));
     std::iota(order.begin(), order.end(), Index{0});
     std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) { return value(a) > value(b); });
-    for (Index k = 0; k < (starts + 1) / 2; ++k)
-      climbs.emplace_back(Aim::fixed, target, point(order[index(k)]), narrow);
+    for (Index k = 0; k < (starts + 1) / 2; ++k) climbs.emplace_back(target, point(order[index(k)]), narrow);
   }
   return climbs;
 }
@@ -97,7 +89,7 @@ std::vector<Climb> climbs_again(std::vector<Climb> climbs, const Box& box, const
     for (const double part : {0.5, 0.25, 0.125, 0.0625}) {
       const core::RandomStream random(options.seed, "attack again", index(starts.first) + c,
                                       static_cast<std::uint64_t>(1.0 / part));
-      again.emplace_back(Aim::fixed, climbs[c].target, detail::disturbed(climbs[c].best_point, box, part, random), narrow);
+      again.emplace_back(climbs[c].target, detail::disturbed(climbs[c].best_point, box, part, random), narrow);
     }
   }
   return again;
@@ -136,7 +128,11 @@ void check(const Graph& graph, const Box& box, const AttackOptions& options) {
 /// All in double.
 AttackResult search(const Difference& difference, const Box& box, const AttackOptions& options) {
   Best best(detail::centre_of(box));
-  const std::vector<double> points = detail::starting_points(box, options);
+  std::vector<double> points;
+  for (const Index number : detail::own_points(options)) {
+    const std::vector<double> point = detail::starting_point(box, options.seed, number);
+    points.insert(points.end(), point.begin(), point.end());
+  }
   const std::vector<double> values = difference.values(points);
   best.offer(points, values);
   if (options.steps == 0) return best.result();

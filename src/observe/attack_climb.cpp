@@ -16,14 +16,6 @@ std::size_t index(Index i) { return static_cast<std::size_t>(i); }
 
 double between(double low, double high, double part) { return std::clamp((1.0 - part) * low + part * high, low, high); }
 
-void add_point(const Box& box, std::uint64_t seed, Index p, std::vector<double>& points) {
-  const core::RandomStream random(seed, "attack", static_cast<std::uint64_t>(p));
-  for (std::size_t i = 0; i < box.low.size(); ++i) {
-    const double u = random.uniform(i);
-    points.push_back(p % 2 == 1 ? between(box.low[i], box.high[i], u) : (u < 0.5 ? box.low[i] : box.high[i]));
-  }
-}
-
 /// The steps after which Auto-PGD looks back: at first after 22 % of them, then ever sooner.
 std::vector<Index> checkpoints(Index steps) {
   std::vector<Index> result;
@@ -42,7 +34,6 @@ void take_value(Climb& climb, double value, std::span<const double> gradient) {
   climb.last = value;
   if (value <= climb.best && !climb.best_gradient.empty()) return;
   climb.best = value;
-  climb.best_target = climb.target;
   climb.best_point = climb.point;
   climb.best_gradient.assign(gradient.begin(), gradient.end());
 }
@@ -58,7 +49,6 @@ bool look_back(Climb& climb, Index stretch) {
   if (!few_increases && !stands_still) return false;
   climb.step /= 2;
   climb.point = climb.previous = climb.best_point;
-  climb.target = climb.best_target;
   climb.last = climb.best;
   return true;
 }
@@ -92,20 +82,25 @@ Starts own_starts(const AttackOptions& options) {
   return {options.starts * options.group / options.groups, options.starts * (options.group + 1) / options.groups};
 }
 
-std::vector<double> starting_points(const Box& box, const AttackOptions& options) {
+std::vector<Index> own_points(const AttackOptions& options) {
   const auto [first, last] = own_starts(options);
   constexpr Index others = looked_at - 1;
-  std::vector<double> points;
-  for (Index p = first; p < last; ++p) {
-    if (p == 0) {
-      points = centre_of(box);
-    } else {
-      add_point(box, options.seed, p, points);
-    }
+  std::vector<Index> numbers(index(looked_at * (last - first)));
+  const auto starts_end = numbers.begin() + (last - first);
+  std::iota(numbers.begin(), starts_end, first);
+  std::iota(starts_end, numbers.end(), options.starts + others * first);
+  return numbers;
+}
+
+std::vector<double> starting_point(const Box& box, std::uint64_t seed, Index number) {
+  if (number == 0) return centre_of(box);
+  const core::RandomStream random(seed, "attack", static_cast<std::uint64_t>(number));
+  std::vector<double> point;
+  for (std::size_t i = 0; i < box.low.size(); ++i) {
+    const double u = random.uniform(i);
+    point.push_back(number % 2 == 1 ? between(box.low[i], box.high[i], u) : (u < 0.5 ? box.low[i] : box.high[i]));
   }
-  for (Index p = options.starts + others * first; p < options.starts + others * last; ++p)
-    add_point(box, options.seed, p, points);
-  return points;
+  return point;
 }
 
 void Best::offer(std::span<const double> points, std::span<const double> values) {
@@ -114,7 +109,8 @@ void Best::offer(std::span<const double> points, std::span<const double> values)
     const double deviation = std::abs(values[i]);
     if (!std::isfinite(deviation) || deviation <= result_.deviation) continue;
     const auto point = points.subspan(i / outputs * inputs, inputs);
-    result_ = {deviation, static_cast<Index>(i % outputs), {point.begin(), point.end()}};
+    result_ = {
+        .deviation = deviation, .output = static_cast<Index>(i % outputs), .point = {point.begin(), point.end()}};
   }
 }
 
@@ -134,13 +130,14 @@ std::vector<Target> ranked_targets(std::span<const double> values, Index outputs
   return targets;
 }
 
-Outcome climb(std::span<Climb> climbs, const Evaluate& evaluate, const Box& box, const AttackOptions& options) {
-  const std::vector<Index> looks = checkpoints(options.steps);
+Outcome climb(std::span<Climb> climbs, Index steps, const Evaluate& evaluate, const Box& box,
+              const std::function<bool()>& stop) {
+  const std::vector<Index> looks = checkpoints(steps);
   std::size_t next_look = 0;
   const std::size_t inputs = box.low.size();
   std::vector<double> points(climbs.size() * inputs);
-  for (Index step = 0; step < options.steps; ++step) {
-    if (options.stop && options.stop()) return Outcome::stopped;
+  for (Index step = 0; step < steps; ++step) {
+    if (stop && stop()) return Outcome::stopped;
     for (std::size_t c = 0; c < climbs.size(); ++c)
       std::copy(climbs[c].point.begin(), climbs[c].point.end(), points.data() + c * inputs);
     const Slopes slopes = evaluate(points, climbs);
@@ -149,7 +146,6 @@ Outcome climb(std::span<Climb> climbs, const Evaluate& evaluate, const Box& box,
     const Index stretch = look ? step - (next_look == 0 ? 0 : looks[next_look - 1]) : 0;
     for (std::size_t c = 0; c < climbs.size(); ++c) {
       Climb& climb = climbs[c];
-      climb.target = slopes.targets[c];
       const std::span<const double> gradient(slopes.gradients.data() + c * inputs, inputs);
       const double value = slopes.values[c * outputs + index(climb.target.output)];
       take_value(climb, std::isfinite(value) ? climb.target.sign * value : nothing, gradient);

@@ -25,9 +25,10 @@ struct Starts {
 };
 Starts own_starts(const AttackOptions& options);
 
-/// The points that this group looks at, 64 for each of its starts, which come first. Of all points of all groups the
-/// first is the centre, then come by turns a uniform point and a corner.
-std::vector<double> starting_points(const Box& box, const AttackOptions& options);
+/// The numbers of the points that this group looks at, 64 for each of its starts, which come first.
+std::vector<Index> own_points(const AttackOptions& options);
+/// Of all points of all groups the first is the centre, then come by turns a uniform point and a corner.
+std::vector<double> starting_point(const Box& box, std::uint64_t seed, Index number);
 
 /// The largest deviation so far. What is not finite overflowed and is attained nowhere.
 class Best {
@@ -57,17 +58,12 @@ struct Target {
 /// Outputs and signs by their largest value over the points (points x outputs), largest first.
 std::vector<Target> ranked_targets(std::span<const double> values, Index outputs);
 
-/// What a climb climbs: its target, or at every step the output and sign that are largest there.
-enum class Aim { fixed, largest };
-
-/// The way up from one point.
+/// The way up one target from one point.
 struct Climb {
-  Climb(Aim at, Target of, std::span<const double> from, double width)
-      : aim(at), target(of), best_target(of), point(from.begin(), from.end()), previous(point), best_point(point),
-        step(width) {}
+  Climb(Target of, std::span<const double> from, double width)
+      : target(of), point(from.begin(), from.end()), previous(point), best_point(point), step(width) {}
 
-  Aim aim;
-  Target target, best_target;
+  Target target;
   std::vector<double> point, previous, best_point, best_gradient;
   double best = nothing, last = nothing;
   double step;  ///< as a part of the box's width
@@ -75,10 +71,9 @@ struct Climb {
   double checked_best = nothing, checked_step = 0.0;  ///< at the checkpoint before
 };
 
-/// f_q - f at the points of all climbs, what each climbs there, and its gradient.
+/// f_q - f at the points of all climbs, and the gradients of what they climb.
 struct Slopes {
   std::vector<double> values;     ///< climbs x outputs
-  std::vector<Target> targets;    ///< of the climb, or the largest
   std::vector<double> gradients;  ///< of (f_q - f)_output: climbs x inputs
 };
 /// From the points of the climbs, points x inputs.
@@ -86,8 +81,9 @@ using Evaluate = std::function<Slopes(std::span<const double> points, std::span<
 
 enum class Outcome { done, stopped };
 
-/// All climbs side by side. Stops between two steps when options.stop says so.
-Outcome climb(std::span<Climb> climbs, const Evaluate& evaluate, const Box& box, const AttackOptions& options);
+/// All climbs side by side. Asks `stop` before every step.
+Outcome climb(std::span<Climb> climbs, Index steps, const Evaluate& evaluate, const Box& box,
+              const std::function<bool()>& stop);
 
 /// The point with some of its coordinates drawn anew.
 std::vector<double> disturbed(std::span<const double> point, const Box& box, double part,

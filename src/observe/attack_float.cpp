@@ -2,116 +2,191 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <numeric>
+#include <optional>
 
 namespace quantbound::observe::detail {
 
 namespace {
 
+constexpr Index first_climbs = 8;       // of each start; its steps are an eighth of what is asked for
+constexpr Index targets_per_start = 4;  // that the first round climbs, where the network has so many
+constexpr Index kept_part = 4;          // one climb of so many goes into the next round, for so many times the steps
+constexpr double round_widths[] = {1.0, 0.5, 0.25};  // of the first steps, as parts of the box
+constexpr std::size_t most_candidates = 8;           // that are evaluated in double
+constexpr std::size_t at_once = 32;                  // climbs or points in memory
+
 std::size_t index(Index i) { return static_cast<std::size_t>(i); }
 
-constexpr std::size_t most_candidates = 8;
+struct Found {
+  double value;  ///< of the target, in float
+  Target target;
+  std::vector<double> point;
+};
 
-/// The points that look best in float.
-class Candidates {
+/// The best of what was found, the first of equal ones first.
+class Ranking {
  public:
-  explicit Candidates(std::size_t inputs) : inputs_(inputs) {}
+  explicit Ranking(std::size_t most) : most_(most) {}
 
-  void offer(double value, std::span<const double> point) {
-    if (!std::isfinite(value)) return;
-    const auto behind = std::find_if(found_.begin(), found_.end(), [&](const Found& f) { return f.value < value; });
-    const bool known = std::any_of(found_.begin(), behind, [&](const Found& f) {
-      return f.value == value && std::equal(point.begin(), point.end(), f.point.begin());
+  void offer(const Found& found) {
+    if (!std::isfinite(found.value)) return;
+    const auto place =
+        std::find_if(found_.begin(), found_.end(), [&](const Found& f) { return f.value < found.value; });
+    const bool known = std::any_of(found_.begin(), place, [&](const Found& f) {
+      return f.value == found.value && f.point == found.point && f.target.output == found.target.output;
     });
-    if (known || behind - found_.begin() == static_cast<std::ptrdiff_t>(most_candidates)) return;
-    found_.insert(behind, {value, {point.begin(), point.end()}});
-    if (found_.size() > most_candidates) found_.pop_back();
+    if (known || place - found_.begin() == static_cast<std::ptrdiff_t>(most_)) return;
+    found_.insert(place, found);
+    if (found_.size() > most_) found_.pop_back();
   }
+  const std::vector<Found>& found() const { return found_; }
 
-  /// One after the other.
-  std::vector<double> points() const {
-    std::vector<double> all;
-    for (const Found& found : found_) all.insert(all.end(), found.point.begin(), found.point.end());
-    return all;
+ private:
+  std::size_t most_;
+  std::vector<Found> found_;
+};
+
+class FloatSearch {
+ public:
+  FloatSearch(FloatDifference& fast, const Difference& exact, const Box& box, const AttackOptions& options)
+      : fast_(fast), exact_(exact), box_(box), options_(options), starts_(own_starts(options).count()) {}
+
+  AttackResult run() {
+    Outcome outcome = look();
+    if (options_.steps > 0 && outcome == Outcome::done) outcome = race();
+    return evaluated(outcome);
   }
 
  private:
-  struct Found {
-    double value;
-    std::vector<double> point;
-  };
-  std::size_t inputs_;
-  std::vector<Found> found_;  ///< the largest first
-};
-
-/// The largest magnitude at each point, -infinity where none is finite.
-std::vector<double> magnitudes(std::span<const double> values, Index outputs) {
-  std::vector<double> largest(values.size() / index(outputs), nothing);
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    const double here = std::abs(values[i]);
-    double& most = largest[i / index(outputs)];
-    if (std::isfinite(here)) most = std::max(most, here);
+  /// Values at the points of this group.
+  Outcome look() {
+    numbers_ = own_points(options_);
+    for (std::size_t first = 0; first < numbers_.size(); first += at_once) {
+      if (is_stopped()) return Outcome::stopped;
+      std::vector<double> points;
+      for (std::size_t k = first; k < std::min(first + at_once, numbers_.size()); ++k) {
+        const std::vector<double> point = starting_point(box_, options_.seed, numbers_[k]);
+        points.insert(points.end(), point.begin(), point.end());
+      }
+      const std::vector<double> values = fast_.values(points);
+      offer_points(points, values);
+      values_.insert(values_.end(), values.begin(), values.end());
+    }
+    return Outcome::done;
   }
-  return largest;
-}
+
+  /// The largest output at every point is a candidate.
+  void offer_points(std::span<const double> points, std::span<const double> values) {
+    const std::size_t inputs = index(fast_.inputs()), outputs = index(fast_.outputs());
+    for (std::size_t p = 0; p * outputs < values.size(); ++p) {
+      const Target target = ranked_targets(values.subspan(p * outputs, outputs), fast_.outputs()).front();
+      const auto point = points.subspan(p * inputs, inputs);
+      candidates_.offer(
+          {target.sign * values[p * outputs + index(target.output)], target, {point.begin(), point.end()}});
+    }
+  }
+
+  Outcome race() {
+    std::vector<Climb> climbs;
+    Ranking ranking(index(first_climbs * starts_ / kept_part));
+    const std::vector<Seed> seeds = first_round();
+    Index steps = std::max<Index>(1, options_.steps / first_climbs);
+    for (std::size_t first = 0; first < seeds.size(); first += at_once) {
+      climbs.clear();
+      for (std::size_t k = first; k < std::min(first + at_once, seeds.size()); ++k)
+        climbs.emplace_back(seeds[k].target, starting_point(box_, options_.seed, seeds[k].number), seeds[k].width);
+      if (climb_all(climbs, steps, ranking) == Outcome::stopped) return Outcome::stopped;
+    }
+    for (const double width : {round_widths[1], round_widths[2]}) {
+      steps *= kept_part;
+      climbs.clear();
+      for (const Found& found : ranking.found()) climbs.emplace_back(found.target, found.point, width);
+      ranking = Ranking(std::max<std::size_t>(1, climbs.size() / kept_part));
+      if (climb_all(climbs, steps, ranking) == Outcome::stopped) return Outcome::stopped;
+    }
+    return Outcome::done;
+  }
+
+  Outcome climb_all(std::vector<Climb>& climbs, Index steps, Ranking& ranking) {
+    const auto evaluate = [&](std::span<const double> points, std::span<const Climb> of) {
+      return fast_.slopes(points, of);
+    };
+    const Outcome outcome = climb(climbs, steps, evaluate, box_, options_.stop);
+    for (const Climb& climb : climbs) {
+      ranking.offer({climb.best, climb.target, climb.best_point});
+      candidates_.offer({climb.best, climb.target, climb.best_point});
+    }
+    return outcome;
+  }
+
+  struct Seed {
+    Target target;
+    Index number;  ///< of a starting point
+    double width;
+  };
+
+  /// The targets of this group, which shares them with the others, by turns from their best points and from the starts.
+  std::vector<Seed> first_round() const {
+    std::vector<Target> targets;
+    const std::vector<Target> ranked = ranked_targets(values_, fast_.outputs());
+    const Index offset = std::ssize(ranked) > options_.groups ? options_.group : 0;
+    const Index stride = std::ssize(ranked) > options_.groups ? options_.groups : 1;
+    for (Index t = offset; t < std::ssize(ranked) && std::ssize(targets) < targets_per_start * starts_; t += stride)
+      targets.push_back(ranked[index(t)]);
+    std::vector<Seed> seeds;
+    for (Index turn = 0; std::ssize(seeds) < first_climbs * starts_; ++turn) {
+      for (const Target& target : targets) {
+        if (std::ssize(seeds) == first_climbs * starts_) break;
+        const bool from_best = turn % 2 == 0;
+        const Index point = from_best ? best_point(target, turn / 2) : turn / 2 % starts_;
+        seeds.push_back({target, numbers_[index(point)], round_widths[from_best ? 1 : 0]});
+      }
+    }
+    return seeds;
+  }
+
+  /// The point where the target is largest, or the next in this order.
+  Index best_point(const Target& target, Index rank) const {
+    const auto value = [&](Index p) {
+      const double v = values_[index(p * fast_.outputs() + target.output)];
+      return std::isfinite(v) ? target.sign * v : nothing;
+    };
+    std::vector<Index> order(numbers_.size());
+    std::iota(order.begin(), order.end(), Index{0});
+    std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) { return value(a) > value(b); });
+    return order[index(std::min(rank, std::ssize(order) - 1))];
+  }
+
+  /// The best candidate in double; of a search that is stopped only the first of them, to be soon. Where floats
+  /// overflowed everywhere, the centre.
+  AttackResult evaluated(Outcome outcome) const {
+    Best best(centre_of(box_));
+    if (candidates_.found().empty()) best.offer(best.result().point, exact_.values(best.result().point));
+    for (const Found& found : candidates_.found()) {
+      best.offer(found.point, exact_.values(found.point));
+      if (outcome == Outcome::stopped || is_stopped()) return best.stopped();
+    }
+    return outcome == Outcome::stopped ? best.stopped() : best.result();
+  }
+
+  bool is_stopped() const { return options_.stop && options_.stop(); }
+
+  FloatDifference& fast_;
+  const Difference& exact_;
+  const Box& box_;
+  const AttackOptions& options_;
+  Index starts_;
+  std::vector<Index> numbers_;  ///< of the points looked at
+  std::vector<double> values_;  ///< there: points x outputs
+  Ranking candidates_{most_candidates};
+};
 
 }  // namespace
 
 AttackResult search_in_float(FloatDifference& fast, const Difference& exact, const Box& box,
                              const AttackOptions& options) {
-  const std::size_t inputs = index(fast.inputs());
-  const auto number = [](const char* name, double otherwise) {
-    const char* text = std::getenv(name);
-    return text ? std::atof(text) : otherwise;
-  };
-  const std::vector<double> points = starting_points(box, options);
-  const std::vector<double> values = fast.values(points);
-  const std::vector<double> magnitude = magnitudes(values, fast.outputs());
-  std::vector<Index> order(magnitude.size());
-  std::iota(order.begin(), order.end(), Index{0});
-  std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) { return magnitude[index(a)] > magnitude[index(b)]; });
-  const auto point = [&](Index p) { return std::span(points).subspan(index(p) * inputs, inputs); };
-  Candidates candidates(inputs);
-  for (const Index p : order) candidates.offer(magnitude[index(p)], point(p));
-
-  const auto targets = ranked_targets(values, fast.outputs());
-  std::vector<Climb> climbs;
-  const Index wide = static_cast<Index>(number("WIDE", 4)), narrow = static_cast<Index>(number("NARROW", 2));
-  const Index free = static_cast<Index>(number("FREE", 1)), fixed = static_cast<Index>(number("FIXED", 0));
-  const auto add = [&](Aim aim, Target target) {
-    for (Index p = 0; p < wide; ++p) climbs.emplace_back(aim, target, point(p), number("WSTEP", 1.0));
-    for (Index k = 0; k < narrow; ++k) climbs.emplace_back(aim, target, point(order[index(k)]), number("NSTEP", 0.25));
-  };
-  if (free) add(Aim::largest, targets.front());
-  for (Index t = 0; t < fixed; ++t) add(Aim::fixed, targets[index(t)]);
-  const auto evaluate = [&](std::span<const double> at, std::span<const Climb> of) { return fast.slopes(at, of); };
-  Best best(centre_of(box));
-  const auto report = [&](const char* what) {
-    for (const Climb& c : climbs) candidates.offer(c.best, c.best_point);
-    const auto chosen = candidates.points();
-    best.offer(chosen, exact.values(chosen));
-    double mean = 0.0;
-    for (const Climb& c : climbs) mean += c.best / static_cast<double>(climbs.size());
-    std::fprintf(stderr, "%s climbs %zu: best climb mean %.6g, exact %.6g, output %td\n", what, climbs.size(), mean, best.result().deviation, best.result().output);
-  };
-  if (climb(climbs, evaluate, box, options) == Outcome::stopped) return best.stopped();
-  report("first");
-  std::stable_sort(climbs.begin(), climbs.end(), [](const Climb& a, const Climb& b) { return a.best > b.best; });
-  std::vector<Climb> again;
-  const std::size_t repeat = static_cast<std::size_t>(number("AGAIN", 0));
-  for (std::size_t c = 0; c < std::min(climbs.size(), repeat); ++c) {
-    for (const double part : {0.25, 0.0625}) {
-      const core::RandomStream random(options.seed, "attack again", c, static_cast<std::uint64_t>(1.0 / part));
-      again.emplace_back(climbs[c].aim, climbs[c].best_target, disturbed(climbs[c].best_point, box, part, random), number("ASTEP", 0.1));
-    }
-  }
-  if (!again.empty()) {
-    climbs = again;
-    climb(climbs, evaluate, box, options);
-    report("again");
-  }
-  return best.result();
+  return FloatSearch(fast, exact, box, options).run();
 }
 
 }  // namespace quantbound::observe::detail

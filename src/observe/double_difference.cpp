@@ -90,7 +90,7 @@ std::vector<double> Difference::values(std::span<const double> points) const {
   return result;
 }
 
-Difference::Slopes Difference::slopes(std::span<const double> points, std::span<const double> weights) const {
+Slopes Difference::slopes(std::span<const double> points, std::span<const double> weights) const {
   Slopes all{std::vector<double>(weights.size()), std::vector<double>(points.size())};
   for_each_part(std::ssize(points) / inputs_, [&](Index first, Index count) {
     const auto x = points.subspan(index(first * inputs_), index(count * inputs_));

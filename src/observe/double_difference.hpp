@@ -7,6 +7,8 @@
 
 #include "quantbound/observe/attack.hpp"
 
+#include "attack_climb.hpp"
+
 namespace quantbound::observe::detail {
 
 /// Of one forward pass, at least 1.
@@ -25,10 +27,7 @@ class Difference {
   /// f_q - f: points x outputs.
   std::vector<double> values(std::span<const double> points) const;
 
-  struct Slopes {
-    std::vector<double> values;     ///< as of values()
-    std::vector<double> gradients;  ///< of sum_i weights_i (f_q - f)_i: points x inputs
-  };
+  /// The gradients are those of sum_i weights_i (f_q - f)_i.
   Slopes slopes(std::span<const double> points, std::span<const double> weights) const;
 
  private:

@@ -1,7 +1,6 @@
 #include "float_difference.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <exception>
 
 #include <omp.h>
@@ -20,19 +19,6 @@ Index batch_of(const Graph& graph) {
   Index values = 1;
   for (const network::Node& node : graph.nodes) values += tensor::elements(node.shape);
   return std::clamp<Index>(cached_values / values, 1, most);
-}
-
-/// The output of largest magnitude, the first of equal ones; what is not finite does not count.
-Target largest_target(std::span<const double> difference) {
-  Target largest;
-  double magnitude = -1.0;
-  for (std::size_t i = 0; i < difference.size(); ++i) {
-    const double here = std::abs(difference[i]);
-    if (!std::isfinite(here) || here <= magnitude) continue;
-    magnitude = here;
-    largest = {static_cast<Index>(i), difference[i] < 0.0 ? -1.0 : 1.0};
-  }
-  return largest;
 }
 
 }  // namespace
@@ -101,19 +87,12 @@ std::vector<double> FloatDifference::values(std::span<const double> points) {
 Slopes FloatDifference::slopes(std::span<const double> points, std::span<const Climb> climbs) {
   const Index count = std::ssize(climbs);
   QUANTBOUND_ASSERT(std::ssize(points) == count * inputs_, points.size(), count);
-  Slopes all{std::vector<double>(index(count * outputs_)), std::vector<Target>(climbs.size()),
-             std::vector<double>(points.size())};
+  Slopes all{std::vector<double>(index(count * outputs_)), std::vector<double>(points.size())};
   for_each_batch(count, [&](Engines& engines, Index first, Index at_once) {
-    double* difference = all.values.data() + first * outputs_;
-    run(engines, points, first, at_once, difference);
+    run(engines, points, first, at_once, all.values.data() + first * outputs_);
     std::fill(engines.weights.begin(), engines.weights.end(), 0.0F);
-    for (Index s = 0; s < at_once; ++s) {
-      const Climb& climb = climbs[index(first + s)];
-      const std::span<const double> here(difference + s * outputs_, index(outputs_));
-      const Target target = climb.aim == Aim::fixed ? climb.target : largest_target(here);
-      all.targets[index(first + s)] = target;
-      engines.weights[index(s * outputs_ + target.output)] = 1.0F;
-    }
+    for (Index s = 0; s < at_once; ++s)
+      engines.weights[index(s * outputs_ + climbs[index(first + s)].target.output)] = 1.0F;
     const auto f = engines.f.pull_back(engines.weights), fq = engines.fq.pull_back(engines.weights);
     for (Index i = 0; i < at_once * inputs_; ++i)
       all.gradients[index(first * inputs_ + i)] = static_cast<double>(fq[index(i)]) - static_cast<double>(f[index(i)]);

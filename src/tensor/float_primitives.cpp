@@ -8,9 +8,7 @@ using dnnl::algorithm;
 
 namespace {
 
-Descriptor any_weights(const Dims& dims) {
-  return {dims, dnnl::memory::data_type::f32, dnnl::memory::format_tag::any};
-}
+Descriptor any_weights(const Dims& dims) { return {dims, dnnl::memory::data_type::f32, dnnl::memory::format_tag::any}; }
 
 }  // namespace
 

@@ -188,7 +188,7 @@ class Compiler {
                                           attributes(op.function, false), p_.engine);
 
     const std::size_t in = input.as_image ? in_layout(o.inputs[0], descriptor.src_desc()).buffer
-                                    : in_layout(o.inputs[0], plain_descriptor(batch(), shape)).buffer;
+                                          : in_layout(o.inputs[0], plain_descriptor(batch(), shape)).buffer;
     const std::size_t target = output_buffer(descriptor.dst_desc());
     Step& step = add_primitive<dnnl::inner_product_forward>(
         descriptor, {{DNNL_ARG_SRC, in, descriptor.src_desc()}, {DNNL_ARG_DST, target, descriptor.dst_desc()}});

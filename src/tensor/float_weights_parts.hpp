@@ -32,7 +32,8 @@ struct WeightLayout {
 
 inline bool same_layers(const WeightLayout& a, const WeightLayout& b) {
   const auto same = [](const std::optional<LayerLayout>& x, const std::optional<LayerLayout>& y) {
-    return x.has_value() == y.has_value() && (!x || (x->given == y->given && x->chosen == y->chosen && x->backward == y->backward));
+    return x.has_value() == y.has_value() &&
+           (!x || (x->given == y->given && x->chosen == y->chosen && x->backward == y->backward));
   };
   return std::equal(a.layers.begin(), a.layers.end(), b.layers.begin(), b.layers.end(), same);
 }

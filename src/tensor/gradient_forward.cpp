@@ -137,8 +137,7 @@ void GradientForward::emit(const ConvolutionOp& op) {
                                               attributes(op.function, op.has_summand), p_.engine);
   const Version in = value(o.inputs[0], descriptor.src_desc());
   const Descriptor out = descriptor.dst_desc();
-  const std::size_t target =
-      op.has_summand ? summand_buffer(o.inputs[1], out, in.buffer) : steps_.new_buffer(out);
+  const std::size_t target = op.has_summand ? summand_buffer(o.inputs[1], out, in.buffer) : steps_.new_buffer(out);
   GradientStep& step = steps_.add_primitive<dnnl::convolution_forward>(
       descriptor, {{DNNL_ARG_SRC, in.buffer, in.descriptor}, {DNNL_ARG_DST, target, out}});
   add_layer(step, op.layer,
@@ -182,7 +181,8 @@ void GradientForward::emit(const PointOp& op) {
 
 void GradientForward::emit(const AddOp& op) {
   const Operation& o = operation();
-  const Descriptor first = value(o.inputs[0]).descriptor, layout = is_plain(first) ? value(o.inputs[1]).descriptor : first;
+  const Descriptor first = value(o.inputs[0]).descriptor,
+                   layout = is_plain(first) ? value(o.inputs[1]).descriptor : first;
   Version a = value(o.inputs[0], layout), b = value(o.inputs[1], layout);
   if (!may_overwrite(a.buffer) && may_overwrite(b.buffer)) std::swap(a, b);
   const std::size_t target = may_overwrite(a.buffer) ? a.buffer : steps_.new_buffer(layout);
@@ -195,8 +195,7 @@ void GradientForward::emit(const MultiplyOp& /*op*/) {
   const Operation& o = operation();
   const Version a = value(o.inputs[0]);
   const bool same = shape(o.inputs[0]) == shape(o.inputs[1]);
-  const Version b =
-      value(o.inputs[1], same ? a.descriptor : same_kind(a.descriptor, p_.batch, shape(o.inputs[1])));
+  const Version b = value(o.inputs[1], same ? a.descriptor : same_kind(a.descriptor, p_.batch, shape(o.inputs[1])));
   const std::size_t target = steps_.new_buffer(a.descriptor);  // the factors go back
   steps_.add_product(a, b, target);
   define(o.output, {a.descriptor, target});
@@ -242,16 +241,16 @@ void GradientForward::emit(const ScaleShiftOp& op) {
   const Operation& o = operation();
   const Version in = value(o.inputs[0]);
   const std::size_t target = may_overwrite(in.buffer) ? in.buffer : steps_.new_buffer(in.descriptor);
-  steps_.add_kernel({{DNNL_ARG_SRC, in.buffer, in.descriptor}, {DNNL_ARG_DST, target, in.descriptor}},
-                    [scale = spread(op.scale, shape(o.output), in.descriptor),
-                     shift = spread(op.shift, shape(o.output), in.descriptor),
-                     batch = p_.batch](std::span<float* const> data) {
-                      for (Index n = 0; n < batch; ++n) {
-                        const float* from = data[0] + n * std::ssize(scale);
-                        float* to = data[1] + n * std::ssize(scale);
-                        for (std::size_t i = 0; i < scale.size(); ++i) to[i] = from[i] * scale[i] + shift[i];
-                      }
-                    });
+  steps_.add_kernel(
+      {{DNNL_ARG_SRC, in.buffer, in.descriptor}, {DNNL_ARG_DST, target, in.descriptor}},
+      [scale = spread(op.scale, shape(o.output), in.descriptor),
+       shift = spread(op.shift, shape(o.output), in.descriptor), batch = p_.batch](std::span<float* const> data) {
+        for (Index n = 0; n < batch; ++n) {
+          const float* from = data[0] + n * std::ssize(scale);
+          float* to = data[1] + n * std::ssize(scale);
+          for (std::size_t i = 0; i < scale.size(); ++i) to[i] = from[i] * scale[i] + shift[i];
+        }
+      });
   define(o.output, {in.descriptor, target});
 }
 

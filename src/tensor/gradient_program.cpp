@@ -60,8 +60,8 @@ void execute(GradientProgram::Implementation& program, std::size_t first, std::s
       step.kernel(step.pointers);
       continue;
     }
-    const dnnl_status_t status = dnnl_primitive_execute(
-        step.primitive.get(), program.stream.get(), static_cast<int>(step.prepared.size()), step.prepared.data());
+    const dnnl_status_t status = dnnl_primitive_execute(step.primitive.get(), program.stream.get(),
+                                                        static_cast<int>(step.prepared.size()), step.prepared.data());
     if (status != dnnl_success)
       throw core::Error("oneDNN failed with status " + std::to_string(status), "float gradient");
   }

@@ -55,10 +55,9 @@ class GradientBackward {
       p_.gradient = steps_.in_layout(take(0), layout).buffer;
     } else {  // the output ignores the input
       p_.gradient = steps_.new_buffer(layout);
-      steps_.add_kernel({{DNNL_ARG_DST, p_.gradient, layout}},
-                        [size = p_.batch * elements(shape(0))](std::span<float* const> data) {
-                          std::fill_n(data[0], size, 0.0F);
-                        });
+      steps_.add_kernel(
+          {{DNNL_ARG_DST, p_.gradient, layout}},
+          [size = p_.batch * elements(shape(0))](std::span<float* const> data) { std::fill_n(data[0], size, 0.0F); });
     }
     steps_.touch(p_.gradient, GradientSteps::never);
   }
@@ -180,15 +179,14 @@ class GradientBackward {
   }
 
   void add_sum_over_pixels(const Version& a, const Version& g, const Version& out) {
-    steps_.add_kernel({{DNNL_ARG_SRC_0, a.buffer, a.descriptor},
-                       {DNNL_ARG_SRC_1, g.buffer, g.descriptor},
-                       {DNNL_ARG_DST, out.buffer, out.descriptor}},
-                      [sum = ProductOverPixels(a.descriptor, out.descriptor), batch = p_.batch,
-                       size = sample_size(a.descriptor),
-                       out_size = sample_size(out.descriptor)](std::span<float* const> data) {
-                        for (Index n = 0; n < batch; ++n)
-                          sum(data[0] + n * size, data[1] + n * size, data[2] + n * out_size);
-                      });
+    steps_.add_kernel(
+        {{DNNL_ARG_SRC_0, a.buffer, a.descriptor},
+         {DNNL_ARG_SRC_1, g.buffer, g.descriptor},
+         {DNNL_ARG_DST, out.buffer, out.descriptor}},
+        [sum = ProductOverPixels(a.descriptor, out.descriptor), batch = p_.batch, size = sample_size(a.descriptor),
+         out_size = sample_size(out.descriptor)](std::span<float* const> data) {
+          for (Index n = 0; n < batch; ++n) sum(data[0] + n * size, data[1] + n * size, data[2] + n * out_size);
+        });
   }
 
   void pass(const PoolOp& op, const Operation& o, const Version& g) {
@@ -215,7 +213,8 @@ class GradientBackward {
       for (const AxisMove& move : op.blocks[i]) back.push_back(reversed(move));
       const Descriptor layout = forward_.value(o.inputs[i]).descriptor;
       const Version out{layout, steps_.new_buffer(layout)};
-      steps_.add_moves(std::span(&g, 1), std::span(&back, 1), out, std::vector<float>(index(sample_size(layout)), 0.0F));
+      steps_.add_moves(std::span(&g, 1), std::span(&back, 1), out,
+                       std::vector<float>(index(sample_size(layout)), 0.0F));
       give(o.inputs[i], out);
     }
   }
@@ -227,15 +226,15 @@ class GradientBackward {
 
   void pass(const ScaleShiftOp& op, const Operation& o, const Version& g) {
     const Version out{g.descriptor, overwritten_or_new(g)};
-    steps_.add_kernel({{DNNL_ARG_SRC, g.buffer, g.descriptor}, {DNNL_ARG_DST, out.buffer, out.descriptor}},
-                      [scale = spread(op.scale, shape(o.output), g.descriptor),
-                       batch = p_.batch](std::span<float* const> data) {
-                        for (Index n = 0; n < batch; ++n) {
-                          const float* from = data[0] + n * std::ssize(scale);
-                          float* to = data[1] + n * std::ssize(scale);
-                          for (std::size_t i = 0; i < scale.size(); ++i) to[i] = from[i] * scale[i];
-                        }
-                      });
+    steps_.add_kernel(
+        {{DNNL_ARG_SRC, g.buffer, g.descriptor}, {DNNL_ARG_DST, out.buffer, out.descriptor}},
+        [scale = spread(op.scale, shape(o.output), g.descriptor), batch = p_.batch](std::span<float* const> data) {
+          for (Index n = 0; n < batch; ++n) {
+            const float* from = data[0] + n * std::ssize(scale);
+            float* to = data[1] + n * std::ssize(scale);
+            for (std::size_t i = 0; i < scale.size(); ++i) to[i] = from[i] * scale[i];
+          }
+        });
     give(o.inputs[0], out);
   }
 

@@ -69,8 +69,7 @@ void Mover::operator()(const float* in, float* out) const { copy(0, in, out); }
 std::vector<float> spread(const std::vector<double>& constants, const Shape& shape, const Descriptor& layout) {
   const Index size = elements(shape), repeat = size / std::ssize(constants);
   std::vector<float> plain, result(static_cast<std::size_t>(sample_size(layout)), 0.0F);
-  for (Index i = 0; i < size; ++i)
-    plain.push_back(static_cast<float>(constants[static_cast<std::size_t>(i / repeat)]));
+  for (Index i = 0; i < size; ++i) plain.push_back(static_cast<float>(constants[static_cast<std::size_t>(i / repeat)]));
   std::vector<AxisMove> all;
   for (Index axis = 0; axis < std::ssize(shape); ++axis)
     all.push_back({.in_axis = axis, .out_axis = axis, .count = shape[static_cast<std::size_t>(axis)]});

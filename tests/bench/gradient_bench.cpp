@@ -101,7 +101,8 @@ void measure(const network::Network& net, const Options& options) {
   fmt::print(R"({{"network": "{}", "batch": {}, "gradients_per_second": {:.2f}, "forwards_per_second": {:.2f}, )"
              R"("gradient_per_forward": {:.2f}, "activations_mb": {:.1f}, "weights_mb": {:.1f})",
              net.name, options.batch, 1.0 / both, 1.0 / there, both / there,
-             1e-6 * static_cast<double>(memory.activations + memory.scratch), 1e-6 * static_cast<double>(memory.weights));
+             1e-6 * static_cast<double>(memory.activations + memory.scratch),
+             1e-6 * static_cast<double>(memory.weights));
   if (options.tape) {
     const std::vector<double> x1 = normals<double>(inputs), w1 = normals<double>(outputs);
     const double tape =

@@ -1,8 +1,8 @@
 /// Values and vector-Jacobian products of a graph in float: what network::Tape gives in double, by oneDNN, with the
 /// operators fused as the forward engine has them (tensor/gradient_program.hpp). One engine belongs to one thread and
-/// runs single-threaded; bits depend on the graph and the batch, never on the number of threads. Everything that the way
-/// back reads is kept for the whole batch, so engines take small batches (MobileNetV2 at 224 pixels: memory() says).
-/// Slopes at kinks are one-sided. Nothing here is proved; callers evaluate in double what they report.
+/// runs single-threaded; bits depend on the graph and the batch, never on the number of threads. Everything that the
+/// way back reads is kept for the whole batch, so engines take small batches (MobileNetV2 at 224 pixels: memory()
+/// says). Slopes at kinks are one-sided. Nothing here is proved; callers evaluate in double what they report.
 #pragma once
 
 #include <memory>
