@@ -158,15 +158,15 @@ class FloatSearch {
     return order[index(std::min(rank, std::ssize(order) - 1))];
   }
 
-  /// The best candidate in double; of a search that is stopped only the first of them, to be soon. Where floats
-  /// overflowed everywhere, the centre.
+  /// The best of the candidates and the centre, in double; of a search that is stopped only of the first, to be soon.
   AttackResult evaluated(Outcome outcome) const {
     Best best(centre_of(box_));
-    if (candidates_.found().empty()) best.offer(best.result().point, exact_.values(best.result().point));
     for (const Found& found : candidates_.found()) {
       best.offer(found.point, exact_.values(found.point));
       if (outcome == Outcome::stopped || is_stopped()) return best.stopped();
     }
+    const std::vector<double> centre = centre_of(box_);  // where floats may have overflowed
+    best.offer(centre, exact_.values(centre));
     return outcome == Outcome::stopped ? best.stopped() : best.result();
   }
 
