@@ -232,7 +232,9 @@ class GradientBackward {
           for (Index n = 0; n < batch; ++n) {
             const float* from = data[0] + n * std::ssize(scale);
             float* to = data[1] + n * std::ssize(scale);
-            for (std::size_t i = 0; i < scale.size(); ++i) to[i] = from[i] * scale[i];
+            const float* factor = scale.data();
+#pragma omp simd
+            for (Index i = 0; i < std::ssize(scale); ++i) to[i] = from[i] * factor[i];
           }
         });
     give(o.inputs[0], out);
