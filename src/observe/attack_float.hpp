@@ -1,9 +1,7 @@
-/// The search on large networks: climbs in float, what they found evaluated in double.
-///
-/// Which output and sign is climbed decides more than how (of the thousand outputs of MobileNetV2, good ones are worth
-/// twice as much as others, and the values at random points hardly tell which), so it is a race in three rounds: many
-/// targets for few steps, the best fourth of the climbs for four times as many, of these the best fourth again.
-/// Each round takes starts x steps steps in all.
+/// The search on large networks: climbs in float, what they found evaluated in double. Which output and sign is climbed
+/// matters more than from where (of the thousand outputs of MobileNetV2 some are good for a third more than others, and
+/// values at random points hardly tell which), so they race: many climbs for few steps, the best fourth of them for
+/// four times as many, and the best fourth of these again.
 #pragma once
 
 #include "double_difference.hpp"
