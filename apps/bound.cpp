@@ -31,8 +31,8 @@ options::options_description bound_options() {
       ".npy: measure the deviation on those of these inputs that lie in the domain, too");
   add("uniform", options::value<network::Index>()->default_value(1024)->value_name("N"),
       "uniform points of the domain to measure on");
-  add("precision", options::value<std::string>()->default_value("float")->value_name("P"),
-      "float or double, of the measurement");
+  add("precision", options::value<std::string>()->default_value("auto")->value_name("P"),
+      "auto, float or double: the arithmetic of the measurement");
   add("threads", options::value<int>()->value_name("N"), "OpenMP threads");
   add("json", options::bool_switch(), "one JSON object on stdout");
   add("help,h", "this text");
@@ -45,26 +45,49 @@ struct Answer {
   bounds::PaperNorms norms;
   std::vector<bounds::TheoryResult> results;  ///< in the order of bounds::theories()
   double observed_max = std::numeric_limits<double>::quiet_NaN();
+  double observed_error = 0.0;  ///< of the measured deviations, an estimate
   network::Index uniform_points = 0;
   network::Index samples = 0, samples_inside = 0;  ///< of the file, and those of them in the domain
 };
 
+observe::Precision read_precision(const std::string& word) {
+  using observe::Precision;
+  for (const auto precision : {Precision::automatic, Precision::float32, Precision::float64}) {
+    if (word == to_string(precision)) return precision;
+  }
+  throw core::InputError("--precision is auto, float or double", "command line");
+}
+
+/// Those of the points (one after the other) that lie in the box.
+std::vector<double> points_inside(const network::Box& box, const std::vector<double>& points) {
+  const std::size_t size = box.low.size();
+  std::vector<double> inside;
+  for (auto point = points.begin(); point != points.end(); point += static_cast<std::ptrdiff_t>(size)) {
+    bool is_inside = true;
+    for (std::size_t i = 0; i < size; ++i) {
+      const double x = point[static_cast<std::ptrdiff_t>(i)];
+      is_inside = is_inside && x >= box.low[i] && x <= box.high[i];
+    }
+    if (is_inside) inside.insert(inside.end(), point, point + static_cast<std::ptrdiff_t>(size));
+  }
+  return inside;
+}
+
 /// Largest deviation over uniform points of the domain and over the given samples that lie in it.
 void measure(Answer& answer, const Call& call, const network::Box& domain,
              const quantize::Configuration& configuration) {
-  const auto word = call.values["precision"].as<std::string>();
-  if (word != "float" && word != "double") throw core::InputError("--precision is float or double", "command line");
-  const auto precision = word == "float" ? observe::Precision::float32 : observe::Precision::float64;
+  const auto precision = read_precision(call.values["precision"].as<std::string>());
   const network::Graph& graph = answer.network.graph;
   const auto add = [&](const std::vector<double>& inputs) {
     const auto block =
-        observe::observe(graph, answer.network.layers, std::span(&configuration, 1), inputs, {}, precision);
+        observe::observe(graph, answer.network.layers, std::span(&configuration, 1), inputs, {}, {precision});
     for (const double deviation : block.deviation) answer.observed_max = std::fmax(answer.observed_max, deviation);
+    answer.observed_error = std::max(answer.observed_error, block.error.front());
   };
   const auto points = call.values["uniform"].as<network::Index>();
   if (points < 0) throw core::InputError("--uniform must not be negative", "command line");
   answer.uniform_points = points;
-  const auto piece = observe::block_size(graph);
+  const auto piece = 8 * observe::micro_batch(graph);
   for (network::Index first = 0; first < points; first += piece) {
     add(observe::uniform_points(domain, configuration.seed, 0, first, std::min(piece, points - first)));
   }
@@ -72,14 +95,11 @@ void measure(Answer& answer, const Call& call, const network::Box& domain,
   const observe::SampleSet set({.name = "samples", .images = call.values["samples"].as<std::string>()});
   set.require_fits(graph.input_shape(), answer.network.name);
   answer.samples = set.count();
-  for (network::Index row = 0; row < set.count(); ++row) {
-    const auto input = set.block(graph.input_shape(), row, 1);
-    bool inside = true;
-    for (std::size_t i = 0; i < input.size(); ++i)
-      inside = inside && input[i] >= domain.low[i] && input[i] <= domain.high[i];
-    if (!inside) continue;
-    add(input);
-    ++answer.samples_inside;
+  for (network::Index first = 0; first < set.count(); first += piece) {
+    const auto inside =
+        points_inside(domain, set.block(graph.input_shape(), first, std::min(piece, set.count() - first)));
+    answer.samples_inside += static_cast<network::Index>(inside.size() / domain.low.size());
+    if (!inside.empty()) add(inside);
   }
 }
 
@@ -90,8 +110,9 @@ void evaluate_theories(Answer& answer, const network::Box& box, const quantize::
   std::vector<bounds::LayerNorms> original;
   std::vector<bounds::QuantizedLayerNorms> quantized;
   for (std::size_t l = 0; l < shapes.size(); ++l) {
-    auto report = bounds::measure_layer(network.layers[l], shapes[l], static_cast<network::Index>(l),
-                                        std::span(&configuration, 1));
+    const auto layer = static_cast<network::Index>(l);
+    const auto here = quantize::at_layer(configuration, layer, std::ssize(shapes));
+    auto report = bounds::measure_layer(network.layers[l], shapes[l], layer, std::span(&here, 1));
     original.push_back(report.norms);
     quantized.push_back(std::move(report.quantized.front()));
   }
@@ -144,8 +165,8 @@ void print_text(const Answer& a, const quantize::Configuration& configuration) {
                result.bound ? std::string(theory.equation) : "not applicable: " + result.reason});
   }
   fmt::print("{}", table.str());
-  fmt::print("\nlargest deviation measured: {}, on {} uniform points of the domain", short_number(a.observed_max),
-             a.uniform_points);
+  fmt::print("\nlargest deviation measured: {} (arithmetic: +-{}), on {} uniform points of the domain",
+             short_number(a.observed_max), short_number(a.observed_error), a.uniform_points);
   if (a.samples > 0) fmt::print(" and {} of {} samples, those inside it", a.samples_inside, a.samples);
   fmt::print("\n");
 }

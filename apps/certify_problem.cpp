@@ -129,8 +129,8 @@ std::optional<fs::path> read_path(const options::variables_map& values, const ch
 /// The quantization options and --against say both what f_q is.
 void require_one_pair(const options::variables_map& values) {
   if (!given(values, "against")) return;
-  for (const char* option : {"bits", "quantizer", "granularity", "step", "grid"}) {
-    if (!values[option].defaulted())
+  for (const char* option : {"bits", "edge-bits", "quantizer", "granularity", "step", "grid"}) {
+    if (given(values, option) && !values[option].defaulted())
       throw InputError(fmt::format("--against and --{} exclude each other: the other file says what f_q is", option),
                        here);
   }

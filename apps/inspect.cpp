@@ -40,8 +40,9 @@ std::vector<LayerRow> layer_rows(const network::Network& network, const quantize
   std::vector<LayerRow> rows;
   for (std::size_t l = 0; l < nodes.size(); ++l) {
     const auto& node = network.graph.nodes[static_cast<std::size_t>(nodes[l])];
-    auto report = bounds::measure_layer(network.layers[l], shapes[l], static_cast<network::Index>(l),
-                                        std::span(&configuration, 1));
+    const auto layer = static_cast<network::Index>(l);
+    const auto here = quantize::at_layer(configuration, layer, std::ssize(shapes));
+    auto report = bounds::measure_layer(network.layers[l], shapes[l], layer, std::span(&here, 1));
     original.push_back(report.norms);
     quantized.push_back(std::move(report.quantized.front()));
     rows.push_back({.name = node.name,
@@ -68,8 +69,10 @@ void print_json(const std::vector<LayerRow>& rows, const network::Network& netwo
     items.push_back(
         item.number("norm", row.norm).integer("parameters", row.parameters).number("share", row.share).str());
   }
-  fmt::print("{}\n",
-             JsonObject().raw("layers", json_list(items)).integer("parameters", parameter_count(network)).str());
+  JsonObject all;
+  all.text("input", tensor::to_string(network.graph.input_shape()));
+  all.text("output", tensor::to_string(network.graph.output_shape()));
+  fmt::print("{}\n", all.raw("layers", json_list(items)).integer("parameters", parameter_count(network)).str());
 }
 
 void print_text(const std::vector<LayerRow>& rows, const network::Network& network,

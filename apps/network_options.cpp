@@ -90,6 +90,7 @@ void add_input_options(options::options_description& all) {
 void add_configuration_options(options::options_description& all) {
   auto add = all.add_options();
   add("bits", options::value<int>()->default_value(8)->value_name("B"), "bits of a weight, 2 to 16");
+  add("edge-bits", options::value<int>()->value_name("B"), "of the first and the last layer (default: as --bits)");
   add("quantizer", options::value<std::string>()->default_value("round")->value_name("Q"),
       "floor, round, truncate or stochastic");
   add("granularity", options::value<std::string>()->default_value("tensor")->value_name("G"), "tensor or channel");
@@ -127,6 +128,11 @@ quantize::Configuration read_configuration(const options::variables_map& values)
   quantize::Configuration configuration;
   configuration.bits = values["bits"].as<int>();
   if (configuration.bits < 2 || configuration.bits > 16) throw InputError("--bits must be from 2 to 16", here);
+  if (values.count("edge-bits") != 0) {
+    configuration.edge_bits = values["edge-bits"].as<int>();
+    if (configuration.edge_bits < 2 || configuration.edge_bits > 16)
+      throw InputError("--edge-bits must be from 2 to 16", here);
+  }
   configuration.quantizer =
       choice(values, "quantizer", quantize::parse_quantizer, "floor, round, truncate, stochastic");
   configuration.granularity = choice(values, "granularity", quantize::parse_granularity, "tensor, channel");

@@ -19,7 +19,7 @@ void add_domain_options(options::options_description& all);
 std::optional<int> read_threads(const options::variables_map& values);
 /// The network of `input`, or of another option, with --input-shape.
 network::Network read_network_argument(const options::variables_map& values, const char* option = "input");
-/// --bits --quantizer --granularity --step --grid --seed.
+/// --bits --edge-bits --quantizer --granularity --step --grid --seed.
 quantize::Configuration read_configuration(const options::variables_map& values);
 /// Throws core::InputError where the domain options contradict each other.
 void require_one_domain(const options::variables_map& values);

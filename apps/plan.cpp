@@ -5,8 +5,12 @@
 #include <map>
 
 #include <fmt/format.h>
+#include <omp.h>
+
+#include "quantbound/observe/confidence.hpp"
 
 #include "json.hpp"
+#include "network_options.hpp"
 #include "text_table.hpp"
 #include "verb.hpp"
 
@@ -20,15 +24,17 @@ options::options_description plan_options() {
   auto add = all.add_options();
   add("set", options::value<std::vector<std::string>>()->composing()->value_name("KEY=VALUE"),
       "change one key of the study, e.g. --set quantization.bits=[4,8]");
+  add("threads", options::value<int>()->value_name("N"),
+      "OpenMP threads of a rank, for the memory it needs (default: OMP_NUM_THREADS, else the processors)");
   add("json", options::bool_switch(), "one JSON object on stdout");
   add("help,h", "this text");
   return all;
 }
 
-/// Bytes a rank needs for its largest network.
-double rank_bytes(const sweep::Plan& plan) {
+/// Bytes of a rank while it works on its largest network.
+double rank_bytes(const sweep::Plan& plan, int threads) {
   double largest = 0.0;
-  for (const auto& network : plan.networks) largest = std::max(largest, memory(plan, network));
+  for (const auto& network : plan.networks) largest = std::max(largest, memory(plan, network, threads));
   return largest;
 }
 
@@ -53,18 +59,33 @@ std::string part_name(const sweep::Plan& plan, const std::pair<sweep::Stage, Ind
   return fmt::format("certify {}", to_string(plan.study.methods[static_cast<std::size_t>(method)]));
 }
 
-void print_json(const sweep::Plan& plan, const Totals& sum) {
+void print_json(const sweep::Plan& plan, const Totals& sum, int threads) {
   JsonObject json;
   json.text("study", plan.study.name).text("hash", plan.hash);
   json.integer("networks", static_cast<long long>(plan.networks.size()));
   json.integer("configurations", static_cast<long long>(plan.configurations.size()));
   json.integer("tasks", static_cast<long long>(plan.tasks.size()));
   json.number("core_seconds", sum.all).number("longest_task_seconds", sum.longest_task);
-  json.number("rank_megabytes", rank_bytes(plan) / 1e6);
+  json.number("rank_megabytes", rank_bytes(plan, threads) / 1e6).integer("threads", threads);
   fmt::print("{}\n", json.str());
 }
 
-void print_text(const sweep::Plan& plan, const Totals& sum) {
+/// How many samples there are, and for which quantiles they are too few to bound them with the study's confidence.
+void print_samples(const sweep::Plan& plan, const sweep::SampleAxisEntry& entry) {
+  fmt::print("samples {}: {}", entry.name, entry.count);
+  std::vector<std::string> too_few;
+  for (const double q : plan.study.quantiles) {
+    if (q >= 1.0 || observe::quantile_upper_rank(entry.count, q, plan.study.confidence)) continue;
+    too_few.push_back(fmt::format("{} (needs {})", q, observe::samples_needed(q, plan.study.confidence)));
+  }
+  if (!too_few.empty()) {
+    fmt::print("; too few to bound at confidence {} the quantiles {}", plan.study.confidence,
+               fmt::join(too_few, ", "));
+  }
+  fmt::print("\n");
+}
+
+void print_text(const sweep::Plan& plan, const Totals& sum, int threads) {
   TextTable table({"network", "layers", "parameters", "multiply-adds", "input", "regions"});
   constexpr std::size_t shown = 40;
   for (std::size_t n = 0; n < std::min(plan.networks.size(), shown); ++n) {
@@ -78,12 +99,13 @@ void print_text(const sweep::Plan& plan, const Totals& sum) {
   fmt::print("\n{} x {} = {}, in {}\n", counted(plan.networks.size(), "network"),
              counted(plan.configurations.size(), "configuration"),
              counted(plan.networks.size() * plan.configurations.size(), "pair"), counted(plan.tasks.size(), "task"));
-  for (const auto& entry : plan.samples) fmt::print("samples {}: {}\n", entry.name, entry.count);
+  for (const auto& entry : plan.samples) print_samples(plan, entry);
   for (const auto& [part, seconds] : sum.seconds)
     fmt::print("{:<27} {:>9.1f} core seconds, estimated\n", part_name(plan, part), seconds);
   fmt::print("{:<27} {:>9.1f} core seconds, estimated; the longest task takes {:.1f}\n", "in all", sum.all,
              sum.longest_task);
-  fmt::print("memory per rank about {:.0f} MB\n", rank_bytes(plan) / 1e6);
+  fmt::print("memory per rank about {:.0f} MB with {}\n", rank_bytes(plan, threads) / 1e6,
+             counted(static_cast<std::size_t>(threads), "thread"));
 }
 
 int run_plan(const Call& call) {
@@ -94,10 +116,11 @@ int run_plan(const Call& call) {
   }
   const sweep::Plan plan = sweep::make_plan(sweep::read_study(call.values["input"].as<std::string>(), overrides));
   const Totals sum = totals(plan);
+  const int threads = read_threads(call.values).value_or(omp_get_max_threads());
   if (call.values["json"].as<bool>()) {
-    print_json(plan, sum);
+    print_json(plan, sum, threads);
   } else {
-    print_text(plan, sum);
+    print_text(plan, sum, threads);
   }
   return done;
 }

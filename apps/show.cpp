@@ -8,9 +8,10 @@
 #include <fmt/format.h>
 
 #include "quantbound/core/error.hpp"
-#include "quantbound/store/result_file.hpp"
 
 #include "json.hpp"
+#include "show_layers.hpp"
+#include "stored_result.hpp"
 #include "text_table.hpp"
 #include "verb.hpp"
 
@@ -26,72 +27,20 @@ options::options_description show_options() {
   add("quantizer", options::value<std::string>()->value_name("Q"), "only this quantizer");
   add("granularity", options::value<std::string>()->value_name("G"), "only this granularity");
   add("bits", options::value<int>()->value_name("B"), "only this number of bits");
+  add("layers", options::bool_switch(),
+      "the layers of one network in one configuration: what each adds to the deviation");
+  add("samples", options::value<std::string>()->value_name("NAME"),
+      "with --layers: the sample set (default: the first that layers were measured on)");
   add("json", options::bool_switch(), "one JSON object on stdout");
   add("help,h", "this text");
   return all;
 }
 
-/// A result file, addressed by name.
-class Result {
- public:
-  explicit Result(const std::string& path) : path_(path), data_(store::read_result(path)) {}
-
-  const sweep::Group& root() const { return data_.root; }
-  const std::vector<std::string>& texts(const char* axis) const { return labels<std::string>(axis); }
-  const std::vector<std::int64_t>& integers(const char* axis) const { return labels<std::int64_t>(axis); }
-  const std::vector<double>& values(const char* name) const {
-    const auto* variable = data_.root.find_variable(name);
-    const auto* numbers = variable == nullptr ? nullptr : std::get_if<std::vector<double>>(&variable->data);
-    if (numbers == nullptr)
-      throw InputError(fmt::format("no variable `{}` in the file; it is no result of quantbound", name), path_);
-    return *numbers;
-  }
-  std::vector<std::int64_t> whole(const char* name) const {
-    const auto* variable = data_.root.find_variable(name);
-    if (variable == nullptr)
-      throw InputError(fmt::format("no variable `{}` in the file; it is no result of quantbound", name), path_);
-    const auto* numbers = std::get_if<std::vector<std::int64_t>>(&variable->data);
-    if (numbers == nullptr) throw InputError(fmt::format("variable `{}` has another type than expected", name), path_);
-    return *numbers;
-  }
-  /// A text variable.
-  const std::vector<std::string>& labels_of(const char* name) const {
-    const auto* variable = data_.root.find_variable(name);
-    const auto* found = variable == nullptr ? nullptr : std::get_if<std::vector<std::string>>(&variable->data);
-    if (found == nullptr)
-      throw InputError(fmt::format("no variable `{}` in the file; it is no result of quantbound", name), path_);
-    return *found;
-  }
-  bool has(const char* name) const { return data_.root.find_variable(name) != nullptr; }
-  /// A text variable of group /failures: one entry per piece of work that failed.
-  std::vector<std::string> failures(const char* name) const {
-    const auto* group = data_.find_group("failures");
-    const auto* variable = group == nullptr ? nullptr : group->find_variable(name);
-    const auto* texts = variable == nullptr ? nullptr : std::get_if<std::vector<std::string>>(&variable->data);
-    if (texts == nullptr)
-      throw InputError(fmt::format("no variable `failures/{}` in the file; it is no result of quantbound", name),
-                       path_);
-    return *texts;
-  }
-
- private:
-  template <class T>
-  const std::vector<T>& labels(const char* name) const {
-    const auto* axis = data_.root.find_axis(name);
-    const auto* found = axis == nullptr ? nullptr : std::get_if<std::vector<T>>(&axis->labels);
-    if (found == nullptr)
-      throw InputError(fmt::format("no axis `{}` in the file; it is no result of quantbound", name), path_);
-    return *found;
-  }
-
-  std::string path_;
-  sweep::Dataset data_;
-};
-
 /// One line of the summary: a network in one configuration.
 struct Row {
   std::string network, quantizer, granularity;
   std::int64_t bits = 0, seed = 0, depth = 0;
+  std::size_t configuration = 0;  ///< its number among the configurations of a network
   double r_max = 0, r_mean = 0, r_conv = 0;
   double gonon = 0, houache = 0, tightest = 0;  ///< log10
   std::string tightest_theory;
@@ -109,14 +58,14 @@ std::optional<std::size_t> position(const std::vector<std::string>& labels, std:
   return static_cast<std::size_t>(found - labels.begin());
 }
 
-double largest_over_samples(const Result& result, const char* variable, std::size_t pair, std::size_t samples) {
+double largest_over_samples(const StoredResult& result, const char* variable, std::size_t pair, std::size_t samples) {
   double largest = std::numeric_limits<double>::quiet_NaN();
   if (!result.has(variable)) return largest;
   for (std::size_t s = 0; s < samples; ++s) largest = std::fmax(largest, result.values(variable)[pair * samples + s]);
   return largest;
 }
 
-void fill_bounds(Row& row, const Result& result, std::size_t pair) {
+void fill_bounds(Row& row, const StoredResult& result, std::size_t pair) {
   const auto& theories = result.texts("theory");
   const auto& bounds = result.values("log10_bound");
   const auto at = [&](std::string_view name) {
@@ -135,7 +84,7 @@ void fill_bounds(Row& row, const Result& result, std::size_t pair) {
 }
 
 /// Where the regions of every network begin: networks and their regions come in the same order.
-std::vector<std::size_t> first_regions(const Result& result) {
+std::vector<std::size_t> first_regions(const StoredResult& result) {
   const auto& owners = result.labels_of("region_network");
   std::vector<std::size_t> first;
   std::size_t region = 0;
@@ -149,7 +98,7 @@ std::vector<std::size_t> first_regions(const Result& result) {
 
 /// The domain of a network is the union of its regions: the largest of their best certificates holds over all of it.
 /// @param configuration its number among `configurations` per region
-void fill_certificates(Row& row, const Result& result, std::size_t first_region, std::size_t last_region,
+void fill_certificates(Row& row, const StoredResult& result, std::size_t first_region, std::size_t last_region,
                        std::size_t configuration, std::size_t configurations) {
   constexpr double nan = std::numeric_limits<double>::quiet_NaN();
   const auto& methods = result.texts("method");
@@ -176,7 +125,7 @@ void fill_certificates(Row& row, const Result& result, std::size_t first_region,
   }
 }
 
-std::vector<Row> read_rows(const Result& result) {
+std::vector<Row> read_rows(const StoredResult& result) {
   const auto &networks = result.texts("network"), &quantizers = result.texts("quantizer"),
              &granularities = result.texts("granularity");
   const auto &bits = result.integers("bits"), &seeds = result.integers("seed");
@@ -197,7 +146,8 @@ std::vector<Row> read_rows(const Result& result) {
                     .granularity = granularity,
                     .bits = b,
                     .seed = seed,
-                    .depth = depths[n]};
+                    .depth = depths[n],
+                    .configuration = pair % configurations};
             row.r_max = result.values("r_max")[pair];
             row.r_mean = result.values("r_mean")[pair];
             row.r_conv = result.values("r_conv")[pair];
@@ -205,7 +155,7 @@ std::vector<Row> read_rows(const Result& result) {
             row.observed_max = largest_over_samples(result, "observed_max", pair, samples);
             row.accuracy = largest_over_samples(result, "accuracy", pair, samples);
             if (has_certificates) {
-              fill_certificates(row, result, regions[n], regions[n + 1], pair % configurations, configurations);
+              fill_certificates(row, result, regions[n], regions[n + 1], row.configuration, configurations);
             }
             rows.push_back(std::move(row));
           }
@@ -240,7 +190,7 @@ std::set<std::int64_t> few_bits(const std::vector<Row>& rows) {
 }
 
 /// What failed in the networks shown, one line each, and how many there are more.
-void print_failures(const Result& result, const std::vector<Row>& rows) {
+void print_failures(const StoredResult& result, const std::vector<Row>& rows) {
   constexpr std::size_t shown = 10;
   const auto networks = result.failures("failure_network"), stages = result.failures("failure_stage"),
              messages = result.failures("failure_message");
@@ -286,7 +236,7 @@ std::vector<std::string> cells(const Row& row, const Columns& columns) {
   return line;
 }
 
-void print_text(const Result& result, const std::vector<Row>& rows, const std::string& path) {
+void print_text(const StoredResult& result, const std::vector<Row>& rows, const std::string& path) {
   const auto shown_bits = few_bits(rows);
   const Columns columns = columns_of(rows);
   std::vector<std::string> head{"network", "L",      "quantizer", "granularity",  "bits",     "r_max",
@@ -336,10 +286,33 @@ void print_json(const std::vector<Row>& rows) {
   fmt::print("{}\n", JsonObject().raw("rows", json_list(items)).str());
 }
 
+int print_chosen_layers(const StoredResult& result, const std::vector<Row>& rows,
+                        const options::variables_map& values) {
+  if (rows.size() > 1) {
+    throw InputError(fmt::format("--layers shows one network in one configuration, but {} fit the options; choose with "
+                                 "--network, --quantizer, --granularity, --bits",
+                                 rows.size()),
+                     "command line");
+  }
+  const auto samples = values.count("samples") != 0 ? std::optional(values["samples"].as<std::string>()) : std::nullopt;
+  const auto table = read_layers(result, rows.front().network, rows.front().configuration, samples);
+  if (values["json"].as<bool>()) {
+    fmt::print("{}\n", to_json(table));
+  } else {
+    const Row& row = rows.front();
+    fmt::print("{}, {}, one step per {}, {} bits; means over {} of {}\n\n{}", row.network, row.quantizer,
+               row.granularity, row.bits, counted(static_cast<std::size_t>(table.sample_count), "sample"),
+               table.samples, to_text(table));
+  }
+  return done;
+}
+
 int run_show(const Call& call) {
   const auto path = call.values["input"].as<std::string>();
-  const Result result(path);
+  const StoredResult result(path);
   const auto rows = select(read_rows(result), call.values);
+  if (call.values["layers"].as<bool>()) return print_chosen_layers(result, rows, call.values);
+  if (call.values.count("samples") != 0) throw InputError("--samples is for --layers", "command line");
   if (call.values["json"].as<bool>()) {
     print_json(rows);
   } else {

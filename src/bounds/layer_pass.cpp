@@ -233,11 +233,10 @@ class LayerPass {
 
   void fill_uniforms(const Configuration& configuration, std::size_t first, double* uniforms) const {
     const quantize::StochasticUniforms random(configuration, layer_);
+    std::vector<double> row(columns_);
     for (std::size_t lane = 0; lane < block_rows; ++lane) {
-      const std::size_t index = row_of(first, lane) * columns_;
-      for (std::size_t column = 0; column < columns_; ++column) {
-        uniforms[column * block_rows + lane] = random(static_cast<Index>(index + column));
-      }
+      random.fill(static_cast<Index>(row_of(first, lane) * columns_), row);
+      for (std::size_t column = 0; column < columns_; ++column) uniforms[column * block_rows + lane] = row[column];
     }
   }
 

@@ -269,13 +269,4 @@ PairBounds difference_crown(const Pair& pair, const Box& input) {
   return whole_region(difference_crown(pair, difference_interval(pair, input)));
 }
 
-std::vector<Influence> influences(const Pair& pair, const PairBounds& bounds) {
-  const NodeId output = pair.graph.output;
-  BackwardWalk walk(pair, bounds, Coupling::joint);
-  for (NodeId node = 0; node <= output; ++node) walk.prepare(node);
-  const auto deviations = magnitudes(bounds[output].difference);
-  const auto largest = std::max_element(deviations.begin(), deviations.end());
-  return walk.influences(output, static_cast<Index>(largest - deviations.begin()));
-}
-
 }  // namespace quantbound::certify

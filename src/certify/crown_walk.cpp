@@ -414,6 +414,15 @@ struct BackwardWalk::Block {
     if (!on_second.empty()) accumulate(second[at(node)], std::move(on_second), second_box(node));
   }
 
+  /// On the first (Quantity::f) or the second coefficients of the node.
+  void arrive_on(Quantity to, NodeId node, Values coefficients) {
+    if (to == Quantity::f) {
+      arrive(node, std::move(coefficients), {});
+    } else {
+      arrive(node, {}, std::move(coefficients));
+    }
+  }
+
   void accumulate(Values& sum, Values summand, const Box& box) {
     if (sum.empty()) {
       sum = std::move(summand);
@@ -473,8 +482,7 @@ struct BackwardWalk::Block {
       const double terms = gamma(static_cast<std::int64_t>(of_row.size()));
       sums[at(r)].add(constant, terms * magnitude + node_gamma * weighted + tiny);
     }
-    if (to == Quantity::f) arrive(input, std::move(passed), {});
-    if (to != Quantity::f) arrive(input, {}, std::move(passed));
+    arrive_on(to, input, std::move(passed));
   }
 
   void through_affine(NodeId id, const Prepared& prepared, const Values& on_first, const Values& on_second) {
@@ -500,8 +508,7 @@ struct BackwardWalk::Block {
       passed = backward_linear(graph(), id, walk.weights(id, with), coefficients, rows);
     }
     for (std::size_t i = 0; i < inputs.size(); ++i) {
-      if (to == Quantity::f) arrive(inputs[i], std::move(passed[i]), {});
-      if (to != Quantity::f) arrive(inputs[i], {}, std::move(passed[i]));
+      arrive_on(to, inputs[i], std::move(passed[i]));
     }
   }
 

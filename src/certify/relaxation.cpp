@@ -455,20 +455,28 @@ void PairRelaxation::candidates(Chunk& work) const {
   compete(work, 2.0);
 }
 
-void PairRelaxation::apply(std::span<double> p, std::span<double> q, RowSum& sum) const {
+template <class Visit>
+void PairRelaxation::for_each_chunk(std::span<const double> p, std::span<const double> q, const Visit& visit) const {
+  const Index n = vertices_.neurons();
+  Chunk work;
+  for (work.first = 0; work.first < n; work.first += chunk) {
+    work.size = std::min(chunk, n - work.first);
+    gather(p, q, work);
+    visit(work);
+  }
+}
+
+template <class Choose>
+void PairRelaxation::replace(std::span<double> p, std::span<double> q, RowSum& sum, const Choose& choose) const {
   const Vertices& v = vertices_;
   QUANTBOUND_ASSERT(p.size() == v.factor.size() && q.size() == p.size(), p.size(), q.size(), v.factor.size());
   for (std::size_t i = 0; i < p.size(); ++i) {
     p[i] *= v.factor[i];
     q[i] *= v.factor[i];
   }
-  const Index n = v.neurons();
-  Chunk work;
   double total = 0.0, magnitude = 0.0;
-  for (work.first = 0; work.first < n; work.first += chunk) {
-    work.size = std::min(chunk, n - work.first);
-    gather(p, q, work);
-    candidates(work);
+  for_each_chunk(p, q, [&](Chunk& work) {
+    choose(work);
     for (Index j = 0; j < work.size; ++j) {
       const std::size_t i = at(j), neuron = at(v.relaxed[at(work.first + j)]);
       p[neuron] = work.best_a[i];
@@ -476,33 +484,29 @@ void PairRelaxation::apply(std::span<double> p, std::span<double> q, RowSum& sum
       total += work.best_c[i];
       magnitude += std::abs(work.best_c[i]);
     }
-  }
-  sum.add(total, gamma(n) * magnitude);
+  });
+  sum.add(total, gamma(v.neurons()) * magnitude);
+}
+
+void PairRelaxation::apply(std::span<double> p, std::span<double> q, RowSum& sum) const {
+  replace(p, q, sum, [&](Chunk& work) { candidates(work); });
 }
 
 std::vector<double> PairRelaxation::gaps(std::span<const double> p, std::span<const double> q) const {
-  const Index n = vertices_.neurons();
-  std::vector<double> result(at(n));
-  Chunk work;
-  for (work.first = 0; work.first < n; work.first += chunk) {
-    work.size = std::min(chunk, n - work.first);
-    gather(p, q, work);
+  std::vector<double> result(at(vertices_.neurons()));
+  for_each_chunk(p, q, [&](Chunk& work) {
     candidates(work);
     for (Index j = 0; j < work.size; ++j) {
       const std::size_t i = at(j), neuron = at(work.first + j);
       result[neuron] = work.best_height[i] - work.p[i] * middle_r_[neuron] - work.q[i] * middle_g_[neuron];
     }
-  }
+  });
   return result;
 }
 
 void PairRelaxation::initial_forms(std::span<const double> p, std::span<const double> q,
                                    std::span<PlaneForm> forms) const {
-  const Index n = vertices_.neurons();
-  Chunk work;
-  for (work.first = 0; work.first < n; work.first += chunk) {
-    work.size = std::min(chunk, n - work.first);
-    gather(p, q, work);
+  for_each_chunk(p, q, [&](Chunk& work) {
     candidates(work);
     for (Index j = 0; j < work.size; ++j) {
       const std::size_t i = at(j), neuron = at(work.first + j);
@@ -522,22 +526,12 @@ void PairRelaxation::initial_forms(std::span<const double> p, std::span<const do
         form.w = form.t - form.s;
       }
     }
-  }
+  });
 }
 
 void PairRelaxation::apply(std::span<double> p, std::span<double> q, std::span<const PlaneForm> forms,
                            std::span<std::uint8_t> active, RowSum& sum) const {
-  const Vertices& v = vertices_;
-  for (std::size_t i = 0; i < p.size(); ++i) {
-    p[i] *= v.factor[i];
-    q[i] *= v.factor[i];
-  }
-  const Index n = v.neurons();
-  Chunk work;
-  double total = 0.0, magnitude = 0.0;
-  for (work.first = 0; work.first < n; work.first += chunk) {
-    work.size = std::min(chunk, n - work.first);
-    gather(p, q, work);
+  replace(p, q, sum, [&](Chunk& work) {
     for (Index j = 0; j < work.size; ++j) {
       const std::size_t i = at(j), neuron = at(work.first + j);
       const PlaneForm& form = forms[neuron];
@@ -546,16 +540,8 @@ void PairRelaxation::apply(std::span<double> p, std::span<double> q, std::span<c
       work.b[i] = form.t * wq + form.v * wp + form.z * (ap + aq);
     }
     compete(work, 0.0);
-    for (Index j = 0; j < work.size; ++j) {
-      const std::size_t i = at(j), neuron = at(v.relaxed[at(work.first + j)]);
-      p[neuron] = work.best_a[i];
-      q[neuron] = work.best_b[i];
-      active[at(work.first + j)] = static_cast<std::uint8_t>(work.vertex[i]);
-      total += work.best_c[i];
-      magnitude += std::abs(work.best_c[i]);
-    }
-  }
-  sum.add(total, gamma(n) * magnitude);
+    for (Index j = 0; j < work.size; ++j) active[at(work.first + j)] = static_cast<std::uint8_t>(work.vertex[at(j)]);
+  });
 }
 
 void PairRelaxation::gather(std::span<const double> p, std::span<const double> q, Chunk& work) const {

@@ -96,6 +96,12 @@ class PairRelaxation {
   struct Chunk;
   void add_neuron(const Activation& activation, std::span<const double> kinks, const PairBox& input, Index j);
   void gather(std::span<const double> p, std::span<const double> q, Chunk& work) const;
+  /// Calls visit(work) for the relaxed neurons, some at a time, with their coefficients.
+  template <class Visit>
+  void for_each_chunk(std::span<const double> p, std::span<const double> q, const Visit& visit) const;
+  /// apply() with the planes that choose(work) finds best.
+  template <class Choose>
+  void replace(std::span<double> p, std::span<double> q, RowSum& sum, const Choose& choose) const;
   void candidates(Chunk& work) const;
   void add_sigmoidal_neuron(const Activation& activation, const PairBox& input, Index j);
   void compete(Chunk& work, double kind) const;

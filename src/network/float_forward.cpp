@@ -52,4 +52,8 @@ std::span<const float> FloatForward::captured(Index which) const {
 
 FloatMemory FloatForward::memory() const { return program_->program.memory(); }
 
+std::vector<tensor::StepProfile> FloatForward::profile(std::span<const float> samples, Index runs) {
+  return program_->program.profile(samples, runs);
+}
+
 }  // namespace quantbound::network

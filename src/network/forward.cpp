@@ -37,7 +37,7 @@ class Evaluation {
       if (id > 0) values_[id] = nodes_.evaluate(node, first_input(node));
       if (visitor && measured_[id]) visitor(*measured_[id], values_[id]);
       for (const NodeId input : node.inputs) release(input);
-      if (readers_[id] == 0) values_[id] = {};
+      if (readers_[id] == 0) values_[id] = Values();
     }
     return std::move(values_[index(graph_.output)]);
   }
@@ -50,7 +50,7 @@ class Evaluation {
   }
 
   void release(NodeId id) {
-    if (--readers_[index(id)] == 0) values_[index(id)] = {};
+    if (--readers_[index(id)] == 0) values_[index(id)] = Values();  // `= {}` would keep the memory
   }
 
   const Graph& graph_;

@@ -1,210 +1,379 @@
-// The three array formats that samples come in: .npy (NEP 1), idx (MNIST's), HDF5 datasets ("file.h5:/path").
+// Flat files: .npy (NEP 1) and idx (MNIST's). Both are a header and then the numbers, so rows are read where they lie.
+#include "array_file.hpp"
+
+#include <algorithm>
 #include <array>
-#include <bit>
+#include <cerrno>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
-#include <functional>
-#include <utility>
+#include <optional>
+#include <string_view>
 
+#include <fcntl.h>
 #include <fmt/format.h>
-#include <hdf5.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "quantbound/core/assert.hpp"
 #include "quantbound/core/error.hpp"
-#include "quantbound/observe/samples.hpp"
 
 namespace quantbound::observe {
 
 namespace {
 
 using core::InputError;
-using Values = decltype(Array::values);
+using namespace std::string_view_literals;
 
-std::vector<char> read_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw InputError("cannot open the file; check the path", path);
-  std::vector<char> bytes((std::istreambuf_iterator<char>(file)), {});
-  return bytes;
-}
-
-/// Product of extents read from a file, refused where it cannot be the size of `available` bytes.
-std::size_t checked_elements(const Shape& shape, std::size_t element_size, std::size_t available,
-                             const std::string& path) {
-  std::size_t count = 1;
-  for (const Index extent : shape) {
-    if (extent < 0) throw InputError("negative extent in the header", path);
-    const auto e = static_cast<std::size_t>(extent);
-    if (e != 0 && count > available / e) throw InputError("the file is shorter than its header says", path);
-    count *= e;
+/// A file open for reading at any place, by any number of threads.
+class File {
+ public:
+  explicit File(std::string path) : path_(std::move(path)), descriptor_(open(path_.c_str(), O_RDONLY | O_CLOEXEC)) {
+    if (descriptor_ < 0) {
+      throw InputError(errno == ENOENT ? "no such file; check the path"
+                                       : fmt::format("cannot open the file: {}", std::strerror(errno)),
+                       path_);
+    }
+    struct stat status {};
+    if (fstat(descriptor_, &status) != 0 || !S_ISREG(status.st_mode)) {
+      close(descriptor_);
+      throw InputError("not a file; check the path", path_);
+    }
+    size_ = static_cast<std::uint64_t>(status.st_size);
   }
-  if (count > available / element_size) throw InputError("the file is shorter than its header says", path);
-  return count;
-}
+  File(File&& other) noexcept
+      : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)), size_(other.size_) {}
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+  ~File() {
+    if (descriptor_ >= 0) close(descriptor_);
+  }
 
-template <class T>
-std::vector<T> copy_values(std::span<const char> bytes, std::size_t count) {
-  std::vector<T> values(count);
-  if (count > 0) std::memcpy(values.data(), bytes.data(), count * sizeof(T));
-  return values;
-}
+  const std::string& path() const { return path_; }
+  std::uint64_t size() const { return size_; }
 
-std::string header_field(const std::string& header, const std::string& key, const std::string& path) {
-  const auto at = header.find("'" + key + "'");
-  const auto colon = at == std::string::npos ? at : header.find(':', at);
-  if (colon == std::string::npos) throw InputError(fmt::format("no '{}' in the .npy header", key), path);
-  const auto start = header.find_first_not_of(' ', colon + 1);
-  return start == std::string::npos ? std::string() : header.substr(start);
-}
-
-Shape parse_shape(const std::string& field, const std::string& path) {
-  Shape shape;
-  const auto close = field.find(')');
-  if (field.empty() || field.front() != '(' || close == std::string::npos)
-    throw InputError("bad shape in the .npy header", path);
-  Index current = -1;
-  for (const char c : field.substr(1, close)) {
-    if (c >= '0' && c <= '9') {
-      if (current > (Index{1} << 48)) throw InputError("bad shape in the .npy header", path);
-      current = (current < 0 ? 0 : current * 10) + (c - '0');
-    } else if (current >= 0) {
-      shape.push_back(current);
-      current = -1;
+  void read(std::uint64_t offset, std::span<std::byte> into) const {
+    while (!into.empty()) {
+      const ssize_t got = pread(descriptor_, into.data(), into.size(), static_cast<off_t>(offset));
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) throw core::IoError(fmt::format("cannot read the file: {}", std::strerror(errno)), path_);
+      if (got == 0) throw core::IoError("the file has become shorter since it was opened", path_);
+      into = into.subspan(static_cast<std::size_t>(got));
+      offset += static_cast<std::uint64_t>(got);
     }
   }
-  return shape;
+  /// At most `count` bytes: fewer where the file ends.
+  std::string text(std::uint64_t offset, std::uint64_t count) const {
+    std::string bytes(std::min(count, size_ - std::min(offset, size_)), '\0');
+    read(offset, std::as_writable_bytes(std::span(bytes)));
+    return bytes;
+  }
+
+ private:
+  std::string path_;
+  int descriptor_;
+  std::uint64_t size_ = 0;
+};
+
+template <class Word>
+Word swapped(Word word) {
+  if constexpr (sizeof(Word) == 2) return __builtin_bswap16(word);
+  if constexpr (sizeof(Word) == 4) return __builtin_bswap32(word);
+  if constexpr (sizeof(Word) == 8) return __builtin_bswap64(word);
 }
 
-Array read_npy(const std::string& path) {
-  const std::vector<char> bytes = read_file(path);
-  if (bytes.size() < 12 || std::memcmp(bytes.data(), "\x93NUMPY", 6) != 0) throw InputError("not a .npy file", path);
-  const bool version_1 = bytes[6] == 1;
-  const std::size_t length_size = version_1 ? 2 : 4;
-  std::size_t header_length = 0;
-  for (std::size_t i = 0; i < length_size; ++i) {
-    header_length |= static_cast<std::size_t>(static_cast<unsigned char>(bytes[8 + i])) << (8 * i);
+template <class Word>
+void swap_words(std::span<std::byte> bytes) {
+  for (std::size_t i = 0; i < bytes.size(); i += sizeof(Word)) {
+    Word word;
+    std::memcpy(&word, &bytes[i], sizeof(Word));
+    word = swapped(word);
+    std::memcpy(&bytes[i], &word, sizeof(Word));
   }
-  const std::size_t data_start = 8 + length_size + header_length;
-  if (data_start > bytes.size()) throw InputError("the .npy header is cut off", path);
-  const std::string header(bytes.data() + 8 + length_size, header_length);
-  if (header_field(header, "fortran_order", path).starts_with("True")) {
-    throw InputError("a Fortran-ordered .npy array; save it with numpy.ascontiguousarray", path);
+}
+
+void swap_bytes(std::span<std::byte> bytes, std::size_t element_size) {
+  if (element_size == 2) swap_words<std::uint16_t>(bytes);
+  if (element_size == 4) swap_words<std::uint32_t>(bytes);
+  if (element_size == 8) swap_words<std::uint64_t>(bytes);
+}
+
+/// What a header says of the numbers that follow it.
+struct Header {
+  Shape shape;
+  ElementType type = ElementType::u8;
+  std::endian order = std::endian::native;
+  std::uint64_t size = 0;  ///< of the header
+};
+
+class FlatArray final : public ArrayFile {
+ public:
+  FlatArray(File file, Header header)
+      : ArrayFile(file.path(), header.shape, header.type), file_(std::move(file)), header_(std::move(header)) {
+    const std::uint64_t held = file_.size() - header_.size;
+    const std::uint64_t said = static_cast<std::uint64_t>(rows()) * row_bytes();
+    if (held < said) {
+      throw InputError(fmt::format("the file is shorter than its header says: {} bytes for an array {}, which takes {}",
+                                   held, tensor::to_string(shape()), said),
+                       location());
+    }
+    if (held > said) {
+      throw InputError(fmt::format("{} bytes follow the array {} of the header; save one array per file", held - said,
+                                   tensor::to_string(shape())),
+                       location());
+    }
   }
-  Array array{.shape = parse_shape(header_field(header, "shape", path), path), .values = {}};
-  const std::span<const char> data(bytes.data() + data_start, bytes.size() - data_start);
-  const std::string type = header_field(header, "descr", path).substr(0, 5);
-  const auto load = [&]<class T>(T) -> Values {
-    return copy_values<T>(data, checked_elements(array.shape, sizeof(T), data.size(), path));
+
+  void read(Index first, Index count, std::span<std::byte> into) const override {
+    QUANTBOUND_ASSERT(into.size() == static_cast<std::size_t>(count) * row_bytes(), into.size(), count);
+    file_.read(header_.size + static_cast<std::uint64_t>(first) * row_bytes(), into);
+    if (header_.order != std::endian::native) swap_bytes(into, size_of(type()));
+  }
+
+ private:
+  File file_;
+  Header header_;
+};
+
+// ----------------------------------------------------------------------------------------------------------- .npy
+
+/// Reads the Python literal of a .npy header: a dict of strings, booleans and tuples of integers.
+class Literal {
+ public:
+  Literal(std::string_view text, std::string path) : rest_(text), path_(std::move(path)) {}
+
+  [[noreturn]] void fail(std::string_view what) const {
+    throw InputError(fmt::format("{} in the .npy header", what), path_);
+  }
+  char next() {
+    const auto start = rest_.find_first_not_of(" \t\n\r");
+    rest_.remove_prefix(start == std::string_view::npos ? rest_.size() : start);
+    return rest_.empty() ? '\0' : rest_.front();
+  }
+  bool accept(char c) {
+    if (next() != c || rest_.empty()) return false;
+    rest_.remove_prefix(1);
+    return true;
+  }
+  void expect(char c) {
+    if (!accept(c)) fail(fmt::format("no '{}' where one belongs", c));
+  }
+  bool accept_word(std::string_view word) {
+    next();
+    if (!rest_.starts_with(word)) return false;
+    rest_.remove_prefix(word.size());
+    return true;
+  }
+  std::string quoted() {
+    const char quote = next();
+    if (quote != '\'' && quote != '"') fail("no quoted name");
+    const auto end = rest_.find(quote, 1);
+    if (end == std::string_view::npos) fail("a quotation without end");
+    std::string word(rest_.substr(1, end - 1));
+    if (word.size() > 40 || !std::ranges::all_of(word, [](char c) { return c >= ' ' && c <= '~'; }))
+      fail("an odd name");
+    rest_.remove_prefix(end + 1);
+    return word;
+  }
+  bool boolean() {
+    if (accept_word("True")) return true;
+    if (accept_word("False")) return false;
+    fail("neither True nor False");
+  }
+  Index integer() {
+    constexpr Index largest = Index{1} << 48;
+    Index value = 0;
+    if (next() < '0' || next() > '9') fail("a bad shape");
+    for (; !rest_.empty() && rest_.front() >= '0' && rest_.front() <= '9'; rest_.remove_prefix(1)) {
+      value = value * 10 + (rest_.front() - '0');
+      if (value > largest) fail("an extent beyond 2^48");
+    }
+    accept('L');  // Python 2 wrote long integers so
+    return value;
+  }
+  Shape tuple() {
+    Shape shape;
+    expect('(');
+    while (!accept(')')) {
+      shape.push_back(integer());
+      if (accept(',')) continue;
+      expect(')');
+      break;
+    }
+    return shape;
+  }
+  bool at_end() { return next() == '\0' && rest_.empty(); }
+
+ private:
+  std::string_view rest_;
+  std::string path_;
+};
+
+void set_type(Header& header, const std::string& descr, const std::string& path) {
+  struct Known {
+    std::string_view code;
+    ElementType type;
   };
-  if (type == "'|u1'" || type == "'<u1'")
-    array.values = load(std::uint8_t{});
-  else if (type == "'<u2'")
-    array.values = load(std::uint16_t{});
-  else if (type == "'<i4'")
-    array.values = load(std::int32_t{});
-  else if (type == "'<i8'")
-    array.values = load(std::int64_t{});
-  else if (type == "'<f4'")
-    array.values = load(float{});
-  else if (type == "'<f8'")
-    array.values = load(double{});
-  else
+  static constexpr std::array known{
+      Known{"u1", ElementType::u8},  Known{"i1", ElementType::i8},  Known{"u2", ElementType::u16},
+      Known{"i2", ElementType::i16}, Known{"i4", ElementType::i32}, Known{"i8", ElementType::i64},
+      Known{"f2", ElementType::f16}, Known{"f4", ElementType::f32}, Known{"f8", ElementType::f64}};
+  const char order = descr.empty() ? '\0' : descr.front();
+  const auto found = std::ranges::find(known, std::string_view(descr).substr(descr.empty() ? 0 : 1), &Known::code);
+  const bool ordered = order == '<' || order == '>' || order == '=';
+  if (found == known.end() || !(ordered || (order == '|' && size_of(found->type) == 1))) {
     throw InputError(
-        fmt::format("element type {} is not read; save as uint8, uint16, int32, int64, float32 or float64", type),
+        fmt::format("element type '{}' is not read; save the array with .astype(numpy.float32), or as uint8, "
+                    "int8, uint16, int16, int32, int64, float16 or float64",
+                    descr),
         path);
-  return array;
+  }
+  header.type = found->type;
+  if (order == '<') header.order = std::endian::little;
+  if (order == '>') header.order = std::endian::big;
 }
 
-Array read_idx(const std::string& path) {
-  const std::vector<char> bytes = read_file(path);
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(bytes[i]); };
-  if (bytes.size() < 4 || byte(0) != 0 || byte(1) != 0 || byte(2) != 0x08) {
-    throw InputError("neither .npy, .h5:/dataset, nor an idx file of unsigned bytes", path);
+void parse_dictionary(Header& header, Literal literal, const std::string& path) {
+  bool has_type = false, has_order = false, has_shape = false;
+  literal.expect('{');
+  while (!literal.accept('}')) {
+    const std::string key = literal.quoted();
+    literal.expect(':');
+    if (key == "descr" && !std::exchange(has_type, true)) {
+      if (literal.next() == '[') throw InputError("an array of records; save one field of it", path);
+      set_type(header, literal.quoted(), path);
+    } else if (key == "fortran_order" && !std::exchange(has_order, true)) {
+      if (literal.boolean()) {
+        throw InputError("a Fortran-ordered array; save it again with numpy.save(file, numpy.ascontiguousarray(array))",
+                         path);
+      }
+    } else if (key == "shape" && !std::exchange(has_shape, true)) {
+      header.shape = literal.tuple();
+    } else {
+      literal.fail(fmt::format("key '{}' unknown or twice", key));
+    }
+    if (literal.accept(',')) continue;
+    literal.expect('}');
+    break;
   }
-  const std::size_t axes = byte(3);
-  if (bytes.size() < 4 + 4 * axes) throw InputError("the idx header is cut off", path);
-  Array array;
+  if (!literal.at_end()) literal.fail("something after the last brace");
+  if (!has_type || !has_order || !has_shape) literal.fail("one of 'descr', 'fortran_order', 'shape' is missing");
+}
+
+Header read_npy_header(const File& file) {
+  constexpr std::uint64_t largest = 1 << 20;
+  const std::string start = file.text(0, 12);
+  if (start.size() < 12) throw InputError("the .npy header is cut off", file.path());
+  const auto byte = [&](std::size_t i) { return static_cast<std::uint64_t>(static_cast<unsigned char>(start[i])); };
+  const std::uint64_t version = byte(6);
+  if (version < 1 || version > 3) {
+    throw InputError(fmt::format("version {} of the .npy format is not known; 1 to 3 are", version), file.path());
+  }
+  Header header;
+  const std::uint64_t before = version == 1 ? 10 : 12;
+  const std::uint64_t length =
+      version == 1 ? byte(8) | byte(9) << 8 : byte(8) | byte(9) << 8 | byte(10) << 16 | byte(11) << 24;
+  header.size = before + length;
+  if (header.size > file.size()) throw InputError("the .npy header is cut off", file.path());
+  if (length > largest) throw InputError("a .npy header of more than 1 MiB", file.path());
+  const std::string text = file.text(before, length);
+  parse_dictionary(header, Literal(text, file.path()), file.path());
+  return header;
+}
+
+// ------------------------------------------------------------------------------------------------------------ idx
+
+std::optional<ElementType> idx_type(char code) {
+  switch (code) {
+    case '\x08':
+      return ElementType::u8;
+    case '\x09':
+      return ElementType::i8;
+    case '\x0b':
+      return ElementType::i16;
+    case '\x0c':
+      return ElementType::i32;
+    case '\x0d':
+      return ElementType::f32;
+    case '\x0e':
+      return ElementType::f64;
+    default:
+      return std::nullopt;
+  }
+}
+
+/// None where the file does not start like one.
+std::optional<Header> read_idx_header(const File& file) {
+  const std::string start = file.text(0, 4);
+  if (start.size() < 4 || start[0] != '\0' || start[1] != '\0') return std::nullopt;
+  const auto type = idx_type(start[2]);
+  if (!type) return std::nullopt;
+  Header header{.shape = {}, .type = *type, .order = std::endian::big, .size = 0};
+  const std::size_t axes = static_cast<unsigned char>(start[3]);
+  const std::string extents = file.text(4, 4 * axes);
+  if (extents.size() < 4 * axes) throw InputError("the idx header is cut off", file.path());
   for (std::size_t a = 0; a < axes; ++a) {
     Index extent = 0;
-    for (std::size_t i = 0; i < 4; ++i) extent = extent << 8 | byte(4 + 4 * a + i);
-    array.shape.push_back(extent);
+    for (std::size_t i = 0; i < 4; ++i) extent = extent << 8 | static_cast<unsigned char>(extents[4 * a + i]);
+    header.shape.push_back(extent);
   }
-  const std::span<const char> data(bytes.data() + 4 + 4 * axes, bytes.size() - 4 - 4 * axes);
-  array.values = copy_values<std::uint8_t>(data, checked_elements(array.shape, 1, data.size(), path));
-  return array;
+  header.size = 4 + 4 * axes;
+  return header;
 }
 
-/// An HDF5 identifier that is closed when it goes out of scope.
-class Handle {
- public:
-  Handle(hid_t id, herr_t (*close)(hid_t)) : id_(id), close_(close) {}
-  Handle(const Handle&) = delete;
-  Handle& operator=(const Handle&) = delete;
-  ~Handle() {
-    if (id_ >= 0) close_(id_);
+/// What people have instead of an array, and what they can do about it.
+void refuse_other_formats(std::string_view start, const std::string& path) {
+  if (start.starts_with("\x1f\x8b"sv)) throw InputError("a gzip-compressed file; unpack it first (gunzip)", path);
+  if (start.starts_with("PK\x03\x04"sv)) {
+    throw InputError("a zip archive (.npz?); save one of its arrays: numpy.save(file, numpy.load(archive)[name])",
+                     path);
   }
-  hid_t id() const { return id_; }
-
- private:
-  hid_t id_;
-  herr_t (*close_)(hid_t);
-};
-
-/// HDF5 prints its error stack unless told otherwise; libraries do not print.
-class SilentErrors {
- public:
-  SilentErrors() {
-    H5Eget_auto2(H5E_DEFAULT, &function_, &data_);
-    H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+  if (start.starts_with("\x89PNG"sv) || start.starts_with("\xff\xd8\xff"sv)) {
+    throw InputError("a picture; save all pictures as one array: numpy.save(file, numpy.stack([numpy.asarray(i) ...]))",
+                     path);
   }
-  SilentErrors(const SilentErrors&) = delete;
-  SilentErrors& operator=(const SilentErrors&) = delete;
-  ~SilentErrors() { H5Eset_auto2(H5E_DEFAULT, function_, data_); }
-
- private:
-  H5E_auto2_t function_ = nullptr;
-  void* data_ = nullptr;
-};
-
-Array read_hdf5(const std::string& location, std::size_t separator) {
-  const SilentErrors silent;
-  const std::string path = location.substr(0, separator), dataset = location.substr(separator + 1);
-  const Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
-  if (file.id() < 0) throw InputError("cannot open it as an HDF5 file", path);
-  const Handle set(H5Dopen2(file.id(), dataset.c_str(), H5P_DEFAULT), H5Dclose);
-  if (set.id() < 0) throw InputError(fmt::format("no dataset '{}' in the file", dataset), path);
-  const Handle space(H5Dget_space(set.id()), H5Sclose);
-  std::vector<hsize_t> extents(static_cast<std::size_t>(H5Sget_simple_extent_ndims(space.id())));
-  H5Sget_simple_extent_dims(space.id(), extents.data(), nullptr);
-  Array array{.shape = Shape(extents.begin(), extents.end()), .values = {}};
-  const auto count = static_cast<std::size_t>(tensor::elements(array.shape));
-  const Handle type(H5Dget_type(set.id()), H5Tclose);
-  const auto load = [&]<class T>(T, hid_t memory) {
-    std::vector<T> values(count);
-    if (H5Dread(set.id(), memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()) < 0)
-      throw InputError("cannot read the dataset", location);
-    array.values = std::move(values);
-  };
-  if (H5Tequal(type.id(), H5T_STD_U8LE) > 0)
-    load(std::uint8_t{}, H5T_NATIVE_UINT8);
-  else if (H5Tget_class(type.id()) == H5T_INTEGER)
-    load(std::int64_t{}, H5T_NATIVE_INT64);
-  else if (H5Tget_class(type.id()) == H5T_FLOAT && H5Tget_size(type.id()) <= 4)
-    load(float{}, H5T_NATIVE_FLOAT);
-  else if (H5Tget_class(type.id()) == H5T_FLOAT)
-    load(double{}, H5T_NATIVE_DOUBLE);
-  else
-    throw InputError("the dataset holds neither integers nor floating-point numbers", location);
-  return array;
 }
 
 }  // namespace
 
-Array read_array(const std::string& location) {
+ArrayFile::ArrayFile(std::string location, Shape shape, ElementType type)
+    : location_(std::move(location)), shape_(std::move(shape)), type_(type) {
+  if (shape_.empty() || std::ranges::find(shape_, Index{0}) != shape_.end()) {
+    throw InputError(fmt::format("no samples in the file: the array is {}", tensor::to_string(shape_)), location_);
+  }
+  constexpr Index largest = Index{1} << 60;
+  Index bytes = static_cast<Index>(size_of(type_));
+  for (const Index extent : shape_) {
+    if (extent > largest / bytes) {
+      throw InputError(fmt::format("the array {} of the header is too large", tensor::to_string(shape_)), location_);
+    }
+    bytes *= extent;
+  }
+  for (std::size_t a = 1; a < shape_.size(); ++a) row_elements_ *= shape_[a];
+  constexpr Index largest_row = Index{1} << 28;
+  if (row_elements_ > largest_row) {
+    throw InputError(fmt::format("samples of {} numbers in the array {}; the first axis counts the samples",
+                                 row_elements_, tensor::to_string(shape_)),
+                     location_);
+  }
+}
+
+Location split_location(const std::string& location) {
   const auto separator = location.rfind(":/");
-  if (separator != std::string::npos && separator > 1) return read_hdf5(location, separator);
-  if (!std::filesystem::exists(location)) throw InputError("no such file; check the path", location);
-  if (location.ends_with(".npy")) return read_npy(location);
-  return read_idx(location);
+  if (separator == std::string::npos || separator < 2) return {.file = location, .dataset = {}};
+  return {.file = location.substr(0, separator), .dataset = location.substr(separator + 1)};
+}
+
+std::shared_ptr<const ArrayFile> open_array(const std::string& location) {
+  const Location parts = split_location(location);
+  File file(parts.file);
+  const std::string start = file.text(0, 8);
+  if (!parts.dataset.empty() || start == "\x89HDF\r\n\x1a\n"sv) return open_hdf5_array(parts);
+  refuse_other_formats(start, location);
+  if (start.starts_with("\x93NUMPY"sv)) {
+    Header header = read_npy_header(file);
+    return std::make_shared<FlatArray>(std::move(file), std::move(header));
+  }
+  if (auto header = read_idx_header(file)) return std::make_shared<FlatArray>(std::move(file), std::move(*header));
+  throw InputError("not an array of samples: it is neither .npy nor idx nor HDF5 (file.h5:/dataset)", location);
 }
 
 }  // namespace quantbound::observe

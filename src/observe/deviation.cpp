@@ -1,350 +1,321 @@
 #include "quantbound/observe/deviation.hpp"
 
 #include <algorithm>
-#include <array>
+#include <bit>
 #include <cmath>
-#include <exception>
-#include <limits>
-#include <memory>
-#include <mutex>
+#include <map>
+#include <utility>
 
 #include <fmt/format.h>
-#include <omp.h>
 
 #include "quantbound/core/assert.hpp"
 #include "quantbound/core/error.hpp"
-#include "quantbound/network/float_forward.hpp"
+#include "quantbound/network/adjoint.hpp"
 #include "quantbound/network/forward.hpp"
-#include "quantbound/quantize/quantize.hpp"
+
+#include "comparison.hpp"
+#include "float_error.hpp"
+#include "layer_terms.hpp"
+#include "shared_evaluation.hpp"
 
 namespace quantbound::observe {
 
 namespace {
 
-using tensor::elements;
+using namespace detail;
 
-/// What one micro-batch gives: outputs, and the measured output of every layer.
-template <class Real>
-struct Evaluation {
-  std::vector<Real> output;
-  std::vector<std::vector<Real>> layers;
-};
+std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 
-std::vector<network::NodeId> measured_outputs(const Graph& graph) {
-  std::vector<network::NodeId> nodes;
-  const Index layers = std::ssize(graph.weight_layers());
-  for (Index l = 0; l < layers; ++l) nodes.push_back(graph.measured_output(l));
-  return nodes;
+core::NumericalError overflow(Arithmetic arithmetic) {
+  const auto* remedy =
+      arithmetic == Arithmetic::float32 ? "measure with precision = \"double\"" : "scale the network down";
+  return {fmt::format("values of the network overflow {} arithmetic; {}, or drop the samples of this network",
+                      to_string(arithmetic), remedy),
+          "observe"};
 }
 
-/// Engine of one thread for micro-batches of one size: sets weights, then runs.
-class Float32Engine {
+/// +inf where a value is not finite.
+template <class Real>
+double largest_magnitude(std::span<const Real> values) {
+  Real largest = 0;
+  for (const Real value : values) {
+    if (!std::isfinite(value)) return std::numeric_limits<double>::infinity();
+    largest = std::max(largest, std::abs(value));
+  }
+  return static_cast<double>(largest);
+}
+
+/// One block: its samples through all variants, and what the arithmetic can have done to the results.
+class Measurement {
  public:
-  using Real = float;
-  static constexpr std::string_view arithmetic = "float";
-  Float32Engine(const Graph& graph, std::span<const LayerParameters> layers, Index batch)
-      : engine_(graph, batch, measured_outputs(graph)), layer_count_(static_cast<Index>(layers.size())) {
-    set_parameters(layers);
-  }
-  void set_parameters(std::span<const LayerParameters> layers) { engine_.use(engine_.make_weights(layers)); }
+  Measurement(const Graph& graph, const Variants& variants, const SamplesView& samples, Arithmetic arithmetic)
+      : graph_(graph),
+        variants_(variants),
+        samples_(samples),
+        arithmetic_(arithmetic),
+        prefixes_(variants),
+        comparisons_(samples, variants.count() - 1),
+        largest_(at(variants.count()), 0.0),
+        in_double_(at(variants.count() - 1), arithmetic == Arithmetic::float64 ? samples.count() : 0) {}
 
-  Evaluation<float> run(std::span<const double> inputs) {
-    input_.assign(inputs.begin(), inputs.end());
-    const auto output = engine_.run(input_);
-    Evaluation<float> result{.output = {output.begin(), output.end()}, .layers = {}};
-    for (Index l = 0; l < layer_count_; ++l) {
-      const auto values = engine_.captured(l);
-      result.layers.emplace_back(values.begin(), values.end());
-    }
-    return result;
-  }
+  /// Evaluates all variants.
+  void run();
+  /// Compares a few passes with passes in the other arithmetic.
+  void estimate_error();
+  /// Measures in double what float does not resolve.
+  void refine();
+  BlockObservation result() const;
 
-  /// Runs and hands each layer's values over without copying them.
-  template <class OnLayer>
-  std::span<const float> compare(std::span<const double> inputs, const OnLayer& on_layer) {
-    input_.assign(inputs.begin(), inputs.end());
-    const auto output = engine_.run(input_);
-    for (Index l = 0; l < layer_count_; ++l) on_layer(l, engine_.captured(l));
-    return output;
-  }
+  // Receiver of a SharedEvaluation.
+  void alarm(Index variant, Index batch) const;
+  template <class Real>
+  void outputs(std::span<const Index> variants, std::span<const Real> values);
 
  private:
-  network::FloatForward engine_;
-  Index layer_count_;
-  std::vector<float> input_;
+  template <class Evaluation>
+  void run_in(std::span<const typename Evaluation::Real> inputs);
+
+  void take(Index variant, std::vector<double> outputs);
+  bool is_probed(Index variant) const;
+  /// Outputs at the probed samples.
+  std::vector<double> gather(std::span<const double> outputs) const;
+  std::vector<double> probe_in_float(Index variant) const;
+  std::vector<double> probe_in_double(Index variant) const;
+  /// Outputs in double. @pre layers of a variant
+  std::vector<double> output(std::span<const LayerParameters> layers, Index sample) const;
+  /// The weights of a variant in double, for as long as `use` runs.
+  template <class Use>
+  void with_weights(Index variant, const Use& use) const;
+  double error(Index configuration, Arithmetic arithmetic) const;
+
+  const Graph& graph_;
+  const Variants& variants_;
+  const SamplesView& samples_;
+  Arithmetic arithmetic_;
+  SharedPrefixes prefixes_;
+  Batches batches_;
+  Comparisons comparisons_;
+  std::vector<double> largest_;  ///< output of each variant
+  std::vector<Index> probed_samples_;
+  std::map<Index, std::vector<double>> probed_outputs_;  ///< by variant, in the arithmetic of the measurement
+  double kappa_ = 0.0;
+  std::vector<Index> in_double_;  ///< per configuration
 };
 
-class Float64Engine {
- public:
-  using Real = double;
-  static constexpr std::string_view arithmetic = "double";
-  Float64Engine(const Graph& graph, std::span<const LayerParameters> layers, Index batch)
-      : graph_(&graph), layers_(layers), batch_(batch) {}
-  void set_parameters(std::span<const LayerParameters> layers) { layers_ = layers; }
+// --------------------------------------------------------------------------------------------------------- the passes
 
-  Evaluation<double> run(std::span<const double> inputs) {
-    Evaluation<double> result;
-    result.layers.resize(layers_.size());
-    result.output = network::forward(*graph_, layers_, inputs, batch_, [&](Index l, std::span<const double> values) {
-      result.layers[static_cast<std::size_t>(l)].assign(values.begin(), values.end());
-    });
-    return result;
+void Measurement::run() {
+  if (samples_.count() == 0) return;
+  if (arithmetic_ == Arithmetic::float32) {
+    const std::vector<float> rounded(samples_.inputs.begin(), samples_.inputs.end());
+    run_in<FloatEvaluation>(rounded);
+  } else {
+    run_in<DoubleEvaluation>(samples_.inputs);
   }
-
-  template <class OnLayer>
-  std::span<const double> compare(std::span<const double> inputs, const OnLayer& on_layer) {
-    output_ = network::forward(*graph_, layers_, inputs, batch_, on_layer);
-    return output_;
-  }
-
- private:
-  const Graph* graph_;
-  std::span<const LayerParameters> layers_;
-  Index batch_;
-  std::vector<double> output_;
-};
-
-/// Largest |a - b|, in lanes that vectorize; NaN where a difference is not finite: two overflowed values may be equal
-/// or not.
-template <class Real>
-double max_difference(std::span<const Real> a, std::span<const Real> b) {
-  constexpr std::size_t lanes = 16;
-  std::array<Real, lanes> largest{};
-  std::array<Real, lanes> not_finite{};  // 0 or 1
-  const auto take = [&](std::size_t lane, Real difference) {
-    largest[lane] = largest[lane] < difference ? difference : largest[lane];
-    not_finite[lane] = difference <= std::numeric_limits<Real>::max() ? not_finite[lane] : Real{1};
-  };
-  const std::size_t whole = a.size() / lanes * lanes;
-  for (std::size_t i = 0; i < whole; i += lanes) {
-    for (std::size_t lane = 0; lane < lanes; ++lane) take(lane, std::abs(a[i + lane] - b[i + lane]));
-  }
-  for (std::size_t i = whole; i < a.size(); ++i) take(i - whole, std::abs(a[i] - b[i]));
-  if (*std::ranges::max_element(not_finite) > Real{0}) return std::numeric_limits<double>::quiet_NaN();
-  return static_cast<double>(*std::ranges::max_element(largest));
 }
 
-/// A measured deviation is a number or the measurement has failed.
-double require_finite(double deviation, std::string_view arithmetic) {
-  if (std::isfinite(deviation)) return deviation;
-  throw core::NumericalError(
-      fmt::format("values of the network overflow {} arithmetic; measure with precision = \"double\", "
-                  "or drop the samples of this network",
-                  arithmetic),
-      "observe");
+template <class Evaluation>
+void Measurement::run_in(std::span<const typename Evaluation::Real> inputs) {
+  batches_ = {.samples = samples_.count(), .size = Evaluation::batch_size(graph_)};
+  const std::vector<Segment> segments = cut(graph_, choose_cuts(graph_, prefixes_));
+  Evaluation evaluation(segments, variants_, batches_);
+  SharedEvaluation<Evaluation, Measurement>(segments, prefixes_, evaluation, *this).run(inputs);
 }
 
-template <class Real>
-Index arg_max(std::span<const Real> values) {
-  return std::distance(values.begin(), std::max_element(values.begin(), values.end()));
-}
-
-/// Runs `body(i, thread)` for i < count on the caller's threads and rethrows the first exception after the region.
-template <class Body>
-void parallel_for(Index count, const Body& body) {
-  std::exception_ptr failure;
-  std::mutex guard;
-#pragma omp parallel for schedule(dynamic, 1)
-  for (Index i = 0; i < count; ++i) {
-    try {
-      body(i, static_cast<std::size_t>(omp_get_thread_num()));
-    } catch (...) {
-      const std::lock_guard lock(guard);
-      if (!failure) failure = std::current_exception();
-    }
-  }
-  if (failure) std::rethrow_exception(failure);
-}
-
-/// The engines of one thread: one for whole micro-batches, one for the shorter last one, made when first needed.
-template <class Engine>
-class Worker {
- public:
-  Engine& engine(const Graph& graph, std::span<const LayerParameters> layers, std::size_t generation, Index batch) {
-    for (auto& slot : slots_) {
-      if (slot.batch != 0 && slot.batch != batch) continue;
-      if (slot.batch == 0) {
-        slot = {.batch = batch, .generation = generation, .engine = std::make_unique<Engine>(graph, layers, batch)};
-      } else if (slot.generation != generation) {
-        slot.engine->set_parameters(layers);
-        slot.generation = generation;
+/// Looks for the value that overflowed, node by node in double: the processor only said that there may be one.
+void Measurement::alarm(Index variant, Index batch) const {
+  with_weights(variant, [&](std::span<const LayerParameters> layers) {
+    for (Index i = batches_.first(batch); i < batches_.first(batch) + batches_.length(batch); ++i) {
+      const network::Tape tape(graph_, layers, samples_.input(i), 1);
+      for (network::NodeId node = 0; node < std::ssize(graph_.nodes); ++node) {
+        if (largest_magnitude(tape.value(node)) > largest_number(arithmetic_)) throw overflow(arithmetic_);
       }
-      return *slot.engine;
     }
-    QUANTBOUND_ASSERT(false, batch);
-    return *slots_.front().engine;
+  });
+}
+
+template <class Real>
+void Measurement::outputs(std::span<const Index> variants, std::span<const Real> values) {
+  const double largest = largest_magnitude(values);
+  if (!std::isfinite(largest)) throw overflow(arithmetic_);
+  for (const Index variant : variants) {
+    largest_[at(variant)] = largest;
+    take(variant, {values.begin(), values.end()});
   }
+}
 
- private:
-  struct Slot {
-    Index batch = 0;
-    std::size_t generation = 0;  ///< which weights the engine holds
-    std::unique_ptr<Engine> engine;
-  };
-  std::array<Slot, 2> slots_;
-};
-
-/// A block of samples cut into micro-batches, and what f gives on each.
-template <class Engine>
-class Block {
- public:
-  using Real = typename Engine::Real;
-
-  Block(const Graph& graph, std::span<const LayerParameters> layers, std::span<const double> inputs,
-        std::span<const Index> labels)
-      : graph_(&graph),
-        inputs_(inputs),
-        labels_(labels),
-        input_size_(elements(graph.input_shape())),
-        output_size_(elements(graph.output_shape())),
-        layer_count_(layers.size()),
-        samples_(static_cast<Index>(inputs.size()) / input_size_),
-        batch_(micro_batch(graph)),
-        batches_((samples_ + batch_ - 1) / batch_),
-        workers_(static_cast<std::size_t>(omp_get_max_threads())),
-        reference_(static_cast<std::size_t>(batches_)) {
-    parallel_for(batches_, [&](Index m, std::size_t thread) {
-      auto& engine = workers_[thread].engine(graph, layers, 0, batch_count(m));
-      reference_[static_cast<std::size_t>(m)] = engine.run(batch_inputs(m));
-    });
+void Measurement::take(Index variant, std::vector<double> outputs) {
+  if (variant == 0) {
+    std::vector<double> sizes;
+    const auto size = outputs.size() / at(samples_.count());
+    for (std::size_t i = 0; i < outputs.size(); i += size)
+      sizes.push_back(largest_magnitude(std::span<const double>(outputs).subspan(i, size)));
+    probed_samples_ = probed_samples(sizes, multiply_adds(graph_));
   }
-
-  Index samples() const { return samples_; }
-
-  /// Measures one configuration into its slots of `result`.
-  void measure(std::span<const LayerParameters> quantized, std::size_t configuration, BlockObservation& result) {
-    std::vector<MicroBatch> parts(static_cast<std::size_t>(batches_));
-    parallel_for(batches_, [&](Index m, std::size_t thread) {
-      auto& engine = workers_[thread].engine(*graph_, quantized, configuration + 1, batch_count(m));
-      parts[static_cast<std::size_t>(m)] = measure_batch(engine, m);
-    });
-    const auto first = result.deviation.begin() + static_cast<Index>(configuration) * samples_;
-    double* layer_max = result.layer_max.data() + configuration * layer_count_;
-    for (Index m = 0; m < batches_; ++m) {
-      const MicroBatch& part = parts[static_cast<std::size_t>(m)];
-      std::ranges::copy(part.deviation, first + m * batch_);
-      for (std::size_t l = 0; l < layer_count_; ++l) layer_max[l] = std::max(layer_max[l], part.layer_max[l]);
-      result.agree[configuration] += part.agree;
-      result.correct[configuration] += part.correct;
-    }
+  if (is_probed(variant)) probed_outputs_[variant] = gather(outputs);
+  if (variant == 0) {
+    comparisons_.set_reference(std::move(outputs));
+  } else {
+    comparisons_.set(variant - 1, outputs);
   }
+}
 
-  Index correct_reference() const {
-    Index correct = 0;
-    for (Index m = 0; m < batches_; ++m) {
-      const auto& reference = reference_[static_cast<std::size_t>(m)];
-      for (Index i = 0; i < batch_count(m); ++i)
-        correct += is_correct(m, i, arg_max(sample<Real>(reference.output, i)));
-    }
-    return correct;
-  }
+// ------------------------------------------------------------------------------------------------------ the arithmetic
 
- private:
-  struct MicroBatch {
-    std::vector<double> deviation, layer_max;
-    Index agree = 0, correct = 0;
-  };
+bool Measurement::is_probed(Index variant) const {
+  const auto probed = probed_configurations(variants_.count() - 1, samples_.count());
+  return variant == 0 || std::ranges::find(probed, variant - 1) != probed.end();
+}
 
-  MicroBatch measure_batch(Engine& engine, Index m) const {
-    const auto& reference = reference_[static_cast<std::size_t>(m)];
-    MicroBatch part;
-    part.layer_max.resize(layer_count_);
-    const auto output = engine.compare(batch_inputs(m), [&](Index l, std::span<const Real> values) {
-      const auto layer = static_cast<std::size_t>(l);
-      part.layer_max[layer] = require_finite(max_difference<Real>(values, reference.layers[layer]), Engine::arithmetic);
-    });
-    for (Index i = 0; i < batch_count(m); ++i) {
-      const auto quantized = sample<Real>(output, i), expected = sample<Real>(reference.output, i);
-      const Index top = arg_max(quantized);
-      part.deviation.push_back(require_finite(max_difference(quantized, expected), Engine::arithmetic));
-      part.agree += top == arg_max(expected) ? 1 : 0;
-      part.correct += is_correct(m, i, top);
-    }
-    return part;
-  }
-
-  Index batch_count(Index m) const { return std::min(batch_, samples_ - m * batch_); }
-  Index is_correct(Index m, Index i, Index top) const {
-    return !labels_.empty() && labels_[static_cast<std::size_t>(m * batch_ + i)] == top ? 1 : 0;
-  }
-  std::span<const double> batch_inputs(Index m) const {
-    return inputs_.subspan(static_cast<std::size_t>(m * batch_ * input_size_),
-                           static_cast<std::size_t>(batch_count(m) * input_size_));
-  }
-  template <class Value>
-  std::span<const Value> sample(std::span<const Value> output, Index i) const {
-    return output.subspan(static_cast<std::size_t>(i * output_size_), static_cast<std::size_t>(output_size_));
-  }
-
-  const Graph* graph_;
-  std::span<const double> inputs_;
-  std::span<const Index> labels_;
-  Index input_size_, output_size_;
-  std::size_t layer_count_;
-  Index samples_, batch_, batches_;
-  std::vector<Worker<Engine>> workers_;
-  std::vector<Evaluation<Real>> reference_;
-};
-
-template <class Engine>
-BlockObservation observe_with(const Graph& graph, std::span<const LayerParameters> layers,
-                              std::span<const Configuration> configurations, std::span<const double> inputs,
-                              std::span<const Index> labels) {
-  Block<Engine> block(graph, layers, inputs, labels);
-  const auto samples = static_cast<std::size_t>(block.samples());
-  BlockObservation result;
-  result.samples = block.samples();
-  result.deviation.assign(configurations.size() * samples, 0.0);
-  result.layer_max.assign(configurations.size() * layers.size(), 0.0);
-  result.correct.assign(configurations.size(), 0);
-  result.agree.assign(configurations.size(), 0);
-  result.correct_reference = block.correct_reference();
-  for (std::size_t c = 0; c < configurations.size(); ++c) {
-    std::vector<LayerParameters> quantized(layers.size());
-    parallel_for(static_cast<Index>(layers.size()), [&](Index l, std::size_t) {
-      quantized[static_cast<std::size_t>(l)] =
-          quantize::quantize_layer(layers[static_cast<std::size_t>(l)], l, configurations[c]);
-    });
-    block.measure(quantized, c, result);
+std::vector<double> Measurement::gather(std::span<const double> outputs) const {
+  const auto size = outputs.size() / at(samples_.count());
+  std::vector<double> result;
+  for (const Index sample : probed_samples_) {
+    const auto part = outputs.subspan(at(sample) * size, size);
+    result.insert(result.end(), part.begin(), part.end());
   }
   return result;
 }
 
+template <class Use>
+void Measurement::with_weights(Index variant, const Use& use) const {
+  if (variant == 0) {
+    use(variants_.original());
+  } else {
+    const std::vector<LayerParameters> layers = variants_.quantized(variant, 0, variants_.layers());
+    use(std::span<const LayerParameters>(layers));
+  }
+}
+
+std::vector<double> Measurement::output(std::span<const LayerParameters> layers, Index sample) const {
+  std::vector<double> values = network::forward(graph_, layers, samples_.input(sample), 1);
+  if (!std::isfinite(largest_magnitude(std::span<const double>(values)))) throw overflow(Arithmetic::float64);
+  return values;
+}
+
+std::vector<double> Measurement::probe_in_double(Index variant) const {
+  std::vector<double> result;
+  with_weights(variant, [&](std::span<const LayerParameters> layers) {
+    for (const Index sample : probed_samples_) {
+      const auto values = output(layers, sample);
+      result.insert(result.end(), values.begin(), values.end());
+    }
+  });
+  return result;
+}
+
+std::vector<double> Measurement::probe_in_float(Index variant) const {
+  network::FloatForward engine(graph_, std::ssize(probed_samples_));
+  const auto weights = engine.make_weights();
+  for (Index layer = 0; layer < variants_.layers(); ++layer)
+    variants_.with_layer(variant, layer, [&](const LayerParameters& p) { weights->set(layer, p); });
+  engine.use(weights);
+  std::vector<float> inputs;
+  for (const Index sample : probed_samples_) {
+    for (const double x : samples_.input(sample)) inputs.push_back(static_cast<float>(x));
+  }
+  const auto values = engine.run(inputs);
+  return {values.begin(), values.end()};
+}
+
+void Measurement::estimate_error() {
+  std::vector<Probe> probes;
+  for (const auto& [variant, outputs] : probed_outputs_) {
+    const bool is_float = arithmetic_ == Arithmetic::float32;
+    probes.push_back({.in_float = is_float ? outputs : probe_in_float(variant),
+                      .in_double = is_float ? probe_in_double(variant) : outputs,
+                      .largest = largest_[at(variant)]});
+  }
+  kappa_ = kappa(probes);
+}
+
+double Measurement::error(Index configuration, Arithmetic arithmetic) const {
+  const bool equals_f = prefixes_.representative(configuration + 1, variants_.layers()) == 0;
+  if (equals_f) return 0.0;
+  return deviation_error(kappa_, roundoff(arithmetic), largest_.front(), largest_[at(configuration + 1)]);
+}
+
+void Measurement::refine() {
+  std::map<Index, std::vector<double>> f;  // by sample
+  for (Index c = 0; c < variants_.count() - 1; ++c) {
+    std::vector<Index> unresolved;
+    for (Index i = 0; i < samples_.count(); ++i) {
+      if (comparisons_.deviation(c, i) < well_resolved * error(c, Arithmetic::float32)) unresolved.push_back(i);
+    }
+    if (unresolved.empty()) continue;
+    with_weights(c + 1, [&](std::span<const LayerParameters> layers) {
+      for (const Index i : unresolved) {
+        if (!f.contains(i)) f[i] = output(variants_.original(), i);
+        comparisons_.replace(c, i, f[i], output(layers, i));
+      }
+    });
+    in_double_[at(c)] = std::ssize(unresolved);
+  }
+}
+
+BlockObservation Measurement::result() const {
+  BlockObservation result{.samples = samples_.count(), .in_double = in_double_};
+  comparisons_.write(result);
+  for (Index c = 0; c < variants_.count() - 1; ++c) {
+    const bool all_in_double = in_double_[at(c)] == samples_.count();
+    result.error.push_back(error(c, all_in_double ? Arithmetic::float64 : Arithmetic::float32));
+  }
+  return result;
+}
+
+void require_finite(std::span<const double> inputs, Arithmetic arithmetic) {
+  const auto bad =
+      std::ranges::find_if_not(inputs, [&](double x) { return std::abs(x) <= largest_number(arithmetic); });
+  if (bad == inputs.end()) return;
+  throw core::NumericalError(
+      fmt::format("the input {} is no finite number in {} arithmetic", *bad, to_string(arithmetic)),
+      fmt::format("element {} of the block", bad - inputs.begin()));
+}
+
 }  // namespace
 
-std::string_view to_string(Precision precision) { return precision == Precision::float32 ? "float" : "double"; }
-
-Index captured_elements(const Graph& graph) {
-  Index sum = 0;
-  const auto layers = static_cast<Index>(graph.weight_layers().size());
-  for (Index l = 0; l < layers; ++l) {
-    sum += elements(graph.nodes[static_cast<std::size_t>(graph.measured_output(l))].shape);
+std::string_view to_string(Precision precision) {
+  switch (precision) {
+    case Precision::automatic:
+      return "auto";
+    case Precision::float32:
+      return "float";
+    case Precision::float64:
+      return "double";
   }
-  return sum;
+  return "?";
+}
+
+bool runs_in_double(const Graph& graph, Precision precision) {
+  return detail::arithmetic_of(graph, precision) == detail::Arithmetic::float64;
 }
 
 Index micro_batch(const Graph& graph) {
-  // Outputs of about 4 MiB stay in a second-level cache; a matrix product wants at least a few dozen rows, and more
-  // than 256 samples gain nothing.
-  constexpr Index wanted_elements = Index{1} << 20;
-  return std::clamp<Index>(wanted_elements / std::max<Index>(captured_elements(graph), 1), 1, 256);
-}
-
-Index block_size(const Graph& graph) {
-  constexpr Index stored_elements = Index{1} << 26;
-  const Index batch = micro_batch(graph);
-  const Index batches = stored_elements / std::max<Index>(captured_elements(graph) * batch, 1);
-  return batch * std::clamp<Index>(batches, 2, 4096 / batch + 1);
+  // The engine takes a few samples at once by itself: a micro-batch need only hide what a call costs, and leave enough
+  // of them for the threads.
+  constexpr std::uint64_t wanted_multiply_adds = std::uint64_t{1} << 30;
+  const auto each = static_cast<std::uint64_t>(std::max<Index>(multiply_adds(graph), 1));
+  return static_cast<Index>(std::clamp<std::uint64_t>(std::bit_floor(wanted_multiply_adds / each), 16, 256));
 }
 
 BlockObservation observe(const Graph& graph, std::span<const LayerParameters> layers,
                          std::span<const Configuration> configurations, std::span<const double> inputs,
-                         std::span<const Index> labels, Precision precision) {
-  const auto input_size = static_cast<std::size_t>(elements(graph.input_shape()));
-  QUANTBOUND_ASSERT(inputs.size() % input_size == 0, inputs.size(), input_size);
-  QUANTBOUND_ASSERT(labels.empty() || labels.size() * input_size == inputs.size(), labels.size(), inputs.size());
-  return precision == Precision::float32 ? observe_with<Float32Engine>(graph, layers, configurations, inputs, labels)
-                                         : observe_with<Float64Engine>(graph, layers, configurations, inputs, labels);
+                         std::span<const Index> labels, const ObserveOptions& options) {
+  const SamplesView samples{inputs, labels, tensor::elements(graph.input_shape())};
+  QUANTBOUND_ASSERT(inputs.size() % at(samples.input_size) == 0, inputs.size(), samples.input_size);
+  QUANTBOUND_ASSERT(labels.empty() || std::ssize(labels) == samples.count(), labels.size(), samples.count());
+  const Arithmetic arithmetic = arithmetic_of(graph, options.precision);
+  require_finite(inputs, arithmetic);
+
+  const Variants variants(layers, configurations);
+  Measurement measurement(graph, variants, samples, arithmetic);
+  measurement.run();
+  measurement.estimate_error();
+  if (arithmetic == Arithmetic::float32 && options.precision == Precision::automatic) measurement.refine();
+  BlockObservation result = measurement.result();
+  const Index layer_samples = std::min(options.layer_samples, samples.count());
+  result.layers = layer_terms(graph, variants, inputs.first(at(layer_samples * samples.input_size)), arithmetic);
+  return result;
 }
 
 }  // namespace quantbound::observe

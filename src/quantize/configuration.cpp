@@ -4,6 +4,9 @@
 
 #include <fmt/format.h>
 
+#include "quantbound/core/assert.hpp"
+#include "quantbound/core/error.hpp"
+
 namespace quantbound::quantize {
 
 namespace {
@@ -66,8 +69,30 @@ std::optional<Grid> parse_grid(std::string_view text) {
 std::string label(const Configuration& configuration) {
   std::string text = fmt::format("{}/{}/{}", to_string(configuration.quantizer), to_string(configuration.granularity),
                                  configuration.bits);
+  if (configuration.edge_bits != 0) text += fmt::format("/edges {}", configuration.edge_bits);
   if (configuration.quantizer == Quantizer::stochastic) text += fmt::format("/seed {}", configuration.seed);
   return text;
+}
+
+Configuration at_layer(const Configuration& configuration, Index layer, Index layers) {
+  QUANTBOUND_ASSERT(0 <= layer && layer < layers, layer, layers);
+  Configuration result = configuration;
+  result.edge_bits = 0;
+  if (configuration.edge_bits == 0) return result;
+  if (configuration.edge_bits < 2 || configuration.edge_bits > 16) {
+    throw core::InputError(
+        fmt::format("{} bits for the first and last layer cannot be used; give 2 to 16", configuration.edge_bits),
+        "quantization.edge_bits");
+  }
+  if (layer == 0 || layer == layers - 1) result.bits = configuration.edge_bits;
+  return result;
+}
+
+std::vector<Configuration> at_layer(std::span<const Configuration> configurations, Index layer, Index layers) {
+  std::vector<Configuration> result;
+  result.reserve(configurations.size());
+  for (const Configuration& configuration : configurations) result.push_back(at_layer(configuration, layer, layers));
+  return result;
 }
 
 }  // namespace quantbound::quantize

@@ -1,16 +1,15 @@
 #include "grids.hpp"
 
 #include <algorithm>
-#include <array>
-#include <bit>
 #include <cmath>
-#include <cstdint>
 #include <limits>
 
 #include <fmt/format.h>
 
 #include "quantbound/core/assert.hpp"
 #include "quantbound/core/error.hpp"
+
+#include "weight_loops.hpp"
 
 namespace quantbound::quantize {
 
@@ -36,14 +35,7 @@ RowGrid affine_grid(double low, double step, int bits) {
 
 }  // namespace
 
-Range range_of(std::span<const double> weights) {
-  Range range;
-  for (const double weight : weights) {
-    range.low = std::min(range.low, weight);
-    range.high = std::max(range.high, weight);
-  }
-  return range;
-}
+Range range_of(std::span<const double> weights) { return instruction_sets().front().range(weights); }
 
 double step_over(const Range& range, double shrink, int bits, Grid grid) {
   const double low = range.low * shrink, high = range.high * shrink;
@@ -68,65 +60,10 @@ RowGrid grid_with_step(const Range& range, double step, int bits, const Configur
                                                : affine_grid(range.low, step, bits);
 }
 
-double power_2_4(double x) {
-  // x^0.4 is the fifth root of a = x^2: a * y^4 with y = a^(-1/5) by Newton's method, which needs no division. The
-  // first guess divides the upper half of the bits of a by -5, in arithmetic that vectorizes: adding 2^52 to a small
-  // integer puts it into the lower bits of a double.
-  const double a = x * x;
-  constexpr double guess = 1287170031.6;  // 6/5 of the upper half of 1.0, lowered by the mean error: within 3.2 %
-  const double upper =
-      std::bit_cast<double>(std::bit_cast<std::uint64_t>(0x1p52) | std::bit_cast<std::uint64_t>(a) >> 32);
-  const double shifted = 0x1p52 + (guess - 0.2 * (upper - 0x1p52));
-  double y = std::bit_cast<double>(std::bit_cast<std::uint64_t>(shifted) << 32);
-  for (int iteration = 0; iteration < 4; ++iteration) {
-    const double y2 = y * y;
-    y *= 1.2 - 0.2 * (a * (y2 * y2)) * y;
-  }
-  const double y2 = y * y;
-  return a * (a * (y2 * y2));
-}
-
-namespace {
-
-/// Stops when the sum exceeds `limit`. The order of summation is fixed, whatever the vector length of the machine.
-template <Quantizer quantizer>
-double error_in_steps(std::span<const double> weights, const RowGrid& grid, double limit) {
-  constexpr std::size_t lanes = 16, block = 512;
-  const double lowest = grid.lowest - grid.zero_point, highest = grid.highest - grid.zero_point;
-  std::array<double, block> errors;
-  std::array<double, lanes> sum{};
-  double total = 0.0;
-  for (std::size_t first = 0; first < weights.size() && total <= limit; first += block) {
-    const std::size_t count = std::min(block, weights.size() - first);
-    for (std::size_t i = 0; i < count; ++i) {
-      const double quotient = weights[first + i] / grid.step;
-      errors[i] = power_2_4(std::abs(std::min(std::max(rounded<quantizer>(quotient), lowest), highest) - quotient));
-    }
-    const std::size_t padded = (count + lanes - 1) / lanes * lanes;
-    for (std::size_t i = count; i < padded; ++i) errors[i] = 0.0;
-    for (std::size_t i = 0; i < padded; i += lanes) {
-      for (std::size_t lane = 0; lane < lanes; ++lane) sum[lane] += errors[i + lane];
-    }
-    total = 0.0;
-    for (const double value : sum) total += value;
-  }
-  return total;
-}
-
-}  // namespace
-
 double error_in_steps(std::span<const double> weights, const RowGrid& grid, Quantizer quantizer, double limit) {
   if (grid.step == 0.0) return 0.0;
-  switch (quantizer) {
-    case Quantizer::floor:
-      return error_in_steps<Quantizer::floor>(weights, grid, limit);
-    case Quantizer::truncate:
-      return error_in_steps<Quantizer::truncate>(weights, grid, limit);
-    case Quantizer::round:
-    case Quantizer::stochastic:
-      break;
-  }
-  return error_in_steps<Quantizer::round>(weights, grid, limit);
+  const Levels levels{grid.step, grid.lowest - grid.zero_point, grid.highest - grid.zero_point};
+  return instruction_sets().front().error_of(quantizer)(weights, levels, limit);
 }
 
 RowGrid search_grid(std::span<const double> weights, int bits, const Configuration& configuration) {
@@ -150,6 +87,7 @@ RowGrid search_grid(std::span<const double> weights, int bits, const Configurati
 }
 
 void check(const Configuration& configuration) {
+  QUANTBOUND_ASSERT(configuration.edge_bits == 0, configuration.edge_bits);  // a caller forgot at_layer
   const auto in_range = [](int bits) { return bits >= 2 && bits <= 16; };
   if (!in_range(configuration.bits)) {
     throw core::InputError(fmt::format("{} bits cannot be used; give 2 to 16", configuration.bits),
@@ -226,6 +164,12 @@ RowGrid choose_bias_grid(std::span<const double> bias, const Configuration& conf
   if (configuration.step_rule == StepRule::mse)
     return detail::search_grid(bias, configuration.bias_bits, configuration);
   return detail::grid_over(detail::range_of(bias), 1.0, configuration.bias_bits, configuration);
+}
+
+LayerGrids choose_grids(const LayerParameters& parameters, const Configuration& configuration) {
+  LayerGrids grids{choose_grids(parameters.weights, std::ssize(parameters.bias), configuration), {}};
+  if (configuration.bias_bits > 0) grids.bias = choose_bias_grid(parameters.bias, configuration);
+  return grids;
 }
 
 }  // namespace quantbound::quantize

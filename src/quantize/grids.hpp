@@ -9,6 +9,11 @@
 
 namespace quantbound::quantize::detail {
 
+inline double rounded_stochastically(double quotient, double uniform) {
+  const double below = std::floor(quotient);
+  return uniform < quotient - below ? below + 1.0 : below;
+}
+
 /// Quotient -> integer for the rules that need no random number; stochastic counts as round to nearest.
 template <Quantizer quantizer>
 inline double rounded(double quotient) {
@@ -34,11 +39,7 @@ RowGrid search_grid(std::span<const double> weights, int bits, const Configurati
 /// rounding counts as round to nearest: the step must not depend on the draw.
 double error_in_steps(std::span<const double> weights, const RowGrid& grid, Quantizer quantizer, double limit);
 
-/// x^2.4 to about 1e-14 relative for x = 0 or x in [1e-100, 1e100], by operations whose bits do not depend on the
-/// machine.
-double power_2_4(double x);
-
-/// Throws core::InputError unless bits, bias_bits and fixed_step are usable.
+/// Throws core::InputError unless bits, bias_bits and fixed_step are usable. @pre at_layer made the configuration
 void check(const Configuration& configuration);
 
 }  // namespace quantbound::quantize::detail

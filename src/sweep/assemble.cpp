@@ -1,18 +1,20 @@
 #include "quantbound/sweep/assemble.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <functional>
 #include <limits>
-#include <numeric>
 
 #include <fmt/format.h>
 
 #include "quantbound/bounds/bound_table.hpp"
 #include "quantbound/core/assert.hpp"
+#include "quantbound/observe/confidence.hpp"
 #include "quantbound/sweep/dataset_schema.hpp"
 
 #include "axes.hpp"
+#include "observations.hpp"
 
 namespace quantbound::sweep {
 
@@ -27,41 +29,7 @@ constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 /// CF flags of `status`.
 enum Status : std::int8_t { pending = 0, finished = 1, failed = 2, timed_out = 3 };
 
-/// Smallest value that at least the fraction q of the sorted values does not exceed: the ceil(q n)-th order statistic.
-double quantile(const std::vector<double>& sorted, double q) {
-  const auto n = static_cast<double>(sorted.size());
-  const auto rank = static_cast<std::size_t>(std::max(1.0, std::ceil(q * n - 1e-9)));
-  return sorted[std::min(rank, sorted.size()) - 1];
-}
-
-/// What the blocks of one sample set add up to, for one network.
-struct SampleTotals {
-  Index inside = 0, all = 0;
-  Index correct_reference = 0;
-  std::vector<std::vector<double>> deviations;  ///< configuration: those of the samples inside
-  std::vector<double> layer_max;                ///< configuration x layer
-  std::vector<Index> correct, agree;            ///< configuration
-};
-
-void accumulate(SampleTotals& totals, const ObserveResult& block, std::size_t configurations) {
-  totals.inside += block.inside.samples;
-  totals.all += block.inside.samples + block.outside.samples;
-  totals.correct_reference += block.inside.correct_reference + block.outside.correct_reference;
-  totals.deviations.resize(configurations);
-  totals.layer_max.resize(block.inside.layer_max.size(), 0.0);
-  totals.correct.resize(configurations, 0);
-  totals.agree.resize(configurations, 0);
-  const auto samples = block.inside.samples;
-  for (std::size_t c = 0; c < configurations; ++c) {
-    const auto first = block.inside.deviation.begin() + static_cast<Index>(c) * samples;
-    totals.deviations[c].insert(totals.deviations[c].end(), first, first + samples);
-    totals.correct[c] += block.inside.correct[c] + block.outside.correct[c];
-    totals.agree[c] += block.inside.agree[c] + block.outside.agree[c];
-  }
-  for (std::size_t i = 0; i < totals.layer_max.size(); ++i) {
-    totals.layer_max[i] = std::max(totals.layer_max[i], block.inside.layer_max[i]);
-  }
-}
+double fraction(Index part, Index whole) { return static_cast<double>(part) / static_cast<double>(whole); }
 
 std::string step_text(const Study& study) {
   return study.step_rule == quantize::StepRule::fixed ? fmt::format("fixed {}", study.fixed_step)
@@ -77,7 +45,7 @@ struct Assembler::NetworkState {
   std::vector<bool> configuration_failed, configuration_timed_out;
   std::vector<bounds::LayerReport> layers;
   std::vector<std::vector<NamedBound>> weight_bounds;  ///< configuration: the theories that read the weights
-  std::vector<SampleTotals> samples;
+  std::vector<detail::Observations> samples;
 };
 
 Assembler::~Assembler() = default;
@@ -87,6 +55,8 @@ Assembler::Assembler(const Plan& plan) : plan_(&plan) {
   first_layer_ = axes.first_layer;
   first_region_ = axes.first_region;
   first_output_ = axes.first_output;
+  first_sample_ = axes.first_sample;
+  samples_ = axes.samples;
   const std::map<std::string_view, std::size_t> extent{{"network", plan.networks.size()},
                                                        {"layer", axes.layers},
                                                        {"region", axes.regions},
@@ -95,7 +65,9 @@ Assembler::Assembler(const Plan& plan) : plan_(&plan) {
                                                        {"theory", plan.study.theories.size()},
                                                        {"method", plan.study.methods.size()},
                                                        {"samples", plan.samples.size()},
-                                                       {"quantile", plan.study.quantiles.size()}};
+                                                       {"quantile", plan.study.quantiles.size()},
+                                                       {"norm", detail::norm_labels.size()},
+                                                       {"sample", axes.samples}};
   for (const auto& spec : variable_specs()) {
     std::size_t size = 1;
     std::string dimensions(spec.dimensions);
@@ -106,10 +78,9 @@ Assembler::Assembler(const Plan& plan) : plan_(&plan) {
     }
     values_[std::string(spec.name)].assign(size, nan);
   }
-  std::ranges::fill(values("status"), pending);
-  std::ranges::fill(values("bound_applicable"), 0.0);
-  std::ranges::fill(values("samples_in_domain"), 0.0);
-  std::ranges::fill(values("certify_boxes"), 0.0);
+  for (const auto& spec : variable_specs()) {
+    if (spec.kind != Kind::real) std::ranges::fill(values(std::string(spec.name)), 0.0);  // of `status`: pending
+  }
   method_notes_.resize(plan.networks.size() * plan.study.methods.size());
   task_seconds_.assign(plan.tasks.size(), nan);
   certify_seconds_.assign(values("certified").size(), nan);
@@ -127,7 +98,9 @@ void Assembler::add(std::size_t index, Record record) {
     current_->configuration_failed.assign(configuration_count(), false);
     current_->configuration_timed_out.assign(configuration_count(), false);
     current_->weight_bounds.resize(configuration_count());
-    current_->samples.resize(plan_->samples.size());
+    constexpr Index memory_bytes = Index{1} << 29;  // for all deviations of the network
+    const Index sets = std::ssize(plan_->samples);
+    for (Index s = 0; s < sets; ++s) current_->samples.emplace_back(*plan_, task.network, s, memory_bytes / sets);
   }
   double seconds = 0.0;
   for (std::size_t u = 0; u < task.units.size(); ++u) {
@@ -142,11 +115,11 @@ void Assembler::add_unit(std::size_t task, const Unit& unit, UnitResult result) 
   NetworkState& state = *current_;
   if (const auto* failure = std::get_if<Failure>(&result.result)) {
     failures_.push_back({.task = task, .network = state.network, .stage = unit.stage, .message = failure->message});
-    if (unit.stage == Stage::weight_bounds || unit.stage == Stage::certify || unit.stage == Stage::attack) {
+    if (unit.stage == Stage::norms) {
+      state.failed = true;
+    } else {
       for (Index c = unit.first; c < unit.first + unit.count; ++c)
         state.configuration_failed[static_cast<std::size_t>(c)] = true;
-    } else {
-      state.failed = true;
     }
   } else if (auto* norms = std::get_if<NormsResult>(&result.result)) {
     std::ranges::move(norms->layers, std::back_inserter(state.layers));
@@ -156,10 +129,12 @@ void Assembler::add_unit(std::size_t task, const Unit& unit, UnitResult result) 
     write_certificates(unit, *certified);
   } else if (const auto* attacked = std::get_if<AttackResult>(&result.result)) {
     const auto first = pair_of_region(unit);
-    std::ranges::copy(attacked->deviation, values("attacked").begin() + static_cast<Index>(first));
+    for (std::size_t i = 0; i < attacked->deviation.size(); ++i) {
+      double& largest = values("attacked")[first + i];
+      largest = std::fmax(largest, attacked->deviation[i]);  // over the groups of starts; NaN: the first of them
+    }
   } else {
-    accumulate(state.samples[static_cast<std::size_t>(unit.samples)], std::get<ObserveResult>(result.result),
-               configuration_count());
+    state.samples[static_cast<std::size_t>(unit.samples)].add(unit, std::get<ObserveResult>(std::move(result.result)));
   }
 }
 
@@ -268,37 +243,91 @@ void Assembler::write_certificates(const Unit& unit, const CertifyResult& certif
   }
 }
 
-void Assembler::write_observations(NetworkState& state) {
-  const std::size_t sets = plan_->samples.size(), configurations = configuration_count();
+void Assembler::write_observations(const NetworkState& state) {
+  const std::size_t sets = plan_->samples.size();
   const auto network = static_cast<std::size_t>(state.network);
-  const std::size_t layers = plan_->networks[network].layers.size(), quantiles = plan_->study.quantiles.size();
   for (std::size_t s = 0; s < sets; ++s) {
-    SampleTotals& totals = state.samples[s];
-    if (totals.all == 0) continue;
-    const bool labelled = plan_->samples[s].set && plan_->samples[s].set->has_labels();
-    const auto all = static_cast<double>(totals.all);
-    values("samples_in_domain")[network * sets + s] = static_cast<double>(totals.inside);
-    if (labelled)
-      values("accuracy_reference")[network * sets + s] = static_cast<double>(totals.correct_reference) / all;
-    for (std::size_t c = 0; c < configurations; ++c) {
-      const std::size_t at = (network * configurations + c) * sets + s;
-      values("agreement")[at] = static_cast<double>(totals.agree[c]) / all;
-      if (labelled) values("accuracy")[at] = static_cast<double>(totals.correct[c]) / all;
-      auto& deviations = totals.deviations[c];
-      if (deviations.empty()) continue;
-      const double sum = std::accumulate(deviations.begin(), deviations.end(), 0.0);
-      values("observed_mean")[at] = sum / static_cast<double>(deviations.size());
-      std::ranges::sort(deviations);
-      values("observed_max")[at] = deviations.back();
-      for (std::size_t q = 0; q < quantiles; ++q) {
-        values("observed_quantile")[at * quantiles + q] = quantile(deviations, plan_->study.quantiles[q]);
-      }
-      for (std::size_t l = 0; l < layers; ++l) {
-        const std::size_t layer = first_layer_[network] + l;
-        values("observed_layer_max")[(layer * configurations + c) * sets + s] = totals.layer_max[c * layers + l];
-      }
+    const auto& observations = state.samples[s];
+    const auto set = observations.set();
+    if (!set) continue;
+    const auto& entry = plan_->samples[s];
+    const std::size_t at = network * sets + s;
+    values("samples_in_domain")[at] = static_cast<double>(set->inside);
+    values("layer_samples")[at] = static_cast<double>(set->layer_samples);
+    if (set->inside > 0) {
+      values("observed_max_exceedance")[at] = observe::exceedance_upper(set->inside, plan_->study.confidence);
+    }
+    if (entry.has_labels()) {
+      values("accuracy_reference")[at] = fraction(set->correct, entry.count);
+      values("accuracy_top5_reference")[at] = fraction(set->correct_top5, entry.count);
+    }
+    for (std::size_t c = 0; c < configuration_count(); ++c) {
+      if (!observations.complete(static_cast<Index>(c))) continue;
+      const auto summary = observations.summarize(static_cast<Index>(c));
+      const std::size_t measured = (network * configuration_count() + c) * sets + s;
+      write_rankings(summary.counts, entry, measured);
+      if (set->inside > 0) write_deviations(summary, measured);
+      write_layers(summary, network, c, s);
+      write_per_sample(summary, network, c, s);
     }
   }
+}
+
+void Assembler::write_rankings(const observe::RankingCounts& counts, const SampleAxisEntry& entry, std::size_t at) {
+  values("agreement")[at] = fraction(counts.agree, entry.count);
+  values("disagreement_upper")[at] =
+      observe::fraction_upper(entry.count - counts.agree, entry.count, plan_->study.confidence);
+  values("margin_exceeded")[at] = fraction(counts.margin_exceeded, entry.count);
+  if (!entry.has_labels()) return;
+  values("accuracy")[at] = fraction(counts.correct, entry.count);
+  values("accuracy_top5")[at] = fraction(counts.correct_top5, entry.count);
+  values("flips_lost")[at] = fraction(counts.lost, entry.count);
+  values("flips_won")[at] = fraction(counts.won, entry.count);
+}
+
+void Assembler::write_deviations(const detail::ObservationSummary& summary, std::size_t at) {
+  values("observed_max")[at] = summary.deviation.max;
+  values("observed_mean")[at] = summary.deviation.mean;
+  values("observed_error")[at] = summary.error;
+  values("observed_in_double")[at] = static_cast<double>(summary.in_double);
+  values("cantelli_global")[at] = summary.cantelli_global;
+  values("cantelli_layerwise")[at] = summary.cantelli_layerwise;
+  const auto copy = [&](const std::vector<double>& from, const char* variable, std::size_t row) {
+    std::ranges::copy(from, values(variable).begin() + static_cast<Index>(row * from.size()));
+  };
+  copy(summary.deviation.quantiles, "observed_quantile", at);
+  copy(summary.quantiles_upper, "observed_quantile_upper", at);
+  const std::array norms{&summary.deviation_2, &summary.relative};
+  static_assert(std::tuple_size_v<decltype(norms)> == detail::norm_labels.size());
+  for (std::size_t n = 0; n < norms.size(); ++n) {
+    const std::size_t row = at * norms.size() + n;
+    values("observed_norm_max")[row] = norms[n]->max;
+    values("observed_norm_mean")[row] = norms[n]->mean;
+    copy(norms[n]->quantiles, "observed_norm_quantile", row);
+  }
+}
+
+void Assembler::write_layers(const detail::ObservationSummary& summary, std::size_t network, std::size_t configuration,
+                             std::size_t samples) {
+  const std::size_t sets = plan_->samples.size();
+  for (std::size_t l = 0; l < summary.layers.size(); ++l) {
+    const detail::LayerSummary& layer = summary.layers[l];
+    const std::size_t at = ((first_layer_[network] + l) * configuration_count() + configuration) * sets + samples;
+    values("observed_layer_max")[at] = layer.max;
+    values("observed_layer_mean")[at] = layer.mean;
+    values("error_amplification")[at] = layer.amplification;
+    values("error_ratio")[at] = layer.ratio;
+    values("error_local")[at] = layer.local;
+    values("error_share")[at] = layer.share;
+  }
+}
+
+void Assembler::write_per_sample(const detail::ObservationSummary& summary, std::size_t network,
+                                 std::size_t configuration, std::size_t samples) {
+  if (summary.per_sample.empty()) return;
+  const std::size_t pair = network * configuration_count() + configuration;
+  const auto first = static_cast<Index>(pair * samples_ + first_sample_[samples]);
+  std::ranges::copy(summary.per_sample, values("observed_sample").begin() + first);
 }
 
 // ------------------------------------------------------------------------------------------------------ the dataset
@@ -307,14 +336,17 @@ namespace {
 
 /// The values in the type of the file: flags and counts as whole numbers, which xarray would turn into floats if they
 /// had a fill value; everything else as doubles with NaN for "not computed".
-void set_data(Variable& variable, std::vector<double> values) {
-  if (variable.name == "status" || variable.name == "bound_applicable") {
-    variable.data = collect(values, [](double v) { return static_cast<std::int8_t>(v); });
-  } else if (variable.name == "samples_in_domain" || variable.name == "certify_boxes") {
-    variable.data = collect(values, [](double v) { return static_cast<std::int64_t>(v); });
-  } else {
-    variable.data = std::move(values);
-    variable.fill = nan;
+void set_data(Variable& variable, Kind kind, std::vector<double> values) {
+  switch (kind) {
+    case Kind::flag:
+      variable.data = collect(values, [](double v) { return static_cast<std::int8_t>(v); });
+      break;
+    case Kind::count:
+      variable.data = collect(values, [](double v) { return static_cast<std::int64_t>(v); });
+      break;
+    case Kind::real:
+      variable.data = std::move(values);
+      variable.fill = nan;
   }
 }
 
@@ -332,7 +364,7 @@ Variable to_variable(const VariableSpec& spec, std::vector<double> values) {
   if (!spec.equation.empty()) set_attribute(attributes, "equation", std::string(spec.equation));
   if (spec.name == "status") set_flags(attributes, {0, 1, 2, 3, 4}, "pending done failed timed_out skipped");
   if (spec.name == "bound_applicable") set_flags(attributes, {0, 1}, "no yes");
-  set_data(variable, std::move(values));
+  set_data(variable, spec.kind, std::move(values));
   return variable;
 }
 
@@ -370,12 +402,16 @@ Dataset Assembler::finish() {
                      {"step", step_text(study)},
                      {"grid", std::string(to_string(study.grid))},
                      {"bias_bits", std::int64_t{study.bias_bits}},
+                     {"edge_bits", std::int64_t{study.edge_bits}},
                      {"precision", std::string(to_string(study.precision))},
+                     {"confidence", study.confidence},
                      {"complete", std::int64_t{1}}};
   detail::add_axes(root, *plan_);
   detail::add_coordinates(root, *plan_);
-  for (const auto& spec : variable_specs())
+  for (const auto& spec : variable_specs()) {
+    if (spec.name == "observed_sample" && !study.per_sample) continue;
     root.add_variable(to_variable(spec, std::move(values(std::string(spec.name)))));
+  }
   root.add_variable({.name = "method_note",
                      .dimensions = {"network", "method"},
                      .data = method_notes_,

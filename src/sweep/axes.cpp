@@ -111,6 +111,19 @@ void add_region_coordinates(Group& root, const Plan& plan) {
   add_coordinate(root, "region_output_index", "region_output", output_index, "number of the output, from 0");
 }
 
+void add_sample_coordinates(Group& root, const Plan& plan) {
+  std::vector<std::string> set;
+  std::vector<std::int64_t> row;
+  for (const auto& entry : plan.samples) {
+    for (Index i = 0; i < entry.count; ++i) {
+      set.push_back(entry.name);
+      row.push_back(i);
+    }
+  }
+  add_coordinate(root, "sample_set", "sample", set, "sample set of the sample");
+  add_coordinate(root, "sample_row", "sample", row, "number of the sample in its set, from 0");
+}
+
 void add_equations(Group& root, const Study& study) {
   add_coordinate(
       root, "theory_equation", "theory",
@@ -137,6 +150,10 @@ RaggedAxes ragged_axes(const Plan& plan) {
     axes.layers += network.layers.size();
     axes.regions += network.regions.size();
     axes.region_outputs += network.regions.size() * static_cast<std::size_t>(network.outputs());
+  }
+  for (const auto& entry : plan.samples) {
+    axes.first_sample.push_back(axes.samples);
+    if (plan.study.per_sample) axes.samples += static_cast<std::size_t>(entry.count);
   }
   return axes;
 }
@@ -182,6 +199,14 @@ void add_axes(Group& root, const Plan& plan) {
                  .labels = collect(plan.samples, [](const auto& s) { return s.name; }),
                  .attributes = described("sample set")});
   root.add_axis({.name = "quantile", .labels = study.quantiles, .attributes = described("fraction of samples")});
+  root.add_axis(
+      {.name = "norm",
+       .labels = std::vector<std::string>(norm_labels.begin(), norm_labels.end()),
+       .attributes = described("2-norm of the deviation over outputs, and that over the 2-norm of the output")});
+  if (!study.per_sample) return;
+  root.add_axis({.name = "sample",
+                 .labels = counting(ragged.samples),
+                 .attributes = described("samples of all sets, one after the other")});
 }
 
 void add_coordinates(Group& root, const Plan& plan) {
@@ -189,6 +214,7 @@ void add_coordinates(Group& root, const Plan& plan) {
   add_layer_coordinates(root, plan);
   add_region_coordinates(root, plan);
   add_equations(root, plan.study);
+  if (plan.study.per_sample) add_sample_coordinates(root, plan);
 }
 
 }  // namespace quantbound::sweep::detail

@@ -2,6 +2,7 @@
 /// plan alone. Used by assemble.cpp only.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <iterator>
 #include <string_view>
@@ -24,9 +25,14 @@ auto collect(const Range& range, const Projection& projection) {
 /// Where the networks begin on the concatenated axes, and how long those are.
 struct RaggedAxes {
   std::vector<std::size_t> first_layer, first_region, first_output;  ///< per network
+  std::vector<std::size_t> first_sample;                             ///< per sample set
   std::size_t layers = 0, regions = 0, region_outputs = 0;
+  std::size_t samples = 0;  ///< 0 unless the study wants every sample
 };
 RaggedAxes ragged_axes(const Plan& plan);
+
+/// Positions of the axis `norm`: what deviations are measured in besides the inf-norm.
+inline constexpr std::array<std::string_view, 2> norm_labels{"l2", "relative_l2"};
 
 /// 0, 1, 2, ...: labels of an axis that only counts.
 std::vector<std::int64_t> counting(std::size_t count);

@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <fstream>
-#include <iterator>
 #include <limits>
+#include <map>
+#include <span>
 
 #include <fmt/format.h>
 
@@ -28,24 +29,32 @@ using tensor::elements;
 namespace seconds {
 constexpr double norm_per_weight = 1.5e-9;         ///< one configuration, one weight
 constexpr double pass_per_multiply_add = 0.25e-9;  ///< one pass with absolute weights in double
-constexpr double float_per_multiply_add = 0.03e-9;
+constexpr double float_per_multiply_add = 0.012e-9;
 constexpr double double_per_multiply_add = 0.2e-9;
-constexpr double quantize_per_weight = 6e-9;
-constexpr double per_layer_value = 1.5e-9;     ///< comparing stored layer outputs
+constexpr double quantize_per_weight = 2e-9;
+constexpr double per_pass = 1e-6;  ///< of one sample through a network without multiply-adds
+constexpr double engines = 0.1;    ///< making them, once per unit
+constexpr double layer_passes = 6.0, probes = 5.0;
 constexpr double generate_per_weight = 30e-9;  ///< synthetic weights
 /// Tasks are cut near this size: small enough to balance, large enough that reading the network does not count.
 constexpr double per_task = 1.0;
 }  // namespace seconds
 
-std::string read_bytes(const std::string& path) {
+/// The program itself with the libraries of MPI, HDF5 and oneDNN: measured.
+constexpr double process_bytes = 40e6;
+
+/// SHA-256 of a file, in bounded memory.
+std::string file_hash(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) throw InputError("cannot read the file", path);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-std::string file_part(const std::string& location) {
-  const auto separator = location.rfind(":/");
-  return separator != std::string::npos && separator > 1 ? location.substr(0, separator) : location;
+  core::Sha256 hash;
+  std::vector<char> piece(std::size_t{1} << 20);
+  while (file) {
+    file.read(piece.data(), static_cast<std::streamsize>(piece.size()));
+    hash.add(std::as_bytes(std::span(piece.data(), static_cast<std::size_t>(file.gcount()))));
+  }
+  if (!file.eof()) throw core::IoError("cannot read the file", path);
+  return hash.hex();
 }
 
 // ------------------------------------------------------------------------------------------------------- networks
@@ -178,7 +187,7 @@ PlannedNetwork plan_network(const StudyNetwork& study, const std::vector<SampleA
     planned.graph = std::move(network.graph);
     planned.notes = std::move(network.notes);
     file_box = std::move(network.domain);
-    planned.sha256 = core::sha256_hex(std::string_view(read_bytes(path.string())));
+    planned.sha256 = file_hash(path.string());
   }
   describe_graph(planned);
   planned.regions =
@@ -189,15 +198,6 @@ PlannedNetwork plan_network(const StudyNetwork& study, const std::vector<SampleA
 }
 
 // ------------------------------------------------------------------------------------------------------------ work
-
-/// Cuts [0, total) into pieces of `piece` and adds a unit for each.
-template <class Cost>
-void add_units(std::vector<Unit>& units, Stage stage, Index total, Index piece, Index samples, const Cost& cost) {
-  for (Index first = 0; first < total; first += piece) {
-    const Index count = std::min(piece, total - first);
-    units.push_back({.stage = stage, .first = first, .count = count, .samples = samples, .cost = cost(first, count)});
-  }
-}
 
 std::vector<Unit> cut_norms(const PlannedNetwork& network, double configurations) {
   std::vector<Unit> units;
@@ -248,6 +248,84 @@ void cut_regions(std::vector<Unit>& units, const Plan& plan, const PlannedNetwor
   }
 }
 
+/// What observing costs, in seconds of one core.
+struct ObservationCost {
+  double per_sample = 0.0;         ///< one network
+  double per_layer_sample = 0.0;   ///< beyond that, one configuration
+  double per_configuration = 0.0;  ///< quantizing, in every unit
+  double per_unit = 0.0;           ///< engines, and what is measured in double to know the error of the floats
+};
+
+ObservationCost observation_cost(const Plan& plan, const PlannedNetwork& network) {
+  const auto macs = static_cast<double>(network.multiply_adds), weights = static_cast<double>(network.parameters);
+  const double in_float = macs * seconds::float_per_multiply_add, in_double = macs * seconds::double_per_multiply_add;
+  const bool floats = !observe::runs_in_double(network.graph, plan.study.precision);
+  const double pass = floats ? in_float : in_double;
+  return {.per_sample = pass + seconds::per_pass,
+          .per_layer_sample = seconds::layer_passes * pass,
+          .per_configuration = weights * seconds::quantize_per_weight,
+          .per_unit = floats ? seconds::engines + seconds::probes * in_double : 0.0};
+}
+
+/// Samples and configurations of one unit of observation: a second or more of work, so large that what every unit does
+/// anew (f, quantizing, engines) stays below a few percent, so small that many ranks find work and the block fits into
+/// memory.
+struct ObservationCut {
+  Index samples = 0, configurations = 0;
+};
+
+ObservationCut observation_cut(const Plan& plan, const PlannedNetwork& network) {
+  constexpr Index most_configurations = 32, block_numbers = Index{1} << 25;
+  constexpr double overhead = 0.03;
+  const Index all = std::ssize(plan.configurations), chunks = (all + most_configurations - 1) / most_configurations;
+  const Index configurations = (all + chunks - 1) / chunks;
+  const ObservationCost cost = observation_cost(plan, network);
+  const double each = static_cast<double>(configurations) * cost.per_sample;
+  const double again = static_cast<double>(configurations) * cost.per_configuration + cost.per_unit;
+  const auto wanted = static_cast<Index>(std::min(1e9, std::max(seconds::per_task, again / overhead) / each));
+  const Index batch = observe::micro_batch(network.graph);
+  const Index fitting = std::max<Index>(1, block_numbers / elements(network.graph.input_shape()) / batch);
+  return {.samples = batch * std::clamp<Index>((wanted + batch - 1) / batch, 1, fitting),
+          .configurations = configurations};
+}
+
+void cut_observation(std::vector<Unit>& units, const Plan& plan, const PlannedNetwork& network) {
+  const ObservationCut piece = observation_cut(plan, network);
+  const ObservationCost cost = observation_cost(plan, network);
+  for (std::size_t s = 0; s < plan.samples.size(); ++s) {
+    if (!observes(plan, network, static_cast<Index>(s))) continue;
+    Unit unit{.stage = Stage::observe, .samples = static_cast<Index>(s)};
+    const Index total = plan.samples[s].count, configurations = std::ssize(plan.configurations);
+    for (unit.first_sample = 0; unit.first_sample < total; unit.first_sample += piece.samples) {
+      unit.sample_count = std::min(piece.samples, total - unit.first_sample);
+      const Index by_layer = std::clamp<Index>(plan.study.layer_samples - unit.first_sample, 0, unit.sample_count);
+      for (unit.first = 0; unit.first < configurations; unit.first += piece.configurations) {
+        unit.count = std::min(piece.configurations, configurations - unit.first);
+        const auto count = static_cast<double>(unit.count), samples = static_cast<double>(unit.sample_count);
+        unit.cost = cost.per_unit + count * cost.per_configuration + (count + 1.0) * samples * cost.per_sample +
+                    count * static_cast<double>(by_layer) * cost.per_layer_sample;
+        units.push_back(unit);
+      }
+    }
+  }
+}
+
+/// What a unit of observation keeps: the block of samples, and what observe() takes.
+double observation_bytes(const Plan& plan, const PlannedNetwork& network, int threads) {
+  const ObservationCut piece = observation_cut(plan, network);
+  double largest = 0.0;
+  for (std::size_t s = 0; s < plan.samples.size(); ++s) {
+    if (!observes(plan, network, static_cast<Index>(s))) continue;
+    const Index samples = std::min(piece.samples, plan.samples[s].count);
+    const observe::ObserveOptions options{.precision = plan.study.precision,
+                                          .layer_samples = std::min(plan.study.layer_samples, samples)};
+    const auto taken = observe::observe_memory(network.graph, piece.configurations, samples, options);
+    const Index block = static_cast<Index>(sizeof(double)) * samples * elements(network.graph.input_shape());
+    largest = std::max(largest, static_cast<double>(block + taken.shared + threads * taken.per_thread));
+  }
+  return largest;
+}
+
 std::vector<Unit> cut(const Plan& plan, const PlannedNetwork& network) {
   const auto configurations = static_cast<double>(plan.configurations.size());
   const auto macs = static_cast<double>(network.multiply_adds), weights = static_cast<double>(network.parameters);
@@ -256,21 +334,14 @@ std::vector<Unit> cut(const Plan& plan, const PlannedNetwork& network) {
   if (passes > 0.0) {
     const double each = passes * macs * seconds::pass_per_multiply_add + weights * seconds::quantize_per_weight;
     const Index piece = std::max<Index>(1, static_cast<Index>(seconds::per_task / std::max(each, 1e-9)));
-    add_units(units, Stage::weight_bounds, static_cast<Index>(plan.configurations.size()), piece, 0,
-              [&](Index, Index count) { return static_cast<double>(count) * each; });
+    for (Index first = 0; first < std::ssize(plan.configurations); first += piece) {
+      const Index count = std::min(piece, std::ssize(plan.configurations) - first);
+      const double cost = static_cast<double>(count) * each;
+      units.push_back({.stage = Stage::weight_bounds, .first = first, .count = count, .cost = cost});
+    }
   }
   cut_regions(units, plan, network);
-  const double per_mac = plan.study.precision == observe::Precision::float32 ? seconds::float_per_multiply_add
-                                                                             : seconds::double_per_multiply_add;
-  const double per_sample =
-      (configurations + 1.0) *
-      (macs * per_mac + static_cast<double>(observe::captured_elements(network.graph)) * seconds::per_layer_value);
-  const double fixed = configurations * weights * seconds::quantize_per_weight;
-  for (std::size_t s = 0; s < plan.samples.size(); ++s) {
-    if (!observes(plan, network, static_cast<Index>(s))) continue;
-    add_units(units, Stage::observe, plan.samples[s].count, observe::block_size(network.graph), static_cast<Index>(s),
-              [&](Index, Index count) { return fixed + static_cast<double>(count) * per_sample; });
-  }
+  cut_observation(units, plan, network);
   return units;
 }
 
@@ -296,13 +367,19 @@ std::string study_hash(const Plan& plan) {
   std::string identity =
       plan.study.toml + '\n' + std::string(schema_version) + '\n' + std::string(core::version().version);
   for (const auto& network : plan.networks) identity += '\n' + network.study.label + ' ' + network.sha256;
+  std::map<std::string, std::string> hashes;  // sets often share a file
+  const auto content = [&](const std::string& location) -> const std::string& {
+    const auto [at, added] = hashes.try_emplace(observe::split_location(location).file);
+    if (added) at->second = file_hash(at->first);
+    return at->second;
+  };
   for (const auto& spec : plan.study.samples) {
-    identity += '\n' + core::sha256_hex(std::string_view(read_bytes(file_part(spec.images))));
-    if (spec.labels) identity += ' ' + core::sha256_hex(std::string_view(read_bytes(file_part(*spec.labels))));
+    identity += '\n' + content(spec.images);
+    if (spec.labels) identity += ' ' + content(*spec.labels);
   }
   for (const auto& network : plan.study.networks) {
     if (const auto* vnnlib = std::get_if<VnnlibDomain>(&network.domain)) {
-      identity += '\n' + core::sha256_hex(std::string_view(read_bytes(vnnlib->path)));
+      identity += '\n' + file_hash(vnnlib->path);
     }
   }
   return core::hash128_hex(identity);
@@ -347,20 +424,15 @@ std::string_view to_string(Stage stage) {
   return "?";
 }
 
-double memory(const Plan& plan, const PlannedNetwork& network) {
-  const bool pairs = !plan.study.methods.empty();  // a pair keeps the change of the weights too
-  const double weights = (pairs ? 3.0 : 2.0) * sizeof(double) * static_cast<double>(network.parameters);
-  double outputs = 0.0;
-  for (const auto id : network.graph.weight_layers()) {
-    const auto& node = network.graph.nodes[static_cast<std::size_t>(id)];
-    outputs += sizeof(float) * static_cast<double>(elements(node.shape));
-  }
-  double kept = outputs * static_cast<double>(observe::block_size(network.graph));
+double memory(const Plan& plan, const PlannedNetwork& network, int threads) {
+  const auto weights = static_cast<double>(sizeof(double)) * static_cast<double>(network.parameters);
   const auto size = detail::measure(network.graph);
-  for (const auto method : plan.study.methods) {
-    kept = std::max(kept, detail::certify_bytes(method, size, plan.study.certify));
+  double largest = 0.0;                           // beyond the weights of f
+  for (const auto method : plan.study.methods) {  // a pair has W' and dW
+    largest = std::max(largest, 2.0 * weights + detail::certify_bytes(method, size, plan.study.certify));
   }
-  return weights + kept;
+  if (weight_theory_passes(plan.study) > 0.0 || plan.study.attack) largest = std::max(largest, weights);
+  return process_bytes + weights + std::max(largest, observation_bytes(plan, network, threads));
 }
 
 bool observes(const Plan& plan, const PlannedNetwork& network, Index samples) {
@@ -378,6 +450,7 @@ Plan make_plan(Study study) {
     for (const auto& entry : plan.samples) {
       if (entry.set && std::ranges::find(network.study.samples, entry.name) != network.study.samples.end()) {
         entry.set->require_fits(network.graph.input_shape(), network.study.label);
+        entry.set->require_labels_fit(network.outputs(), network.study.label);
       }
     }
   }

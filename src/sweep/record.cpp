@@ -30,14 +30,25 @@ void write(ByteWriter& out, const WeightBoundsResult& bounds) {
   }
 }
 
+void write(ByteWriter& out, const observe::LayerObservation& layers) {
+  out.value(static_cast<std::int64_t>(layers.samples)).values(layers.deviation).values(layers.input);
+  out.values(layers.input_deviation).values(layers.carried).values(layers.local);
+}
+
+static_assert(std::is_trivially_copyable_v<observe::RankingCounts>);
+
 void write(ByteWriter& out, const observe::BlockObservation& block) {
-  out.value(static_cast<std::int64_t>(block.samples)).values(block.deviation).values(block.layer_max);
-  out.values(block.correct).values(block.agree).value(static_cast<std::int64_t>(block.correct_reference));
+  out.value(static_cast<std::int64_t>(block.samples)).values(block.deviation).values(block.deviation_2);
+  out.values(block.relative).values(block.error).values(block.in_double).values(block.counts);
+  out.value(static_cast<std::int64_t>(block.correct_reference));
+  out.value(static_cast<std::int64_t>(block.correct_top5_reference));
+  write(out, block.layers);
 }
 
 void write(ByteWriter& out, const ObserveResult& observed) {
   write(out, observed.inside);
   write(out, observed.outside);
+  out.values(observed.outside_positions);
 }
 
 void write(ByteWriter& out, const CertifyResult& certified) {
@@ -79,14 +90,29 @@ WeightBoundsResult read_weight_bounds(ByteReader& in) {
   return bounds;
 }
 
+observe::LayerObservation read_layers(ByteReader& in) {
+  observe::LayerObservation layers;
+  layers.samples = in.value<std::int64_t>();
+  layers.deviation = in.values<double>();
+  layers.input = in.values<double>();
+  layers.input_deviation = in.values<double>();
+  layers.carried = in.values<double>();
+  layers.local = in.values<double>();
+  return layers;
+}
+
 observe::BlockObservation read_block(ByteReader& in) {
   observe::BlockObservation block;
   block.samples = in.value<std::int64_t>();
   block.deviation = in.values<double>();
-  block.layer_max = in.values<double>();
-  block.correct = in.values<observe::Index>();
-  block.agree = in.values<observe::Index>();
+  block.deviation_2 = in.values<double>();
+  block.relative = in.values<double>();
+  block.error = in.values<double>();
+  block.in_double = in.values<observe::Index>();
+  block.counts = in.values<observe::RankingCounts>();
   block.correct_reference = in.value<std::int64_t>();
+  block.correct_top5_reference = in.value<std::int64_t>();
+  block.layers = read_layers(in);
   return block;
 }
 
@@ -133,8 +159,11 @@ Record record_from_bytes(std::span<const std::byte> bytes) {
         unit.result = read_weight_bounds(in);
         break;
       case 3: {
-        auto inside = read_block(in);
-        unit.result = ObserveResult{.inside = std::move(inside), .outside = read_block(in)};
+        ObserveResult observed;
+        observed.inside = read_block(in);
+        observed.outside = read_block(in);
+        observed.outside_positions = in.values<Index>();
+        unit.result = std::move(observed);
         break;
       }
       case 4:

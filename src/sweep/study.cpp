@@ -1,5 +1,6 @@
 #include "quantbound/sweep/study.hpp"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -39,9 +40,8 @@ fs::path resolve(const Context& context, const std::string& path, const toml::no
 
 /// Resolves the file part of "file" or "file.h5:/dataset" and requires that it exists.
 std::string existing(const Context& context, const std::string& location, const toml::node& node) {
-  const auto separator = location.rfind(":/");
-  const bool has_dataset = separator != std::string::npos && separator > 1;
-  const fs::path file = resolve(context, has_dataset ? location.substr(0, separator) : location, node);
+  const auto [file_part, dataset] = observe::split_location(location);
+  const fs::path file = resolve(context, file_part, node);
   if (!fs::is_regular_file(file)) {
     throw InputError(
         fmt::format(
@@ -49,7 +49,7 @@ std::string existing(const Context& context, const std::string& location, const 
             file.string()),
         place(node.source()));
   }
-  return has_dataset ? file.string() + location.substr(separator) : file.string();
+  return dataset.empty() ? file.string() : file.string() + ':' + dataset;
 }
 
 /// Parses a name of a closed set; the error lists the set.
@@ -226,6 +226,47 @@ void parse_networks(Context& context, Table& root) {
 
 // ------------------------------------------------------------------------------------- samples, quantization, stages
 
+void parse_normalisation(Table& table, observe::SampleSpec& spec) {
+  const std::string layout = table.text("layout").value_or("flat");
+  spec.layout = choice(table, "layout", layout, {"NHWC", "NCHW", "flat"}, observe::parse_layout);
+  spec.scale = table.number("scale").value_or(1.0);
+  if (spec.scale <= 0.0) table.fail("scale", "`scale` must be positive: values are divided by it");
+  spec.mean = table.numbers("mean");
+  spec.std = table.numbers("std");
+  for (const double s : spec.std) {
+    if (s <= 0.0) table.fail("std", "`std` must be positive: values are divided by it");
+  }
+}
+
+/// `role` and `rows`: what a set is for, and which part of the file it takes.
+void parse_use(Table& table, observe::SampleSpec& spec) {
+  const std::string role = table.text("role").value_or("evaluation");
+  spec.role = choice(table, "role", role, {"evaluation", "calibration"}, observe::parse_role);
+  const auto rows = table.integers("rows", 0, any_integer);
+  if (rows.empty()) return;
+  if (rows.size() != 2 || rows[1] == 0) {
+    table.fail("rows", "`rows` is [first, count]: the first row, from 0, and how many");
+  }
+  spec.first_row = rows[0];
+  spec.rows = rows[1];
+}
+
+/// No method may be measured on what it was fitted to.
+void require_kept_apart(const std::vector<observe::SampleSpec>& others, const observe::SampleSpec& spec,
+                        const Table& table) {
+  for (const auto& other : others) {
+    if (other.role == spec.role) continue;
+    if (const auto rows = observe::shared_rows(other, spec)) {
+      table.fail(
+          spec.rows ? "rows" : "images",
+          fmt::format("samples '{}' ({}) and '{}' ({}) share {} of '{}': nothing is measured on what a method was "
+                      "fitted to; give them `rows` that do not overlap",
+                      other.name, to_string(other.role), spec.name, to_string(spec.role), to_string(*rows),
+                      spec.images));
+    }
+  }
+}
+
 void parse_samples(Context& context, Table& root) {
   std::set<std::string> names;
   for (auto& table : array_of_tables(root, "samples")) {
@@ -237,17 +278,11 @@ void parse_samples(Context& context, Table& root) {
     const toml::node& images = table.require("images");
     spec.images = existing(context, *table.text("images"), images);
     if (const auto labels = table.text("labels")) spec.labels = existing(context, *labels, table.require("labels"));
-    const std::string layout = table.text("layout").value_or("flat");
-    spec.layout = choice(table, "layout", layout, {"NHWC", "NCHW", "flat"}, observe::parse_layout);
-    spec.scale = table.number("scale").value_or(1.0);
-    if (spec.scale <= 0.0) table.fail("scale", "`scale` must be positive");
-    spec.mean = table.numbers("mean");
-    spec.std = table.numbers("std");
-    for (const double s : spec.std) {
-      if (s <= 0.0) table.fail("std", "`std` must be positive");
-    }
+    parse_normalisation(table, spec);
     spec.label_offset = static_cast<int>(table.integer("label_offset", -1000000, 1000000).value_or(0));
+    parse_use(table, spec);
     table.finish();
+    require_kept_apart(context.study.samples, spec, table);
     context.study.samples.push_back(std::move(spec));
   }
 }
@@ -300,7 +335,8 @@ void parse_quantization(Context& context, Table& root) {
     study.grid = choice(table, "grid", *grid, {"symmetric", "affine"}, quantize::parse_grid);
   }
   const bool biases = table.flag("biases").value_or(false);
-  const auto bias_bits = table.integer("bias_bits", 2, 32);
+  study.edge_bits = static_cast<int>(table.integer("edge_bits", 2, 16).value_or(0));
+  const auto bias_bits = table.integer("bias_bits", 2, 16);
   if (bias_bits && !biases) table.fail("bias_bits", "`bias_bits` needs `biases = true`");
   study.bias_bits = biases ? static_cast<int>(bias_bits.value_or(16)) : 0;
   require_distinct(table, "quantizer", study.quantizers);
@@ -384,11 +420,34 @@ observe::AttackOptions parse_attack(Table& table) {
   return options;
 }
 
+/// The set of this name, or an error at `where`.
+const observe::SampleSpec& find_samples(const Study& study, const std::string& name, const std::string& where) {
+  const auto found = std::ranges::find(study.samples, name, &observe::SampleSpec::name);
+  if (found != study.samples.end()) return *found;
+  std::vector<std::string> names;
+  for (const auto& spec : study.samples) names.push_back(spec.name);
+  throw InputError(names.empty()
+                       ? fmt::format("samples '{}' are not defined; add a [[samples]] table with this name", name)
+                       : fmt::format("samples '{}' are not defined; defined are: {}", name, fmt::join(names, ", ")),
+                   where);
+}
+
+/// Only evaluation sets are measured on.
+void require_evaluation_set(const Study& study, const std::string& name, const std::string& where) {
+  if (find_samples(study, name, where).role == observe::Role::evaluation) return;
+  throw InputError(
+      fmt::format("samples '{}' have role = \"calibration\": nothing is measured on what a method was fitted "
+                  "to; name a set of role = \"evaluation\"",
+                  name),
+      where);
+}
+
 void parse_observe(Context& context, Table& root) {
   Study& study = context.study;
   std::vector<std::string> samples;
   study.quantiles = {0.5, 0.9, 0.99, 0.999};
-  if (auto table = root.table("observe")) {
+  auto table = root.table("observe");
+  if (table) {
     samples = table->texts("samples");
     study.uniform_points = table->integer("uniform", 0, 1 << 30).value_or(0);
     if (table->has("quantiles")) study.quantiles = table->numbers("quantiles");
@@ -399,29 +458,25 @@ void parse_observe(Context& context, Table& root) {
       }
     }
     if (auto attack = table->table("attack")) study.attack = parse_attack(*attack);
-    study.precision = choice(*table, "precision", table->text("precision").value_or("float"), {"float", "double"},
-                             [](const std::string& w) {
-                               return by_name(w, {observe::Precision::float32, observe::Precision::float64});
-                             });
+    study.precision = choice(
+        *table, "precision", table->text("precision").value_or("auto"), {"auto", "float", "double"},
+        [](const std::string& w) {
+          return by_name(w, {observe::Precision::automatic, observe::Precision::float32, observe::Precision::float64});
+        });
+    if (const auto confidence = table->number("confidence")) {
+      if (*confidence <= 0.0 || *confidence >= 1.0) table->fail("confidence", "`confidence` must be within (0, 1)");
+      study.confidence = *confidence;
+    }
+    study.layer_samples = table->integer("layer_samples", 0, 1 << 24).value_or(study.layer_samples);
+    study.per_sample = table->flag("per_sample").value_or(study.per_sample);
     table->finish();
   }
-  const auto defined = [&](const std::string& name) {
-    return std::ranges::any_of(study.samples, [&](const auto& spec) { return spec.name == name; });
-  };
-  std::vector<std::string> names;
-  for (const auto& spec : study.samples) names.push_back(spec.name);
-  const auto require_defined = [&](const std::string& name, const std::string& where) {
-    if (defined(name)) return;
-    throw InputError(names.empty()
-                         ? fmt::format("samples '{}' are not defined; add a [[samples]] table with this name", name)
-                         : fmt::format("samples '{}' are not defined; defined are: {}", name, fmt::join(names, ", ")),
-                     where);
-  };
-  for (const auto& name : samples) require_defined(name, root.where());
+  const std::string where = table ? table->where() : root.where();
+  for (const auto& name : samples) require_evaluation_set(study, name, where);
   for (auto& network : study.networks) {
     if (network.samples.empty()) network.samples = samples;
-    for (const auto& name : network.samples) require_defined(name, network.where);
-    if (const auto* ball = std::get_if<BallDomain>(&network.domain)) require_defined(ball->samples, network.where);
+    for (const auto& name : network.samples) require_evaluation_set(study, name, network.where);
+    if (const auto* ball = std::get_if<BallDomain>(&network.domain)) find_samples(study, ball->samples, network.where);
   }
 }
 
@@ -552,7 +607,8 @@ std::vector<quantize::Configuration> configurations(const Study& study) {
                          .grid = study.grid,
                          .step_rule = study.step_rule,
                          .fixed_step = study.fixed_step,
-                         .bias_bits = study.bias_bits});
+                         .bias_bits = study.bias_bits,
+                         .edge_bits = study.edge_bits});
         }
       }
     }

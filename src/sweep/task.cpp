@@ -21,7 +21,9 @@ NormsResult run_norms(const Plan& plan, const PlannedNetwork& planned, const net
   NormsResult result;
   for (Index l = unit.first; l < unit.first + unit.count; ++l) {
     const auto layer = static_cast<std::size_t>(l);
-    result.layers.push_back(bounds::measure_layer(network.layers[layer], shapes[layer], l, plan.configurations));
+    result.layers.push_back(
+        bounds::measure_layer(network.layers[layer], shapes[layer], l,
+                              quantize::at_layer(plan.configurations, l, std::ssize(network.layers))));
   }
   return result;
 }
@@ -59,10 +61,10 @@ std::vector<double> uniform_block(const Plan& plan, const PlannedNetwork& planne
   const auto regions = static_cast<Index>(planned.regions.size());
   const auto stream = core::hash64(planned.study.label);
   if (regions == 1) {
-    return observe::uniform_points(planned.domain, plan.study.seed, stream, unit.first, unit.count);
+    return observe::uniform_points(planned.domain, plan.study.seed, stream, unit.first_sample, unit.sample_count);
   }
   std::vector<double> points;
-  for (Index k = unit.first; k < unit.first + unit.count; ++k) {
+  for (Index k = unit.first_sample; k < unit.first_sample + unit.sample_count; ++k) {
     const auto& region = planned.regions[static_cast<std::size_t>(k % regions)];
     const auto point = observe::uniform_points(region, plan.study.seed, stream, k, 1);
     points.insert(points.end(), point.begin(), point.end());
@@ -70,32 +72,69 @@ std::vector<double> uniform_block(const Plan& plan, const PlannedNetwork& planne
   return points;
 }
 
-/// Samples and labels of a block, those inside the domain apart from the others.
+/// Samples and labels.
 struct Block {
   std::vector<double> inputs;
   std::vector<Index> labels;
 };
 
-ObserveResult run_observe(const Plan& plan, const PlannedNetwork& planned, const network::Network& network,
-                          const Unit& unit) {
+Block read_block(const Plan& plan, const PlannedNetwork& planned, const Unit& unit) {
   const auto& entry = plan.samples[static_cast<std::size_t>(unit.samples)];
-  const auto size = static_cast<std::size_t>(elements(planned.graph.input_shape()));
-  const std::vector<double> inputs = entry.set ? entry.set->block(planned.graph.input_shape(), unit.first, unit.count)
-                                               : uniform_block(plan, planned, unit);
-  Block in, out;
-  for (std::size_t i = 0; i < static_cast<std::size_t>(unit.count); ++i) {
-    const std::span<const double> point(inputs.data() + i * size, size);
-    Block& block = in_domain(planned, point) ? in : out;
-    block.inputs.insert(block.inputs.end(), point.begin(), point.end());
-    if (entry.set && entry.set->has_labels()) {
-      block.labels.push_back(entry.set->labels()[static_cast<std::size_t>(unit.first) + i]);
+  if (!entry.set) return {.inputs = uniform_block(plan, planned, unit), .labels = {}};
+  Block block{.inputs = entry.set->block(planned.graph.input_shape(), unit.first_sample, unit.sample_count),
+              .labels = {}};
+  if (entry.set->has_labels()) {
+    const auto first = entry.set->labels().begin() + unit.first_sample;
+    block.labels.assign(first, first + unit.sample_count);
+  }
+  return block;
+}
+
+/// Takes the samples at these positions out of the block, in place: what stays moves up.
+Block take_out(Block& block, std::span<const Index> positions, std::size_t size) {
+  Block taken;
+  std::size_t stays = 0, next = 0;
+  const std::size_t count = block.inputs.size() / size;
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto sample = block.inputs.begin() + static_cast<Index>(i * size);
+    if (next < positions.size() && static_cast<std::size_t>(positions[next]) == i) {
+      taken.inputs.insert(taken.inputs.end(), sample, sample + static_cast<Index>(size));
+      if (!block.labels.empty()) taken.labels.push_back(block.labels[i]);
+      ++next;
+    } else {
+      if (stays != i) std::copy_n(sample, size, block.inputs.begin() + static_cast<Index>(stays * size));
+      if (!block.labels.empty()) block.labels[stays] = block.labels[i];
+      ++stays;
     }
   }
-  const auto measure = [&](const Block& block) {
-    return observe::observe(planned.graph, network.layers, plan.configurations, block.inputs, block.labels,
-                            plan.study.precision);
+  block.inputs.resize(stays * size);
+  if (!block.labels.empty()) block.labels.resize(stays);
+  return taken;
+}
+
+ObserveResult run_observe(const Plan& plan, const PlannedNetwork& planned, const network::Network& network,
+                          const Unit& unit) {
+  const auto size = static_cast<std::size_t>(elements(planned.graph.input_shape()));
+  Block block = read_block(plan, planned, unit);
+  ObserveResult result;
+  Index layer_samples = 0;  // inside the domain, among the first of the set
+  for (Index i = 0; i < unit.sample_count; ++i) {
+    if (!in_domain(planned, std::span(block.inputs).subspan(static_cast<std::size_t>(i) * size, size))) {
+      result.outside_positions.push_back(i);
+    } else if (unit.first_sample + i < plan.study.layer_samples) {
+      ++layer_samples;
+    }
+  }
+  const Block outside = take_out(block, result.outside_positions, size);
+  const auto configurations = std::span(plan.configurations)
+                                  .subspan(static_cast<std::size_t>(unit.first), static_cast<std::size_t>(unit.count));
+  const auto measure = [&](const Block& samples, Index by_layer) {
+    return observe::observe(planned.graph, network.layers, configurations, samples.inputs, samples.labels,
+                            {.precision = plan.study.precision, .layer_samples = by_layer});
   };
-  return {.inside = measure(in), .outside = measure(out)};
+  result.inside = measure(block, layer_samples);
+  result.outside = measure(outside, 0);
+  return result;
 }
 
 /// The seed of a region's search is that of its name: adding a network or a configuration changes no other number.

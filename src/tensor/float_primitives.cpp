@@ -1,5 +1,7 @@
 #include "float_primitives.hpp"
 
+#include <algorithm>
+
 #include "quantbound/core/assert.hpp"
 
 namespace quantbound::tensor::detail {
@@ -9,6 +11,20 @@ using dnnl::algorithm;
 namespace {
 
 Descriptor any_weights(const Dims& dims) { return {dims, dnnl::memory::data_type::f32, dnnl::memory::format_tag::any}; }
+
+enum class AllowEmpty { no, yes };
+
+/// Winograd's algorithm needs less than half of the multiplications and rounds a little more; with few channels its
+/// transforms eat the gain up, and so they do on the small batches of gradients (ResNet-44: 0.9 times as fast with
+/// batches of 4, 1.15 times with 16). oneDNN has it for processors with AVX-512.
+bool gains_by_winograd(const Convolution& g) {
+  constexpr Index fewest_channels = 32, vector = 16;
+  const Window& w = g.window;
+  const bool three_by_three = w.kernel_height == 3 && w.kernel_width == 3 && w.stride_height == 1 &&
+                              w.stride_width == 1 && w.dilation_height == 1 && w.dilation_width == 1;
+  return three_by_three && g.groups == 1 && std::min(g.channels_in, g.channels_out) >= fewest_channels &&
+         g.channels_in % vector == 0 && g.channels_out % vector == 0;
+}
 
 }  // namespace
 
@@ -71,12 +87,29 @@ dnnl::convolution_forward::primitive_desc convolution_forward(dnnl::prop_kind pr
                                                               const dnnl::primitive_attr& attributes,
                                                               const dnnl::engine& engine) {
   const Window& w = g.window;
-  return {{prop, algorithm::convolution_direct, any_descriptor(batch, {g.channels_in, g.height, g.width}),
-           any_weights(weight_dims(g)), plain_weights({g.channels_out}),
-           any_descriptor(batch, {g.channels_out, g.out_height(), g.out_width()}), strides_of(w), dilations_of(w),
-           pads_before(w), pads_after(w)},
+  const auto describe = [&](algorithm kind, AllowEmpty allow_empty) {
+    return dnnl::convolution_forward::primitive_desc(
+        {prop, kind, any_descriptor(batch, {g.channels_in, g.height, g.width}), any_weights(weight_dims(g)),
+         plain_weights({g.channels_out}), any_descriptor(batch, {g.channels_out, g.out_height(), g.out_width()}),
+         strides_of(w), dilations_of(w), pads_before(w), pads_after(w)},
+        attributes, engine, allow_empty == AllowEmpty::yes);
+  };
+  dnnl::convolution_forward::primitive_desc descriptor;
+  if (prop == dnnl::prop_kind::forward_inference && gains_by_winograd(g))
+    descriptor = describe(algorithm::convolution_winograd, AllowEmpty::yes);
+  return descriptor ? descriptor : describe(algorithm::convolution_direct, AllowEmpty::no);
+}
+
+dnnl::convolution_backward_data::primitive_desc convolution_backward(const Convolution& g, Index batch,
+                                                                     const dnnl::primitive_attr& attributes,
+                                                                     const dnnl::engine& engine) {
+  const Window& w = g.window;
+  return {{algorithm::convolution_direct, any_descriptor(batch, {g.channels_in, g.height, g.width}),
+           any_weights(weight_dims(g)), any_descriptor(batch, {g.channels_out, g.out_height(), g.out_width()}),
+           strides_of(w), dilations_of(w), pads_before(w), pads_after(w)},
           attributes,
-          engine};
+          engine,
+          convolution_forward(dnnl::prop_kind::forward_training, g, batch, attributes, engine)};
 }
 
 DenseInput dense_input(const Shape& shape) {

@@ -37,10 +37,14 @@ Descriptor plain_weights(const Dims& dims);
 /// With a leading axis of groups where there is more than one.
 Dims weight_dims(const Convolution& geometry);
 
-/// The convolution of a batch with the layouts that oneDNN likes best.
+/// The convolution of a batch with the algorithm that is fastest and the layouts that oneDNN likes best.
 dnnl::convolution_forward::primitive_desc convolution_forward(dnnl::prop_kind prop, const Convolution& geometry,
                                                               Index batch, const dnnl::primitive_attr& attributes,
                                                               const dnnl::engine& engine);
+/// The way back of the same: from the gradient of its output to that of its input.
+dnnl::convolution_backward_data::primitive_desc convolution_backward(const Convolution& geometry, Index batch,
+                                                                     const dnnl::primitive_attr& attributes,
+                                                                     const dnnl::engine& engine);
 
 /// How a dense layer reads its input: an image in its own layout, without flattening it, or a flat value.
 struct DenseInput {

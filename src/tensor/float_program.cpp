@@ -1,6 +1,7 @@
 #include "quantbound/tensor/float_program.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "quantbound/core/assert.hpp"
@@ -213,35 +214,77 @@ void execute(FloatProgram::Implementation& program, const detail::Step& step, In
   if (status != dnnl_success) throw core::Error("oneDNN failed with status " + std::to_string(status), "float forward");
 }
 
-}  // namespace
-
-std::span<const float> FloatProgram::run(std::span<const float> samples) {
-  Implementation& program = *implementation_;
+/// Tells all that read the caller's samples where they are.
+void set_input(FloatProgram::Implementation& program, std::span<const float> samples) {
   QUANTBOUND_ASSERT(std::ssize(samples) == program.batch * elements(program.values.front().shape), samples.size(),
                     program.batch);
-  QUANTBOUND_ASSERT(program.weights || program.weight_layout->floats == 0, program.weight_layout->floats);
-  const detail::SingleThread single;
-  if (!program.arena) {
-    detail::bind_memory(program);
-    if (program.weights) detail::bind_weights(program, *program.weights->implementation_);
-  }
   // oneDNN takes pointers that are not const; no step writes into the caller's samples.
   auto* data = const_cast<float*>(samples.data());
   for (const auto& external : program.external_memories) external.memory.set_data_handle(data + external.offset);
   for (const auto& external : program.external_pointers)
     program.steps[external.step].pointers[external.turn][external.argument] = data + external.offset;
+}
 
+/// Calls `visit(step, turn)` in the order of execution: steps of one pace turn by turn.
+template <class Visit>
+void for_each_execution(const FloatProgram::Implementation& program, const Visit& visit) {
   for (auto first = program.steps.begin(); first != program.steps.end();) {
     const Index at_once = first->samples;
     const auto last =
         std::find_if(first, program.steps.end(), [&](const auto& step) { return step.samples != at_once; });
     for (Index turn = 0; turn < program.batch / at_once; ++turn)
-      for (auto step = first; step != last; ++step) execute(program, *step, turn);
+      for (auto step = first; step != last; ++step) visit(*step, turn);
     first = last;
   }
+}
 
+}  // namespace
+
+void FloatProgram::prepare() {
+  Implementation& program = *implementation_;
+  QUANTBOUND_ASSERT(program.weight_layout, program.steps.size());
+  QUANTBOUND_ASSERT(program.weights || program.weight_layout->floats == 0, program.weight_layout->floats);
+  if (program.arena) return;
+  detail::bind_memory(program);
+  if (program.weights) detail::bind_weights(program, *program.weights->implementation_);
+}
+
+std::span<const float> FloatProgram::run(std::span<const float> samples) {
+  const detail::SingleThread single;
+  prepare();
+  Implementation& program = *implementation_;
+  set_input(program, samples);
+  for_each_execution(program, [&](const detail::Step& step, Index turn) { execute(program, step, turn); });
   const detail::Buffer& buffer = program.buffers[program.result.buffer];
   return {program.arena.get() + buffer.offset, index(program.batch * buffer.sample_floats)};
+}
+
+std::vector<StepProfile> FloatProgram::profile(std::span<const float> samples, Index runs) {
+  QUANTBOUND_ASSERT(runs > 0, runs);
+  const detail::SingleThread single;
+  prepare();
+  Implementation& program = *implementation_;
+  set_input(program, samples);
+  std::vector<StepProfile> profiles;
+  for (const detail::Step& step : program.steps) profiles.push_back(step.profile);
+
+  std::vector<double> shortest;  // of every execution
+  for (Index run = 0; run < runs; ++run) {
+    std::size_t at = 0;
+    for_each_execution(program, [&](const detail::Step& step, Index turn) {
+      const auto begin = std::chrono::steady_clock::now();
+      execute(program, step, turn);
+      const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+      if (run == 0) shortest.push_back(seconds.count());
+      shortest[at] = std::min(shortest[at], seconds.count());
+      ++at;
+    });
+  }
+  std::size_t at = 0;
+  for_each_execution(program, [&](const detail::Step& step, Index) {
+    profiles[static_cast<std::size_t>(&step - program.steps.data())].seconds += shortest[at++];
+  });
+  return profiles;
 }
 
 std::span<const float> FloatProgram::kept(Value value) const {

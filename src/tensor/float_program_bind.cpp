@@ -69,7 +69,7 @@ class Binder {
     }
     if (step.scratchpad->get_size() > 0)
       add(DNNL_ARG_SCRATCHPAD, dnnl::memory(*step.scratchpad, p_.engine, p_.scratchpad.get()));
-    if (step.layer) {
+    if (step.profile.layer) {
       prepared.push_back({DNNL_ARG_WEIGHTS, nullptr});
       prepared.push_back({DNNL_ARG_BIAS, nullptr});
     }
@@ -84,8 +84,8 @@ void bind_memory(FloatProgram::Implementation& program) { Binder(program).run();
 
 void bind_weights(FloatProgram::Implementation& program, const FloatWeights::Implementation& weights) {
   for (Step& step : program.steps) {
-    if (!step.layer) continue;
-    const LayerMemory& layer = weights.layers[index(*step.layer)];
+    if (!step.profile.layer) continue;
+    const LayerMemory& layer = weights.layers[index(*step.profile.layer)];
     for (auto& prepared : step.prepared) {
       (prepared.end() - 2)->memory = layer.weights.get();
       (prepared.end() - 1)->memory = layer.bias.get();

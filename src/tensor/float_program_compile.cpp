@@ -9,6 +9,7 @@
 #include "arena.hpp"
 #include "float_primitives.hpp"
 #include "float_program_parts.hpp"
+#include "pace.hpp"
 #include "pairwise.hpp"
 
 namespace quantbound::tensor::detail {
@@ -21,6 +22,10 @@ using dnnl::prop_kind;
 constexpr Index never = std::numeric_limits<Index>::max();
 
 std::size_t index(Index i) { return static_cast<std::size_t>(i); }
+
+Index bytes_per_sample(const Descriptor& descriptor) {
+  return sample_size(descriptor) * static_cast<Index>(sizeof(float));
+}
 
 class Compiler {
  public:
@@ -60,19 +65,39 @@ class Compiler {
     }
   }
 
-  /// As many samples as keep an operator's activations in cache. Later operators never take fewer than earlier ones: as
-  /// images shrink the number grows, in few steps, because every change of pace passes whole batches through memory.
-  void choose_samples() {
-    constexpr Index cache = Index{1} << 22;  // bytes
-    Index samples = p_.batch;
-    for (auto op = p_.operations.rbegin(); op != p_.operations.rend(); ++op) {
-      Index floats = elements(p_.values[index(op->output)].shape);
-      for (const Index input : op->inputs) floats += elements(p_.values[index(input)].shape);
-      const Index fitting = std::max<Index>(1, cache / (floats * static_cast<Index>(sizeof(float))));
-      samples = p_.samples_at_once > 0 ? p_.samples_at_once : std::min(samples, fitting);
-      while (p_.batch % samples != 0) --samples;
-      op->samples = samples;
+  Index value_bytes(Index v) const { return elements(p_.values[index(v)].shape) * static_cast<Index>(sizeof(float)); }
+
+  static Index weight_bytes(const Operation& o, const Shape& in) {
+    Index floats = 0;
+    if (const auto* convolution = std::get_if<ConvolutionOp>(&o.kind)) floats = convolution->geometry.weight_count();
+    if (const auto* dense = std::get_if<DenseOp>(&o.kind)) floats = dense->outputs * elements(in);
+    return floats * static_cast<Index>(sizeof(float));
+  }
+
+  /// What each operator moves.
+  std::vector<Traffic> traffic() const {
+    std::vector<Traffic> all(p_.operations.size());
+    std::vector<Index> made_by(p_.values.size(), -1), last_reader(p_.values.size(), -1);
+    for (std::size_t k = 0; k < all.size(); ++k) {
+      const Operation& o = p_.operations[k];
+      all[k].activations = value_bytes(o.output);
+      for (const Index input : o.inputs) {
+        all[k].activations += value_bytes(input);
+        last_reader[index(input)] = static_cast<Index>(k);
+      }
+      all[k].weights = weight_bytes(o, p_.values[index(o.inputs.front())].shape);
+      made_by[index(o.output)] = static_cast<Index>(k);
     }
+    for (Index v = 1; v < std::ssize(p_.values); ++v)  // the input is there for the whole batch anyway
+      for (Index k = made_by[index(v)] + 1; k <= last_reader[index(v)]; ++k) all[index(k)].alive += value_bytes(v);
+    return all;
+  }
+
+  void choose_samples() {
+    const std::vector<Index> pace = p_.samples_at_once > 0
+                                        ? std::vector<Index>(p_.operations.size(), p_.samples_at_once)
+                                        : choose_pace(traffic(), p_.batch);
+    for (std::size_t k = 0; k < pace.size(); ++k) p_.operations[k].samples = pace[k];
   }
 
   std::size_t new_buffer(const Descriptor& descriptor, bool whole_batch) {
@@ -126,38 +151,45 @@ class Compiler {
     return converted;
   }
 
-  Step& add_step(std::vector<Argument> arguments) {
+  Step& add_step(StepKind kind, std::vector<Argument> arguments) {
     const Index at = std::ssize(p_.steps);
+    Step& step = p_.steps.emplace_back();
+    step.profile.kind = kind;
+    step.samples = batch();
     for (const Argument& argument : arguments) {
       Buffer& used = buffer(argument.buffer);
       if (used.first_step < 0) used.first_step = at;
       used.last_step = at;
+      const Index bytes = p_.batch * bytes_per_sample(argument.descriptor);
+      step.profile.activation_bytes += bytes;
+      if (used.external || (used.whole_batch && step.samples < p_.batch)) step.profile.whole_batch_bytes += bytes;
     }
-    Step& step = p_.steps.emplace_back();
     step.arguments = std::move(arguments);
-    step.samples = batch();
     return step;
   }
 
   template <class Primitive, class PrimitiveDescriptor>
-  Step& add_primitive(const PrimitiveDescriptor& descriptor, std::vector<Argument> arguments) {
-    Step& step = add_step(std::move(arguments));
+  Step& add_primitive(StepKind kind, const PrimitiveDescriptor& descriptor, std::vector<Argument> arguments) {
+    Step& step = add_step(kind, std::move(arguments));
     step.primitive = Primitive(descriptor);
     step.scratchpad = descriptor.scratchpad_desc();
+    step.profile.implementation = descriptor.impl_info_str();
     return step;
   }
 
   void add_reorder(const Version& from, const Version& to) {
     const dnnl::reorder::primitive_desc descriptor(p_.engine, from.descriptor, p_.engine, to.descriptor, attributes());
     add_primitive<dnnl::reorder>(
-        descriptor, {{DNNL_ARG_FROM, from.buffer, from.descriptor}, {DNNL_ARG_TO, to.buffer, to.descriptor}});
+        StepKind::move, descriptor,
+        {{DNNL_ARG_FROM, from.buffer, from.descriptor}, {DNNL_ARG_TO, to.buffer, to.descriptor}});
   }
 
   void add_layer(Step& step, Index layer, const Dims& weights, const Descriptor& chosen, const Descriptor& bias) {
     if (std::ssize(layers_) <= layer) layers_.resize(index(layer) + 1);
     QUANTBOUND_ASSERT(!layers_[index(layer)], layer);
     layers_[index(layer)] = LayerLayout{plain_weights(weights), chosen, bias};
-    step.layer = layer;
+    step.profile.layer = layer;
+    step.profile.weight_bytes = p_.batch / step.samples * static_cast<Index>(chosen.get_size() + bias.get_size());
   }
 
   /// A buffer that holds the summand in this layout and may be written over.
@@ -176,8 +208,11 @@ class Compiler {
     const Descriptor out = descriptor.dst_desc();
     const std::size_t target = op.has_summand ? summand_buffer(o.inputs[1], out, in.buffer) : output_buffer(out);
     Step& step = add_primitive<dnnl::convolution_forward>(
-        descriptor, {{DNNL_ARG_SRC, in.buffer, in.descriptor}, {DNNL_ARG_DST, target, out}});
+        StepKind::convolution, descriptor, {{DNNL_ARG_SRC, in.buffer, in.descriptor}, {DNNL_ARG_DST, target, out}});
     add_layer(step, op.layer, weight_dims(op.geometry), descriptor.weights_desc(), descriptor.bias_desc());
+    step.profile.geometry = op.geometry;
+    step.profile.multiply_adds = p_.batch * op.geometry.multiply_adds();
+    if (op.has_summand) step.profile.activation_bytes += p_.batch * bytes_per_sample(out);  // read and written
     define(o.output, out, target);
   }
 
@@ -191,8 +226,10 @@ class Compiler {
                                           : in_layout(o.inputs[0], plain_descriptor(batch(), shape)).buffer;
     const std::size_t target = output_buffer(descriptor.dst_desc());
     Step& step = add_primitive<dnnl::inner_product_forward>(
-        descriptor, {{DNNL_ARG_SRC, in, descriptor.src_desc()}, {DNNL_ARG_DST, target, descriptor.dst_desc()}});
+        StepKind::dense, descriptor,
+        {{DNNL_ARG_SRC, in, descriptor.src_desc()}, {DNNL_ARG_DST, target, descriptor.dst_desc()}});
     add_layer(step, op.layer, weight_dims(input, op.outputs), descriptor.weights_desc(), descriptor.bias_desc());
+    step.profile.multiply_adds = p_.batch * op.outputs * elements(shape);
     define(o.output, descriptor.dst_desc(), target);
   }
 
@@ -208,7 +245,7 @@ class Compiler {
     for (const Eltwise& e : eltwise_chain(function)) {
       const dnnl::eltwise_forward::primitive_desc descriptor(
           {prop_kind::forward_inference, e.kind, layout, e.alpha, e.beta}, attributes(), p_.engine);
-      add_primitive<dnnl::eltwise_forward>(descriptor,
+      add_primitive<dnnl::eltwise_forward>(StepKind::elementwise, descriptor,
                                            {{DNNL_ARG_SRC, source, layout}, {DNNL_ARG_DST, target, layout}});
       source = target;
     }
@@ -220,17 +257,17 @@ class Compiler {
                                           {DNNL_ARG_SRC_1, b.buffer, b.descriptor},
                                           {DNNL_ARG_DST, target, a.descriptor}};
     if (has_padding(a.descriptor)) {
-      add_step(arguments).kernel = [pair = Pairwise(kind, a.descriptor, b.descriptor),
-                                    a_size = sample_size(a.descriptor),
-                                    b_size = sample_size(b.descriptor)](std::span<float* const> data, Index samples) {
-        for (Index n = 0; n < samples; ++n) pair(data[0] + n * a_size, data[1] + n * b_size, data[2] + n * a_size);
-      };
+      add_step(StepKind::elementwise, arguments).kernel =
+          [pair = Pairwise(kind, a.descriptor, b.descriptor), a_size = sample_size(a.descriptor),
+           b_size = sample_size(b.descriptor)](std::span<float* const> data, Index samples) {
+            for (Index n = 0; n < samples; ++n) pair(data[0] + n * a_size, data[1] + n * b_size, data[2] + n * a_size);
+          };
       if (function) add_pointwise(*function, a.descriptor, target, target);
     } else {
       const auto algorithm_of_kind = kind == PairOperation::sum ? algorithm::binary_add : algorithm::binary_mul;
       const dnnl::binary::primitive_desc descriptor({algorithm_of_kind, a.descriptor, b.descriptor, a.descriptor},
                                                     attributes(function, false), p_.engine);
-      add_primitive<dnnl::binary>(descriptor, arguments);
+      add_primitive<dnnl::binary>(StepKind::elementwise, descriptor, arguments);
     }
     define(operation().output, a.descriptor, target);
   }
@@ -257,7 +294,7 @@ class Compiler {
     const Dims kernel{w.kernel_height, w.kernel_width};
     const auto add = [&](const auto& descriptor, auto primitive) {
       const std::size_t source = in_layout(o.inputs[0], in).buffer, target = output_buffer(descriptor.dst_desc());
-      add_primitive<decltype(primitive)>(descriptor,
+      add_primitive<decltype(primitive)>(StepKind::pooling, descriptor,
                                          {{DNNL_ARG_SRC, source, in}, {DNNL_ARG_DST, target, descriptor.dst_desc()}});
       define(o.output, descriptor.dst_desc(), target);
     };
@@ -292,15 +329,15 @@ class Compiler {
     const std::size_t target = output_buffer(out);
     arguments.push_back({DNNL_ARG_DST, target, out});
 
-    add_step(std::move(arguments)).kernel = [movers = std::move(movers), sizes = std::move(sizes),
-                                             out_size = sample_size(out), background = background_of(op, out)](
-                                                std::span<float* const> data, Index samples) {
-      for (Index n = 0; n < samples; ++n) {
-        float* sample = data.back() + n * out_size;
-        if (!background.empty()) std::copy(background.begin(), background.end(), sample);
-        for (std::size_t i = 0; i < movers.size(); ++i) movers[i](data[i] + n * sizes[i], sample);
-      }
-    };
+    add_step(StepKind::move, std::move(arguments)).kernel =
+        [movers = std::move(movers), sizes = std::move(sizes), out_size = sample_size(out),
+         background = background_of(op, out)](std::span<float* const> data, Index samples) {
+          for (Index n = 0; n < samples; ++n) {
+            float* sample = data.back() + n * out_size;
+            if (!background.empty()) std::copy(background.begin(), background.end(), sample);
+            for (std::size_t i = 0; i < movers.size(); ++i) movers[i](data[i] + n * sizes[i], sample);
+          }
+        };
     define(o.output, out, target);
   }
 
@@ -330,7 +367,7 @@ class Compiler {
     const std::size_t source = in_layout(o.inputs[0], layout).buffer;
     const std::size_t target = may_overwrite(source) ? source : output_buffer(layout);
     const Shape& shape = value(o.output).shape;
-    add_step({{DNNL_ARG_SRC, source, layout}, {DNNL_ARG_DST, target, layout}}).kernel =
+    add_step(StepKind::elementwise, {{DNNL_ARG_SRC, source, layout}, {DNNL_ARG_DST, target, layout}}).kernel =
         [scale = spread(op.scale, shape, layout), shift = spread(op.shift, shape, layout)](std::span<float* const> data,
                                                                                            Index samples) {
           for (Index n = 0; n < samples; ++n) {

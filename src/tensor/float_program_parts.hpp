@@ -98,7 +98,7 @@ struct Step {
   dnnl::primitive primitive;
   PlainKernel kernel;
   std::vector<Argument> arguments;
-  std::optional<Index> layer;  ///< whose weights it reads
+  StepProfile profile;  ///< all but the seconds
   std::optional<Descriptor> scratchpad;
   Index samples = 0;  ///< in each turn
 

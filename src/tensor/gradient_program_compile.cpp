@@ -12,7 +12,6 @@ namespace quantbound::tensor::detail {
 
 namespace {
 
-using dnnl::algorithm;
 using dnnl::prop_kind;
 
 std::size_t index(Index i) { return static_cast<std::size_t>(i); }
@@ -126,13 +125,7 @@ class GradientBackward {
   void pass(const ConvolutionOp& op, const Operation& o, Version g) {
     g = through_fused(op.function, o, g);
     if (op.has_summand) give_copy(o.inputs[1], g);
-    const Descriptor weights(weight_dims(op.geometry), dnnl::memory::data_type::f32, dnnl::memory::format_tag::any);
-    const Window& w = op.geometry.window;
-    const dnnl::convolution_backward_data::primitive_desc descriptor(
-        {algorithm::convolution_direct, any_descriptor(p_.batch, shape(o.inputs[0])), weights,
-         any_descriptor(p_.batch, shape(o.output)), strides_of(w), dilations_of(w), pads_before(w), pads_after(w)},
-        attributes(), p_.engine,
-        convolution_forward(prop_kind::forward_training, op.geometry, p_.batch, attributes(), p_.engine));
+    const auto descriptor = convolution_backward(op.geometry, p_.batch, attributes(), p_.engine);
     give(o.inputs[0], add_layer_step<dnnl::convolution_backward_data>(descriptor, op.layer, g));
   }
 

@@ -2,6 +2,8 @@
 //
 //   forward_bench NETWORK [--batch=32] [--threads=1] [--capture=output|layers] [--seconds=3]
 //       prints one JSON object: images per second (best and median run), GFLOP/s, percent of peak
+//   forward_bench NETWORK --classes [--batch=32] [--seconds=3]
+//       prints a table in Markdown: by class of layer the share of the time, percent of peak, and what limits it
 //   forward_bench NETWORK --serve ...
 //       reads a line, runs once, prints the seconds it took; so that a script can alternate it with another program
 #include <algorithm>
@@ -21,6 +23,7 @@
 #include "quantbound/network/float_forward.hpp"
 #include "quantbound/network/readers.hpp"
 
+#include "layer_classes.hpp"
 #include "peak.hpp"
 
 namespace quantbound {
@@ -35,7 +38,7 @@ struct Options {
   int threads = 1;
   bool capture_layers = false;
   double seconds = 3.0;
-  bool serve = false;
+  enum class Mode { measure, classes, serve } mode = Mode::measure;
 };
 
 /// The number behind "--name=", if this is that option.
@@ -53,7 +56,9 @@ Options parse(std::span<char*> arguments) {
   Options options;
   for (const std::string_view argument : arguments) {
     if (argument == "--serve") {
-      options.serve = true;
+      options.mode = Options::Mode::serve;
+    } else if (argument == "--classes") {
+      options.mode = Options::Mode::classes;
     } else if (argument == "--capture=layers") {
       options.capture_layers = true;
     } else if (take(argument, "--batch=", options.batch) || take(argument, "--threads=", options.threads) ||
@@ -66,6 +71,8 @@ Options parse(std::span<char*> arguments) {
     }
   }
   if (options.file.empty()) throw core::InputError("no network file given", "");
+  if (options.mode == Options::Mode::classes && options.threads != 1)
+    throw core::InputError("--classes measures one thread", "");
   if (options.threads < 1 || options.batch % options.threads != 0)
     throw core::InputError("the threads must divide the batch", "");
   return options;
@@ -97,6 +104,11 @@ class Engines {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   }
 
+  /// Best times of the steps of the first engine.
+  std::vector<tensor::StepProfile> profile(Index runs) {
+    return engines_.front().profile(std::span(samples_).first(part_), runs);
+  }
+
  private:
   std::size_t part_;
   std::vector<float> samples_;
@@ -120,6 +132,13 @@ void serve(Engines& engines) {
     fmt::print("{:.9f}\n", engines.run());
     std::fflush(stdout);
   }
+}
+
+void classes(Engines& engines, const network::Network& net, const Options& options) {
+  const double one_run = std::max(engines.run(), 1e-6);
+  const auto runs = static_cast<Index>(std::clamp(options.seconds / one_run, 5.0, 1000.0));
+  fmt::print("{}, batch {}, one thread; {}", net.name, options.batch,
+             bench::table_of_classes(engines.profile(runs), bench::Limits()));
 }
 
 void measure(Engines& engines, const network::Network& net, const Options& options) {
@@ -147,10 +166,16 @@ int main(int argc, char** argv) {
     const Options options = parse(std::span(argv + 1, static_cast<std::size_t>(argc - 1)));
     const network::Network net = network::read_network(options.file);
     Engines engines(net, options);
-    if (options.serve) {
-      serve(engines);
-    } else {
-      measure(engines, net, options);
+    switch (options.mode) {
+      case Options::Mode::serve:
+        serve(engines);
+        break;
+      case Options::Mode::classes:
+        classes(engines, net, options);
+        break;
+      case Options::Mode::measure:
+        measure(engines, net, options);
+        break;
     }
     return 0;
   } catch (const core::Error& error) {

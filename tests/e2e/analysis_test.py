@@ -199,6 +199,53 @@ class Trace(WithFiles):
             qa.gap(qa.read_trace(self.write("seconds,boxes,upper,lower,open\n0,1,inf,0,1\n")), "trace")
 
 
+class AccuracyBits(WithFiles):
+    def test_draws_a_line_per_quantizer_and_granularity_and_the_float_accuracy(self):
+        figure = qa.accuracy_bits(self.result(), "digits_mlp_7")
+        left, right = figure.axes
+        drawn = [line for line in lines(left) if len(line.get_xdata()) == len(fixture.BITS)]
+        self.assertEqual(len(drawn), 4)
+        np.testing.assert_allclose(drawn[0].get_ydata(), 90 - 80 / 2.0 ** (np.array(fixture.BITS) - 2))
+        reference = [line for line in left.get_lines() if line not in drawn]
+        np.testing.assert_allclose(reference[0].get_ydata(), [90, 90])
+        observed = [line for line in lines(right) if line.get_marker() not in ("", "None", None)]
+        self.assertEqual(len(observed), 4)
+        self.assertIn("tightest theory (range)", texts(figure))
+
+    def test_draws_all_networks_that_were_given_labelled_images(self):
+        self.assertEqual(len(qa.accuracy_bits(self.result()).axes), 6)
+        np.testing.assert_allclose(lines(qa.accuracy_bits(self.result(), "digits_mlp_7", "accuracy_top5").axes[0])[0].get_ydata()[-1], 93.75)
+
+    def test_says_what_is_missing(self):
+        with self.assertRaisesRegex(qa.ResultError, "no accuracy of digits_mlp_5; it has that of digits_mlp_7"):
+            qa.accuracy_bits(self.result(), "digits_mlp_5")
+        with self.assertRaisesRegex(qa.ResultError, "no labelled samples"):
+            qa.accuracy_bits(self.result(observed="none"))
+        with self.assertRaisesRegex(qa.ResultError, "choose one with --network"):
+            qa.accuracy_bits(self.result(networks=fixture.family("mlp", [5, 10], [16, 32], 2)))
+
+    def test_table_has_a_row_per_network_quantizer_and_granularity(self):
+        table = qa.accuracy_table(self.result()).splitlines()
+        self.assertEqual(len([line for line in table if line.startswith("| digits")]), 3 * 4)
+        self.assertIn("| digits_mlp_7 | digits | floor | tensor | 90.0 / 95.0 | 88.8 / 93.8 |", "\n".join(table))
+        self.assertIn("64 of uniform, 360 of digits", table[-1])
+
+
+class ErrorShares(WithFiles):
+    def test_shows_the_share_of_every_layer_in_percent(self):
+        figure = qa.error_shares(self.result(), "digits_mlp_5")
+        image = figure.axes[0].get_images()[0].get_array()
+        self.assertEqual(image.shape, (5, len(fixture.BITS)))
+        np.testing.assert_allclose(image, 20.0)
+
+    def test_takes_a_network_that_has_them_and_says_where_one_has_not(self):
+        self.assertIn("digits_mlp_5", qa.error_shares(self.result()).axes[0].get_title(loc="left"))
+        with self.assertRaisesRegex(qa.ResultError, "no error_share of digits_mlp_11"):
+            qa.error_shares(self.result(), "digits_mlp_11")
+        with self.assertRaisesRegex(qa.ResultError, "layer_samples"):
+            qa.error_shares(self.result(observed="none"))
+
+
 class Command(WithFiles):
     def plot(self, *words):
         return subprocess.run([sys.executable, ANALYSIS / "quantbound-plot", *map(str, words)], capture_output=True, text=True)
@@ -218,20 +265,21 @@ class Command(WithFiles):
     def test_draws_one_network_and_five_hundred(self):
         for networks in (fixture.DIGITS[:1], fixture.family("mlp", [5, 10, 20, 30, 40], [16, 32, 64, 128, 256], 20)):
             result = fixture.write_result(self.path("result.h5"), networks=networks)
-            for figure in ("gain-depth", "bounds-bits"):
+            for figure in ("gain-depth", "bounds-bits", "error-shares"):
                 run = self.plot(result, figure, "-o", self.path("figure.png"))
                 self.assertEqual((run.returncode, run.stderr), (0, ""))
 
     def test_draws_the_sandwich_and_a_trace(self):
         result = fixture.write_result(self.path("result.h5"), certified="certified")
         self.path("trace.csv").write_text("seconds,boxes,upper,lower,open\n0,1,4,1,1\n1,9,2,1.5,3\n")
-        for words in ((result, "sandwich", "--methods", "--network", "digits_mlp_5"), (result, "bounds-bits"), (self.path("trace.csv"), "gap")):
+        for words in ((result, "sandwich", "--methods", "--network", "digits_mlp_5"), (result, "bounds-bits"), (result, "accuracy-bits", "--top5"),
+                      (result, "error-shares", "--granularity", "tensor"), (self.path("trace.csv"), "gap")):
             run = self.plot(*words, "-o", self.path("figure.png"))
             self.assertEqual((run.returncode, run.stderr), (0, ""))
 
     def test_options_of_another_figure_are_refused(self):
         for words in (("gap", "--network", "a"), ("gap", "--quantizer", "floor"), ("sandwich", "--bits", "4"), ("bounds-bits", "--methods"),
-                      ("gain-depth", "--network", "a")):
+                      ("gain-depth", "--network", "a"), ("gap", "--top5"), ("accuracy-bits", "--quantizer", "round")):
             self.assertEqual(self.plot(self.path("any.h5"), *words, "-o", self.path("figure.png")).returncode, 2)
 
     def test_mistakes_are_one_line_and_no_file(self):

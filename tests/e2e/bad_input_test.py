@@ -84,6 +84,7 @@ class Study(BadInput):
     def test_a_value_out_of_range_or_given_twice_is_an_error(self):
         self.assert_sweep_refused(r"`bits` = 1 is outside 2 to 16", quantization={"bits": [4, 1]})
         self.assert_sweep_refused(r"`bits` names a value twice", quantization={"bits": [4, 4]})
+        self.assert_sweep_refused(r"`edge_bits` = 17 is outside 2 to 16.*study\.toml:\d+:\d+\)", quantization={"bits": 4, "edge_bits": 17})
         self.assert_sweep_refused(r"'rond'.*'round'", quantization={"bits": 4, "quantizer": "rond"})
         self.assert_sweep_refused(r"low 1.* > high 0", network=[
             {"file": MODELS / "digits_mlp_5.onnx", "domain": {"low": 1.0, "high": 0.0}}])
@@ -130,6 +131,47 @@ class Study(BadInput):
         np.save(images, np.full((3, 64), np.nan, np.float32))
         self.assert_sweep_refused(r"not a finite number", samples=[{"name": "n", "images": images}],
                                   observe={"samples": ["n"]})
+
+    def test_samples_of_another_kind_or_shape_say_what_to_do(self):
+        images = self.folder / "images.npy"
+        observe = {"samples": ["s"]}
+
+        def assert_set_refused(pattern, array=None, name="images.npy", **keys):
+            if array is not None:
+                np.save(images, array)
+            samples = [{"name": "s", "images": self.folder / name} | keys]
+            self.assert_sweep_refused(pattern, samples=samples, observe=observe)
+
+        eights = np.zeros((4, 8, 8), np.uint8)
+        assert_set_refused(r"Fortran-ordered.*ascontiguousarray", np.asfortranarray(eights))
+        assert_set_refused(r"'<c16' is not read.*astype", np.zeros((4, 64), complex))
+        assert_set_refused(r"192 numbers per sample where the network takes 64; quantbound does not resize",
+                           np.zeros((4, 8, 8, 3), np.uint8), layout="NHWC")
+        assert_set_refused(r"`mean` of samples 's' has 3 numbers for images of 1 channel.*layout", eights, mean=[0.1, 0.2, 0.3])
+        assert_set_refused(r"`std` must be positive.*study\.toml:\d+:\d+\)", std=0.0)
+        assert_set_refused(r"`scale` must be positive.*study\.toml:\d+:\d+\)", scale=0)
+        assert_set_refused(r"take rows 2 to 5, but the file has 4 rows", rows=[2, 4])
+        np.save(self.folder / "labels.npy", np.array([1, 2, 10, 3]))
+        assert_set_refused(r"row 2 of samples 's' has label 10 .*has 10 outputs", eights, labels=self.folder / "labels.npy")
+        (self.folder / "images.npy.gz").write_bytes(b"\x1f\x8b\x08\0")
+        assert_set_refused(r"gunzip", name="images.npy.gz")
+        with h5py.File(self.folder / "x.h5", "w") as file:
+            file["test/images"] = eights
+        assert_set_refused(r"no dataset '/images'.*it holds /test/images", name="x.h5:/images")
+        assert_set_refused(r"name the dataset.*it holds /test/images", name="x.h5")
+        array = np.zeros((4, 64), np.float32)
+        array[2, 7] = np.inf
+        assert_set_refused(r"row 2: element 7 is not a finite number but inf \(.*images\.npy\)", array)
+
+    def test_sets_of_different_roles_are_kept_apart(self):
+        fit = DIGITS | {"name": "fit", "role": "calibration", "rows": [0, 100]}
+        test = DIGITS | {"name": "test", "rows": [50, 100]}
+        self.assert_sweep_refused(r"'fit' \(calibration\) and 'test' \(evaluation\) share rows 50 to 99 of .*digits_test_x\.npy.*"
+                                  r"study\.toml:\d+:\d+\)", samples=[fit, test], observe={"samples": ["test"]})
+        self.assert_sweep_refused(r"'fit' have role = \"calibration\".*study\.toml:\d+:\d+\)", samples=[fit],
+                                  observe={"samples": ["fit"]})
+        self.assert_sweep_refused(r"'evalution' is not known; did you mean 'evaluation'", samples=[test | {"role": "evalution"}],
+                                  observe={"samples": ["test"]})
 
     def test_a_network_without_a_domain_is_an_error(self):
         self.assert_sweep_refused(r"'digits_mlp_5' has no domain", network=[{"file": MODELS / "digits_mlp_5.onnx"}])
@@ -326,7 +368,8 @@ class CommandLine(BadInput):
                 (("bound", network, "--box", 1, 0), "LOW <= HIGH"), (("bound", network, "--box", 1), "LOW HIGH"),
                 (("bound", network, "--radius", 1, "--box", 0, 1), "--radius"),
                 (("bound", network, "--clip", 0, 1, "--box", 0, 1), "--clip"),
-                ((*bound, "--bits", 1), "--bits must be"), ((*bound, "--quantizer", "rond"), "round"),
+                ((*bound, "--bits", 1), "--bits must be"), ((*bound, "--edge-bits", 17), "--edge-bits must be from 2 to 16"),
+                ((*bound, "--quantizer", "rond"), "round"),
                 ((*bound, "--step", "big"), "--step"), ((*bound, "--step", -1), "--step"), ((*bound, "--uniform", -1), "--uniform"),
                 ((*bound, "--precision", "half"), "--precision"), ((*bound, "--threads", 0), "--threads"),
                 ((*bound, "--seed", "abc"), "seed"), (("inspect", network, "--input-shape", 0), "."),

@@ -94,6 +94,29 @@ def write_certificates(writer, networks, tightest):
     writer.variable("attacked", ("region", *C), 1e-2 * larger, "observed")
 
 
+def write_rankings(writer, networks, shape):
+    """Images of `digits` have labels, uniform points have none; the first network was given no images."""
+    bits = np.broadcast_to(np.array(BITS).reshape(-1, 1), shape)
+    top1 = np.stack([np.full(shape, np.nan), 0.9 - 0.8 / 2.0 ** (bits - 2)], axis=-1)
+    top1[0] = np.nan
+    reference = np.array([[np.nan, np.nan if n == 0 else 0.9] for n in range(len(networks))])
+    for name, shift in (("accuracy", 0.0), ("accuracy_top5", 0.05)):
+        writer.variable(name, ("network", *C, "samples"), top1 + shift, "observed")
+        writer.variable(f"{name}_reference", ("network", "samples"), reference + shift, "observed")
+    writer.variable("samples_in_domain", ("network", "samples"), np.array([[64, 0 if n == 0 else 360] for n in range(len(networks))]))
+
+
+def write_shares(writer, networks, layers):
+    """Every layer of a network causes the same share, in the network with rules for all its layers: all but the last."""
+    depths = [n.depth for n in networks for _ in range(n.depth)]
+    share = np.broadcast_to(1.0 / np.array(depths).reshape(-1, 1, 1, 1, 1, 1),
+                            (layers, len(QUANTIZERS), len(GRANULARITIES), len(BITS), 1, len(SAMPLES))).copy()
+    if len(networks) > 1:
+        share[-networks[-1].depth:] = np.nan
+    writer.variable("layer_name", ("layer",), [f"layer number {i} of the network with a long name" for i in range(layers)])
+    writer.variable("error_share", ("layer", *C, "samples"), share, "observed")
+
+
 def write_result(path, networks=DIGITS, observed="observed", applicable="applicable", certified="none"):
     """`observed`, `applicable` or `certified` as "none": a file without the stage, or one in which no theory's assumptions hold."""
     shape = (len(networks), len(QUANTIZERS), len(GRANULARITIES), len(BITS), 1)
@@ -130,6 +153,8 @@ def write_result(path, networks=DIGITS, observed="observed", applicable="applica
             largest = 10.0 ** np.stack([exponent - 0.3, exponent], axis=-1)
             writer.variable("observed_max", ("network", *C, "samples"), largest, "observed")
             writer.variable("observed_mean", ("network", *C, "samples"), 0.2 * largest, "observed")
+            write_rankings(writer, networks, shape)
+            write_shares(writer, networks, len(layers))
         file.attrs.update({"Conventions": "CF-1.10", "schema_version": "1.0", "title": "made up for tests", "study_toml": "",
                            "study_hash": "", "complete": np.int8(1)})
         file.create_group("provenance").attrs["command_line"] = "made up"

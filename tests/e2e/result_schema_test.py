@@ -16,7 +16,7 @@ from program import MODELS, quantbound
 
 SOUNDNESS = {"proved", "estimate", "observed"}
 # Bookkeeping: neither proved nor measured.
-WITHOUT_SOUNDNESS = {"status", "bound_applicable", "step_max", "certify_boxes", "method_note"}
+WITHOUT_SOUNDNESS = {"status", "bound_applicable", "step_max", "certify_boxes", "method_note", "observed_in_double", "layer_samples"}
 C = ("quantizer", "granularity", "bits", "seed")
 
 

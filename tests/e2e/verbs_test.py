@@ -58,7 +58,7 @@ class Answers(program.WithFolder):
             self.assertEqual(out, self.answer("help", verb))
             self.assertTrue(out.startswith(f"usage: quantbound {verb} "))
             self.assertLessEqual(max(map(len, out.splitlines())), 100)
-        shared = "bits quantizer granularity step grid seed input-shape json "
+        shared = "bits edge-bits quantizer granularity step grid seed input-shape json "
         for verb, options in (("sweep", "output resume max-time threads schedule set"), ("plan", "set json"), ("inspect", shared),
                               ("bound", shared + "box vnnlib around radius clip samples uniform precision threads"),
                               ("certify", shared + "against box vnnlib around radius clip scale method tolerance threshold max-seconds "
@@ -112,6 +112,25 @@ class Answers(program.WithFolder):
             self.assertEqual(float(ds.log10_bound.sel(theory=theory)), answer["log10_bound"][theory], theory)
         for name in ("r_max", "r_mean", "r_conv"):
             self.assertEqual(float(ds[name]), answer[name], name)
+
+    def test_edge_bits_mean_the_same_pair_to_every_verb(self):
+        words = ("--bits", 3, "--edge-bits", 7, "--box", 0, 1)
+        study = self.write_study(quantization={"bits": 3, "edge_bits": 7}, certify={"method": ["difference_interval"]})
+        self.assertEqual(quantbound("sweep", study, "--output", self.folder / "one.h5").code, 0)
+        ds = xr.open_dataset(self.folder / "one.h5").squeeze().load()
+        self.assertEqual(ds.attrs["edge_bits"], 7)
+        answer = self.json("bound", NETWORK, *words)
+        plain = self.json("bound", NETWORK, "--bits", 3, "--box", 0, 1)
+        for theory in set(THEORIES) - {"houache_conv"}:
+            self.assertEqual(float(ds.log10_bound.sel(theory=theory)), answer["log10_bound"][theory], theory)
+        for theory in ("absolute_product", "operator_norm", "houache_layerwise"):  # others take the worst layer for all
+            self.assertGreater(plain["log10_bound"][theory], answer["log10_bound"][theory], theory)
+        certificate = self.json("certify", NETWORK, *words, "--method", "difference_interval", "--attack", 0)
+        self.assertEqual(float(ds.certified), certificate["upper"])
+        self.assertLess(answer["observed_max"], certificate["upper"])
+        self.assertIn("round/tensor/3/edges 7", self.answer("bound", NETWORK, *words))
+        edges, plain = (self.json("inspect", NETWORK, "--bits", 3, *more)["layers"] for more in (("--edge-bits", 7), ()))
+        self.assertLess(edges[0]["share"] + edges[-1]["share"], (plain[0]["share"] + plain[-1]["share"]) / 4)
 
     def test_bound_takes_every_domain_and_samples(self):
         ball = ("--around", f"{DIGITS['images']}:3", "--radius", 0.5)

@@ -48,14 +48,14 @@ Index count_correct(const std::string& model, const SampleSpec& spec) {
   const observe::SampleSet set(spec);
   const auto& shape = network.graph.input_shape();
   set.require_fits(shape, model);
-  const Index piece = observe::block_size(network.graph);
+  const Index piece = 8 * observe::micro_batch(network.graph);
   Index correct = 0;
   for (Index first = 0; first < set.count(); first += piece) {
     const Index count = std::min(piece, set.count() - first);
     const auto labels =
         std::span(set.labels()).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count));
     correct += observe::observe(network.graph, network.layers, {}, set.block(shape, first, count), labels,
-                                observe::Precision::float32)
+                                {.precision = observe::Precision::float32})
                    .correct_reference;
   }
   return correct;

@@ -46,8 +46,9 @@ void evaluate_all(Case& c) {
   c.domain = bounds::make_domain(c.f.graph, c.box);
   const auto shapes = bounds::layer_shapes(c.f.graph);
   for (std::size_t l = 0; l < shapes.size(); ++l) {
-    const bounds::LayerReport report =
-        bounds::measure_layer(c.f.layers[l], shapes[l], static_cast<Index>(l), std::span(&c.configuration, 1));
+    const auto layer = static_cast<Index>(l);
+    const auto here = quantize::at_layer(c.configuration, layer, std::ssize(shapes));
+    const bounds::LayerReport report = bounds::measure_layer(c.f.layers[l], shapes[l], layer, std::span(&here, 1));
     c.norms.push_back(report.norms);
     c.quantized_norms.push_back(report.quantized.front());
   }

@@ -23,6 +23,7 @@ inline quantize::Configuration random_configuration(Draws& draws, int most_bits 
   c.seed = static_cast<std::uint64_t>(draws.integer(1, 5));
   if (draws.chance(0.15)) c.step_rule = quantize::StepRule::mse;
   if (draws.chance(0.3)) c.bias_bits = static_cast<int>(draws.integer(2, 8));
+  if (draws.chance(0.2)) c.edge_bits = static_cast<int>(draws.integer(2, most_bits));
   return c;
 }
 

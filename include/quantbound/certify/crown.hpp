@@ -36,10 +36,6 @@ struct Influence {
   double gap = 0.0;
 };
 
-/// Neurons that an activation relaxes, by their influence on the largest |f_q - f| that `bounds` leave open, the
-/// largest first: splitting the first ones at a kink gains most. `bounds` as the methods of this header return them.
-std::vector<Influence> influences(const Pair& pair, const PairBounds& bounds);
-
 enum class Network : unsigned char { f, fq };
 enum class Side : unsigned char { above, below };
 
@@ -57,7 +53,8 @@ struct AssumedBounds {
   PairBounds bounds;
   /// Where the linear bounds are attained: two inputs per output that was asked for, above and below.
   std::vector<double> inputs;
-  /// On the largest |f_q - f| among these outputs, as influences() returns them.
+  /// Neurons that an activation relaxes, by their influence on the largest |f_q - f| among these outputs, the largest
+  /// first: splitting the first ones at a kink gains most.
   std::vector<Influence> influences;
 };
 

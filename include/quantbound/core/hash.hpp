@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,5 +16,21 @@ std::uint64_t hash64(std::span<const std::byte> bytes);
 std::string hash128_hex(std::string_view text);
 std::string sha256_hex(std::span<const std::byte> bytes);
 std::string sha256_hex(std::string_view text);
+
+/// SHA-256 of what comes piece by piece: of files larger than memory.
+class Sha256 {
+ public:
+  Sha256();
+  Sha256(const Sha256&) = delete;
+  Sha256& operator=(const Sha256&) = delete;
+  ~Sha256();
+  void add(std::span<const std::byte> bytes);
+  /// 64 hexadecimal digits; nothing can be added after it.
+  std::string hex();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
 
 }  // namespace quantbound::core

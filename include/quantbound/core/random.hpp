@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 namespace quantbound::core {
@@ -22,6 +23,8 @@ class RandomStream {
   std::uint64_t bits(std::uint64_t index) const;
   /// Uniform in [0, 1), a multiple of 2^-53.
   double uniform(std::uint64_t index) const;
+  /// result[i] = uniform(first + i), several at a time.
+  void uniforms(std::uint64_t first, std::span<double> result) const;
   /// Standard normal (Box-Muller).
   double normal(std::uint64_t index) const;
 

@@ -8,6 +8,8 @@
 
 #include <memory>
 #include <span>
+#include <utility>
+#include <vector>
 
 #include "quantbound/network/network.hpp"
 #include "quantbound/tensor/float_program.hpp"
@@ -61,6 +63,8 @@ class FloatForward {
   std::span<const float> captured(Index which) const;
 
   FloatMemory memory() const;
+  /// What takes the time: so many runs with a clock around every step, the shortest of them counts, step by step.
+  std::vector<tensor::StepProfile> profile(std::span<const float> samples, Index runs);
 
  private:
   struct Program;

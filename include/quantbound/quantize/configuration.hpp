@@ -3,10 +3,16 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
+
+#include "quantbound/network/graph.hpp"
 
 namespace quantbound::quantize {
+
+using network::Index;
 
 /// The rounding rule. floor: Q(t) = floor(t/eta) eta; round: Q(t) = round(t/eta) eta, ties to even (arXiv 2502.01156);
 /// truncate: towards zero; stochastic: up with probability frac(t/eta).
@@ -37,10 +43,17 @@ struct Configuration {
   StepRule step_rule = StepRule::max;
   double fixed_step = 0.0;  ///< with StepRule::fixed
   int bias_bits = 0;        ///< 0: biases are kept; otherwise they are quantized by the same rule with their own step
+  int edge_bits = 0;        ///< 2..16: of the first and the last weight layer, instead of `bits`; 0: as all others
   bool operator==(const Configuration&) const = default;
 };
 
-/// "round/channel/8" and the seed where the quantizer uses it.
+/// "round/channel/8", with the edge bits and the seed where they matter.
 std::string label(const Configuration& configuration);
+
+/// The configuration of layer number `layer` of `layers`: edge_bits become its bits, or do not concern it. All that
+/// quantizes or measures one layer takes such a configuration, and refuses one with edge_bits: it cannot know whether
+/// its layer is an edge. Throws core::InputError where edge_bits are neither 0 nor 2 to 16.
+Configuration at_layer(const Configuration& configuration, Index layer, Index layers);
+std::vector<Configuration> at_layer(std::span<const Configuration> configurations, Index layer, Index layers);
 
 }  // namespace quantbound::quantize

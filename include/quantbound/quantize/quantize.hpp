@@ -1,8 +1,9 @@
 /// Quantizing a layer: the grid of every row, and W' on it. W' is the double nearest to (q - z) * step; f_q means the
 /// real-arithmetic function of these numbers. dW = W' - W is never taken for exact: users inflate it
-/// (core/rounding.hpp).
+/// (core/rounding.hpp). What works on one layer takes the configuration of that layer: at_layer (configuration.hpp).
 #pragma once
 
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -12,7 +13,6 @@
 
 namespace quantbound::quantize {
 
-using network::Index;
 using network::LayerParameters;
 
 /// The grid of one row: levels (q - zero_point) * step for lowest <= q <= highest. step 0 means the row is all zero.
@@ -42,6 +42,15 @@ std::vector<RowGrid> choose_grids(std::span<const Range> rows, const Configurati
 /// is mse: a fixed step is the weights'. @pre configuration.bias_bits > 0
 RowGrid choose_bias_grid(std::span<const double> bias, const Configuration& configuration);
 
+/// The grids of one layer in one configuration. Choosing them reads all weights, with StepRule::mse eighty times: what
+/// quantizes a layer more than once keeps them.
+struct LayerGrids {
+  std::vector<RowGrid> weights;  ///< one per row
+  std::optional<RowGrid> bias;   ///< with bias_bits
+};
+/// The rows are the layer's outputs (bias.size()).
+LayerGrids choose_grids(const LayerParameters& parameters, const Configuration& configuration);
+
 /// Random number in [0, 1) of weight `index` of layer `layer`: the same for every bits and granularity of one seed.
 double stochastic_uniform(const Configuration& configuration, Index layer, Index index);
 
@@ -50,6 +59,10 @@ class StochasticUniforms {
  public:
   StochasticUniforms(const Configuration& configuration, Index layer);
   double operator()(Index index) const { return stream_.uniform(static_cast<std::uint64_t>(index)); }
+  /// Those of the weights from `first` on.
+  void fill(Index first, std::span<double> result) const {
+    stream_.uniforms(static_cast<std::uint64_t>(first), result);
+  }
 
  private:
   core::RandomStream stream_;
@@ -57,9 +70,16 @@ class StochasticUniforms {
 
 /// b' of layer number `layer`. @pre configuration.bias_bits > 0
 std::vector<double> quantize_bias(std::span<const double> bias, Index layer, const Configuration& configuration);
-/// W' and b' of layer number `layer`. The rows are the layer's outputs (bias.size()). Zero stays zero, and is never
-/// negative. Throws core::NumericalError where a level is beyond the doubles.
+/// W' and b' of layer number `layer`. Zero stays zero, and is never negative. Throws core::NumericalError where a level
+/// is beyond the doubles. Without `grids` they are chosen.
 LayerParameters quantize_layer(const LayerParameters& parameters, Index layer, const Configuration& configuration);
+LayerParameters quantize_layer(const LayerParameters& parameters, Index layer, const Configuration& configuration,
+                               const LayerGrids& grids);
+/// W' alone, into memory of the caller: about as fast as a copy.
+/// @pre as many results as weights, elsewhere; as many grids as rows
+void quantize_weights(std::span<const double> weights, Index layer, const Configuration& configuration,
+                      std::span<const RowGrid> grids, std::span<double> result);
+/// All weight layers of a network, each at_layer its place.
 std::vector<LayerParameters> quantize_layers(std::span<const LayerParameters> layers,
                                              const Configuration& configuration);
 

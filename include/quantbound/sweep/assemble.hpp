@@ -1,7 +1,7 @@
 /// The ordered reduction: records in task order to the dataset of docs/design.md section 6. Everything is combined in
 /// index order on one rank, so that equal studies give equal bytes whoever computed what: layer reports are folded
-/// through the theories once a network's last record is in, deviations of sample blocks are concatenated, then sorted
-/// for quantiles.
+/// through the theories once a network's last record is in, deviations of sample blocks are put one after the other;
+/// what does not fit into memory waits in a temporary file.
 #pragma once
 
 #include <map>
@@ -14,6 +14,10 @@
 #include "quantbound/sweep/record.hpp"
 
 namespace quantbound::sweep {
+
+namespace detail {
+struct ObservationSummary;
+}
 
 /// A unit that failed, as /failures lists it.
 struct FailedUnit {
@@ -55,7 +59,13 @@ class Assembler {
   /// Position of the unit's region and first configuration among all of them.
   std::size_t pair_of_region(const Unit& unit) const;
   void write_certificates(const Unit& unit, const CertifyResult& certified);
-  void write_observations(NetworkState& state);
+  void write_observations(const NetworkState& state);
+  void write_rankings(const observe::RankingCounts& counts, const SampleAxisEntry& entry, std::size_t at);
+  void write_deviations(const detail::ObservationSummary& summary, std::size_t at);
+  void write_layers(const detail::ObservationSummary& summary, std::size_t network, std::size_t configuration,
+                    std::size_t samples);
+  void write_per_sample(const detail::ObservationSummary& summary, std::size_t network, std::size_t configuration,
+                        std::size_t samples);
   void add_times(Dataset& dataset) const;
   std::vector<double>& values(const std::string& name) { return values_.at(name); }
   std::size_t configuration_count() const { return plan_->configurations.size(); }
@@ -63,6 +73,8 @@ class Assembler {
   const Plan* plan_;
   /// Of every network on the axes `layer`, `region` and `region_output`.
   std::vector<std::size_t> first_layer_, first_region_, first_output_;
+  std::vector<std::size_t> first_sample_;              ///< of every set on the axis `sample`
+  std::size_t samples_ = 0;                            ///< length of that axis
   std::vector<std::string> method_notes_;              ///< network x method
   std::map<std::string, std::vector<double>> values_;  ///< every variable of the schema, row-major
   std::vector<FailedUnit> failures_;

@@ -9,7 +9,10 @@
 
 namespace quantbound::sweep {
 
-inline constexpr std::string_view schema_version = "1.1.0";
+inline constexpr std::string_view schema_version = "1.2.0";
+
+/// real: doubles, NaN where nothing was computed. count: whole numbers, 0 there. flag: small numbers with meanings.
+enum class Kind { real, count, flag };
 
 struct VariableSpec {
   std::string_view name;
@@ -18,6 +21,7 @@ struct VariableSpec {
   std::string_view units;
   std::string_view soundness;  ///< proved | estimate | observed; empty for bookkeeping
   std::string_view equation;
+  Kind kind = Kind::real;
 };
 
 /// In the order of the file.

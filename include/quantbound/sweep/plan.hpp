@@ -1,7 +1,7 @@
 /// The plan: a study expanded into networks, configurations and tasks with their estimated costs. It depends on the
 /// study and its files alone, never on ranks or threads, so a sweep may be resumed on any machine. A task is a list of
 /// units of one network: norms of some layers, bounds that read the weights for some configurations, certificates of
-/// one method or attacks in one region for some configurations, observation of some samples.
+/// one method or attacks in one region for some configurations, observation of some samples for some configurations.
 #pragma once
 
 #include <cstdint>
@@ -20,16 +20,17 @@ using network::Box;
 enum class Stage { norms, weight_bounds, certify, attack, observe };
 std::string_view to_string(Stage stage);
 
-/// A piece of work. norms: layers first .. first+count, every configuration. weight_bounds: configurations first ..
-/// first+count. certify: the same for one region and one method; attack: for one region. observe: samples first ..
-/// first+count of sample set `samples` (position on the axis), every configuration.
+/// A piece of work. norms: layers first .. first+count, every configuration. All others: configurations first ..
+/// first+count; certify: in one region, by one method; attack: in one region, one group of starts; observe: on a block
+/// of sample set `samples` (position on the axis).
 struct Unit {
   Stage stage = Stage::norms;
   Index first = 0, count = 0;
-  Index samples = 0;
-  Index region = 0;   ///< of the network
-  Index method = 0;   ///< position in Study::methods
-  double cost = 0.0;  ///< seconds on one core, estimated
+  Index samples = 0, first_sample = 0, sample_count = 0;
+  Index region = 0;             ///< of the network
+  Index method = 0;             ///< position in Study::methods
+  Index group = 0, groups = 1;  ///< of the starts of an attack
+  double cost = 0.0;            ///< seconds on one core, estimated
 };
 
 struct Task {
@@ -65,6 +66,8 @@ struct SampleAxisEntry {
   std::string name;
   std::optional<observe::SampleSet> set;  ///< none: uniform points
   Index count = 0;
+
+  bool has_labels() const { return set && set->has_labels(); }
 };
 
 struct Plan {
@@ -81,9 +84,9 @@ Plan make_plan(Study study);
 
 /// The network with its weights, as the plan describes it.
 network::Network load(const PlannedNetwork& network);
-/// Bytes that a rank needs for the network, estimated: weights of f and f_q, layer outputs of a block of samples, and
-/// what the costliest method keeps.
-double memory(const Plan& plan, const PlannedNetwork& network);
+/// Bytes of a rank with so many threads while it works on the network, estimated: the program, the weights, and the
+/// larger of what observation and what the costliest method takes.
+double memory(const Plan& plan, const PlannedNetwork& network, int threads);
 /// Whether sample set `samples` is observed on a network.
 bool observes(const Plan& plan, const PlannedNetwork& network, Index samples);
 

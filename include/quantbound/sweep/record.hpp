@@ -15,6 +15,8 @@
 
 namespace quantbound::sweep {
 
+using network::Index;
+
 /// Stage::norms: one report per layer of the unit.
 struct NormsResult {
   std::vector<bounds::LayerReport> layers;
@@ -47,10 +49,11 @@ struct AttackResult {
   std::vector<double> deviation;
 };
 
-/// Stage::observe: deviations of the samples inside the domain; accuracies of all.
+/// Stage::observe: deviations of the samples inside the domain; rankings of all.
 struct ObserveResult {
-  observe::BlockObservation inside;   ///< deviations and layer maxima count
-  observe::BlockObservation outside;  ///< only its counts of right answers do
+  observe::BlockObservation inside;
+  observe::BlockObservation outside;     ///< only its counts are used
+  std::vector<Index> outside_positions;  ///< in the block, increasing
 };
 
 /// A unit that could not be computed.

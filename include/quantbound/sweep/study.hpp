@@ -66,6 +66,7 @@ struct Study {
   double fixed_step = 0.0;
   quantize::Grid grid = quantize::Grid::symmetric;
   int bias_bits = 0;
+  int edge_bits = 0;
 
   std::vector<std::string> theories;
 
@@ -74,7 +75,10 @@ struct Study {
 
   Index uniform_points = 0;
   std::vector<double> quantiles;
-  observe::Precision precision = observe::Precision::float32;
+  double confidence = 0.99;  ///< of what samples prove about the distribution they come from
+  observe::Precision precision = observe::Precision::automatic;
+  Index layer_samples = 16;  ///< of every set: the first so many samples are measured layer by layer
+  bool per_sample = false;   ///< whether the result file lists the deviation of every sample
   std::optional<observe::AttackOptions> attack;  ///< none: nothing is searched; its seed is set per region
 
   std::string toml;  ///< the study as resolved: the file with every --set applied

@@ -4,8 +4,9 @@
 /// cache: few where images are large, more where the weights are (batches that are multiples of a power of two divide
 /// best). A program belongs to one thread and uses one, so that its bits do not depend on the number of threads. Its
 /// weights are an object of their own that several programs may read. Memory for activations is taken by the first run;
-/// later runs allocate nothing. What it does not do: decide what to fuse (network/float_forward.cpp does), set
-/// flush-to-zero, use reduced precision.
+/// later runs allocate nothing. 3x3 convolutions of many channels use Winograd's algorithm (Lavin and Gray, arXiv
+/// 1509.09308) where oneDNN has it, which rounds a few times more than a sum of products. What it does not do: decide
+/// what to fuse (network/float_forward.cpp does), set flush-to-zero, use reduced precision.
 #pragma once
 
 #include <memory>
@@ -16,6 +17,7 @@
 #include "quantbound/tensor/float_weights.hpp"
 #include "quantbound/tensor/pooling.hpp"
 #include "quantbound/tensor/shape.hpp"
+#include "quantbound/tensor/step_profile.hpp"
 
 namespace quantbound::tensor {
 
@@ -84,6 +86,9 @@ class FloatProgram {
   /// batch x input -> batch x output; the span stays valid until the next call. @pre weights are in use, if any are
   /// read
   std::span<const float> run(std::span<const float> samples);
+  /// Runs with a clock around every step. Of each execution of a step the shortest of the runs counts: whatever
+  /// disturbs the machine only adds time.
+  std::vector<StepProfile> profile(std::span<const float> samples, Index runs);
   /// After run(): a kept value, batch after sample, in a layout that depends on the program alone. Blocked layouts may
   /// fill up the channels with zeros, so the span can be longer than batch x elements.
   std::span<const float> kept(Value value) const;
@@ -94,6 +99,8 @@ class FloatProgram {
 
  private:
   friend class GradientProgram;  // compiles the same operators
+  void prepare();
+
   std::unique_ptr<Implementation> implementation_;
 };
 

@@ -8,9 +8,10 @@
 """
 from .certificates import gap, read_trace, sandwich
 from .figures import bounds_bits, gain_depth
+from .observations import accuracy_bits, error_shares
 from .result import ResultError, Selection, best_attacked, best_certified, by_method, choose_network, open_result, select
 from .style import FORMATS, save
-from .tables import markdown_table
+from .tables import accuracy_table, markdown_table
 
-__all__ = ["FORMATS", "ResultError", "Selection", "best_attacked", "best_certified", "bounds_bits", "by_method", "choose_network", "gain_depth", "gap",
-           "markdown_table", "open_result", "read_trace", "sandwich", "save", "select"]
+__all__ = ["FORMATS", "ResultError", "Selection", "accuracy_bits", "accuracy_table", "best_attacked", "best_certified", "bounds_bits", "by_method", "choose_network",
+           "error_shares", "gain_depth", "gap", "markdown_table", "open_result", "read_trace", "sandwich", "save", "select"]

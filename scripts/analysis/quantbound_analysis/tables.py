@@ -1,7 +1,7 @@
 """Tables as Markdown: one row per network and number of bits."""
 import numpy as np
 
-from .result import Selection, select
+from .result import ResultError, Selection, select
 
 
 def number(value, digits=3):
@@ -10,6 +10,34 @@ def number(value, digits=3):
 
 def power(log10):
     return "-" if not np.isfinite(log10) else f"{log10:.1f}"
+
+
+def percent(top1, top5):
+    return "-" if not np.isfinite(top1) else f"{100 * top1:.1f} / {100 * top5:.1f}"
+
+
+def accuracy_table(ds):
+    """Top-1 / top-5 accuracy in percent: one row per network, sample set, rounding rule and granularity, one column per
+    number of bits, beside those of the original network."""
+    if "accuracy" not in ds or not ds.sizes.get("samples", 0) or not ds.accuracy.notnull().any():
+        raise ResultError("the file has no accuracy: its studies name no labelled samples")
+    bits = sorted(ds.bits.values.tolist(), reverse=True)
+    head = ["network", "samples", "quantizer", "step per", "float", *(f"{b} bits" for b in bits)]
+    lines = [" | ".join(head), " | ".join("---" for _ in head)]
+    for network in ds.network.values:
+        for samples in ds.samples.values:
+            at = ds.sel(network=network, samples=samples)
+            if not at.accuracy.notnull().any():
+                continue
+            for quantizer in ds.quantizer.values:
+                for granularity in ds.granularity.values:
+                    row = at.sel(quantizer=quantizer, granularity=granularity).mean("seed", keep_attrs=True)
+                    cells = [str(label) for label in (network, samples, quantizer, granularity)]
+                    cells.append(percent(float(at.accuracy_reference), float(at.accuracy_top5_reference)))
+                    cells += [percent(float(row.accuracy.sel(bits=b)), float(row.accuracy_top5.sel(bits=b))) for b in bits]
+                    lines.append(" | ".join(cells))
+    counts = ", ".join(f"{int(ds.samples_in_domain.sel(samples=s).max())} of {s}" for s in ds.samples.values)
+    return "\n".join([*(f"| {line} |" for line in lines), "", f"Top-1 / top-5 accuracy in percent; samples: {counts}."])
 
 
 def markdown_table(ds, selection=Selection(), published=False):

@@ -236,7 +236,7 @@ TEST(Crown, SplittingTheMostInfluentialNeuronHelps) {
   const Pair pair = quantized(dense_chain(draws, {8, 20, 20, 2}), 8);
   const Box box = cube(8, 0.3);
   const PairBounds root = difference_crown(pair, box);
-  const auto open = influences(pair, root);
+  const auto open = beta_crown(pair, root, {}, std::vector<Index>{0, 1}, 0)->influences;
   ASSERT_GT(open.size(), 4U);
   for (std::size_t i = 1; i < open.size(); ++i) EXPECT_GE(open[i - 1].gap, open[i].gap);
   double worst = 0.0;

@@ -1,6 +1,7 @@
 #include "quantbound/core/random.hpp"
 
 #include <cmath>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -30,6 +31,17 @@ TEST(RandomStream, HasTheMomentsOfItsLaws) {
   EXPECT_NEAR(uniform_sum / n, 0.5, 5 * std::sqrt(1.0 / 12 / n));
   EXPECT_NEAR(normal_sum / n, 0.0, 5 * std::sqrt(1.0 / n));
   EXPECT_NEAR(normal_squares / n, 1.0, 5 * std::sqrt(2.0 / n));
+}
+
+TEST(RandomStream, ManyUniformsAreThoseOfTheirIndices) {
+  const RandomStream random(3, "many", 5);
+  for (const std::uint64_t first : {std::uint64_t{0}, std::uint64_t{13}, (std::uint64_t{1} << 32) - 9}) {
+    for (const std::size_t count : {0U, 1U, 7U, 8U, 9U, 100U}) {
+      std::vector<double> many(count);
+      random.uniforms(first, many);
+      for (std::size_t i = 0; i < count; ++i) EXPECT_EQ(many[i], random.uniform(first + i)) << first << " + " << i;
+    }
+  }
 }
 
 TEST(RandomStream, IsSeparatedByPurposeAndNumbers) {

@@ -6,8 +6,8 @@
 #include <sys/resource.h>
 
 #include "quantbound/core/error.hpp"
-#include "quantbound/core/random.hpp"
 
+#include "../../support/damage.hpp"
 #include "onnx_model.hpp"
 
 namespace quantbound::network {
@@ -64,25 +64,14 @@ struct Outcomes {
   int loaded = 0, refused = 0;
 };
 
-/// Reads `rounds` damaged versions of `whole`: cut off, bits flipped, bytes copied about, or a piece repeated.
+/// Reads `rounds` damaged versions of `whole`.
 template <class Read>
 Outcomes fuzz(const std::string& whole, const std::string& extension, int rounds, Read read) {
   const TemporaryFile file("", extension);
-  const core::RandomStream random(20, extension);
+  quantbound::testing::Damage damaged(extension);
   Outcomes outcomes;
-  std::uint64_t next = 0;
-  const auto draw = [&](std::size_t below) { return static_cast<std::size_t>(random.bits(next++) % below); };
   for (int round = 0; round < rounds; ++round) {
-    std::string bytes = whole;
-    const std::size_t kind = draw(4);
-    if (kind == 0) bytes.resize(draw(bytes.size()));
-    if (kind == 3) bytes.insert(draw(bytes.size()), bytes.substr(draw(bytes.size()), draw(64)));
-    for (std::size_t flips = kind == 0 ? 0 : draw(4) + 1; flips > 0; --flips) {
-      const std::size_t position = draw(bytes.size());
-      const char other = kind == 2 ? bytes[draw(bytes.size())] : static_cast<char>(draw(256));
-      bytes[position] = kind == 1 ? static_cast<char>(bytes[position] ^ (1 << draw(8))) : other;
-    }
-    file.write(bytes);
+    file.write(damaged(whole));
     try {
       read(file.path());
       ++outcomes.loaded;

@@ -9,7 +9,7 @@
 #include "quantbound/core/error.hpp"
 #include "quantbound/core/random.hpp"
 
-#include "../../../src/quantize/grids.hpp"
+#include "../../../src/quantize/weight_loops.hpp"
 
 namespace quantbound::quantize {
 namespace {
@@ -334,6 +334,51 @@ TEST(Quantize, LayersOfANetworkAreQuantizedOneByOne) {
     EXPECT_EQ(result[l].weights, alone.weights);
     EXPECT_EQ(result[l].bias, alone.bias);
   }
+}
+
+TEST(Quantize, GridsChosenBeforeGiveTheSameLayer) {
+  const LayerParameters layer{random_weights(3 * 700, 5), random_weights(3, 6)};
+  for (const Quantizer quantizer : {Quantizer::floor, Quantizer::stochastic}) {
+    for (const StepRule rule : {StepRule::max, StepRule::mse}) {
+      for (const Granularity granularity : {Granularity::tensor, Granularity::channel}) {
+        for (const int bias_bits : {0, 5}) {
+          Configuration c = configuration(quantizer, 4, granularity);
+          c.step_rule = rule;
+          c.bias_bits = bias_bits;
+          const LayerGrids grids = choose_grids(layer, c);
+
+          const LayerParameters expected = quantize_layer(layer, 2, c), with_grids = quantize_layer(layer, 2, c, grids);
+          std::vector<double> weights(layer.weights.size());
+          quantize_weights(layer.weights, 2, c, grids.weights, weights);
+
+          EXPECT_EQ(with_grids.weights, expected.weights);
+          EXPECT_EQ(with_grids.bias, expected.bias);
+          EXPECT_EQ(weights, expected.weights);
+        }
+      }
+    }
+  }
+}
+
+TEST(Quantize, EdgeLayersOfANetworkGetTheEdgeBits) {
+  const std::vector<LayerParameters> layers(4, {random_weights(12, 1), random_weights(3, 2)});
+  Configuration c = configuration(Quantizer::floor, 3);
+  c.edge_bits = 8;
+
+  const auto result = quantize_layers(layers, c);
+
+  for (std::size_t l = 0; l < 4; ++l) {
+    const int bits = l == 0 || l == 3 ? 8 : 3;
+    EXPECT_EQ(result[l].weights, quantized(layers[l].weights, configuration(Quantizer::floor, bits), 3))
+        << "layer " << l;
+  }
+}
+
+TEST(QuantizeDeathTest, ALayerAloneRefusesTheConfigurationOfAWholeNetwork) {
+  Configuration c = configuration(Quantizer::round, 3);
+  c.edge_bits = 8;
+  EXPECT_DEATH(quantize_layer({{1.0, 2.0}, {0.0}}, 0, c), "edge_bits == 0");
+  EXPECT_DEATH(choose_grids(std::vector{Range{-1.0, 1.0}}, c), "edge_bits == 0");
 }
 
 TEST(Quantize, QuantizeValueAgreesWithQuantizeLayer) {

@@ -27,13 +27,26 @@ const std::vector<double>& doubles(const Dataset& dataset, const char* name) {
   return std::get<std::vector<double>>(dataset.root.find_variable(name)->data);
 }
 
+std::vector<std::int64_t> whole(const Dataset& dataset, const char* name) {
+  return std::get<std::vector<std::int64_t>>(dataset.root.find_variable(name)->data);
+}
+
 TEST(Assembler, TakesStatisticsOfTheDeviationsOfASampleSet) {
   const Plan plan = small_plan();
   Record record = *TaskRunner(plan).run(0);
   auto& inside = std::get<ObserveResult>(record.units[2].result).inside;
   inside.deviation = {4.0, 1.0, 3.0, 2.0};
-  inside.layer_max = {0.5, 4.0};
-  inside.agree = {3};
+  inside.error = {0.125};
+  inside.in_double = {3};
+  inside.layers = {.samples = 2,
+                   .deviation = {0.5, 0.25, 3.0, 4.0},
+                   .input = {2.0, 4.0, 1.0, 0.0},
+                   .input_deviation = {0.0, 0.0, 3.0, 1.0},
+                   .carried = {0.0, 0.0, 6.0, 4.0},
+                   .local = {3.0, 1.0, 1.0, 0.0}};
+  inside.deviation_2 = {40.0, 10.0, 30.0, 20.0};
+  inside.relative = {0.4, 0.1, 0.3, 0.2};
+  inside.counts = {{.agree = 3}};
   Assembler assembler(plan);
 
   assembler.add(0, std::move(record));
@@ -42,11 +55,110 @@ TEST(Assembler, TakesStatisticsOfTheDeviationsOfASampleSet) {
   EXPECT_EQ(doubles(dataset, "observed_max"), std::vector<double>{4.0});
   EXPECT_EQ(doubles(dataset, "observed_mean"), std::vector<double>{2.5});
   EXPECT_EQ(doubles(dataset, "observed_quantile"), (std::vector<double>{2.0, 3.0, 4.0, 4.0}));
+  EXPECT_EQ(doubles(dataset, "observed_error"), std::vector<double>{0.125});
+  EXPECT_EQ(whole(dataset, "observed_in_double"), std::vector<std::int64_t>{3});
+  EXPECT_EQ(doubles(dataset, "observed_norm_max"), (std::vector<double>{40.0, 0.4}));
+  EXPECT_EQ(doubles(dataset, "observed_norm_mean"), (std::vector<double>{25.0, 0.25}));
+  EXPECT_EQ(doubles(dataset, "observed_norm_quantile"), (std::vector<double>{20, 30, 40, 40, 0.2, 0.3, 0.4, 0.4}));
+  EXPECT_EQ(whole(dataset, "layer_samples"), std::vector<std::int64_t>{2});
   EXPECT_EQ(doubles(dataset, "observed_layer_max"), (std::vector<double>{0.5, 4.0}));
+  EXPECT_EQ(doubles(dataset, "observed_layer_mean"), (std::vector<double>{0.375, 3.5}));
+  EXPECT_EQ(doubles(dataset, "error_amplification"), (std::vector<double>{0.0, 3.0})) << "0 / 0 is 0";
+  EXPECT_EQ(doubles(dataset, "error_ratio"), (std::vector<double>{0.875, 0.5}));
+  EXPECT_EQ(doubles(dataset, "error_local"), (std::vector<double>{2.0, 0.5}));
+  // G_1 = 3 and 1, G_2 = 2 * 3 + 1 = 7 and 4 * 1 + 0 = 4: the second layer causes 1/7 and 0.
+  EXPECT_NEAR(doubles(dataset, "error_share")[1], 0.5 / 7.0, 1e-15);
+  EXPECT_NEAR(doubles(dataset, "error_share")[0], 1.0 - 0.5 / 7.0, 1e-15);
+  // Mean 5.5, variance of two samples 4.5, 99 %.
+  EXPECT_NEAR(doubles(dataset, "cantelli_global")[0], 5.5 + std::sqrt(4.5 * 99.0), 1e-12);
   EXPECT_EQ(doubles(dataset, "agreement"), std::vector<double>{0.75});
   EXPECT_TRUE(std::isnan(doubles(dataset, "accuracy")[0])) << "uniform points have no labels";
   EXPECT_EQ(std::get<std::vector<std::int8_t>>(dataset.root.find_variable("status")->data),
             std::vector<std::int8_t>{1});
+}
+
+/// Forty configurations, observed in two ranges, on labelled images of which one lies outside the domain.
+Plan plan_of_images(const std::string& quantization) {
+  const auto folder = std::filesystem::temp_directory_path() / "quantbound-assemble-images";
+  std::filesystem::create_directories(folder);
+  const std::string header("\0\0\x08\x02\0\0\0\x06\0\0\0\x03", 12);  // idx: 6 x 3 bytes
+  std::ofstream(folder / "x", std::ios::binary) << header << std::string("\1\2\3\4\5\6\7\x8\xf0\3\2\1\5\5\5\0\7\1", 18);
+  std::ofstream(folder / "y", std::ios::binary) << std::string("\0\0\x08\1\0\0\0\6\0\1\0\1\0\1", 14);
+  std::ofstream(folder / "s.toml")
+      << "[study]\nname = \"a\"\n[[network]]\nfamily = \"mlp\"\ndepth = 3\nwidth = 4\ninputs = 3\n"
+         "outputs = 2\ndomain = { low = 0.0, high = 1.0 }\n[[samples]]\nname = \"s\"\n"
+         "images = \"x\"\nlabels = \"y\"\nscale = 10.0\n"
+      << quantization << "[observe]\nsamples = \"s\"\nper_sample = true\nconfidence = 0.5\n";
+  Plan plan = make_plan(read_study(folder / "s.toml"));
+  return plan;
+}
+
+Dataset assembled(const Plan& plan) {
+  TaskRunner runner(plan);
+  Assembler assembler(plan);
+  for (std::size_t t = 0; t < plan.tasks.size(); ++t) assembler.add(t, *runner.run(t));
+  EXPECT_TRUE(assembler.failures().empty());
+  return assembler.finish();
+}
+
+TEST(Assembler, ConfigurationsObservedInSeveralRangesEqualThoseObservedAlone) {
+  const Plan plan = plan_of_images(
+      "[quantization]\nquantizer = [\"floor\", \"round\"]\ngranularity = [\"tensor\", \"channel\"]\n"
+      "bits = [2, 3, 4, 5, 6, 7, 8, 9, 10, 11]\n");
+  ASSERT_EQ(plan.configurations.size(), 40U);
+  const Dataset all = assembled(plan);
+  for (const std::size_t c : {0U, 19U, 20U, 39U}) {
+    const auto& configuration = plan.configurations[c];
+    const Dataset alone = assembled(plan_of_images(
+        "[quantization]\nquantizer = \"" + std::string(to_string(configuration.quantizer)) + "\"\ngranularity = \"" +
+        std::string(to_string(configuration.granularity)) + "\"\nbits = " + std::to_string(configuration.bits) + "\n"));
+    for (const char* name : {"observed_max", "observed_mean", "agreement", "accuracy", "accuracy_top5", "flips_lost",
+                             "margin_exceeded", "disagreement_upper", "observed_sample", "observed_quantile_upper"}) {
+      const auto& one = doubles(alone, name);
+      for (std::size_t i = 0; i < one.size(); ++i) {
+        const double value = doubles(all, name)[c * one.size() + i];
+        EXPECT_TRUE(value == one[i] || (std::isnan(value) && std::isnan(one[i]))) << name << ' ' << c << ' ' << value;
+      }
+    }
+  }
+}
+
+TEST(Assembler, KeepsTheDeviationOfEverySampleInItsPlaceAndNothingOutsideTheDomain) {
+  const Dataset dataset = assembled(plan_of_images("[quantization]\nbits = 4\n"));
+  const auto& samples = doubles(dataset, "observed_sample");
+  ASSERT_EQ(samples.size(), 6U);
+  EXPECT_TRUE(std::isnan(samples[2])) << "24 is outside [0, 1]";
+  double largest = 0.0;
+  for (const std::size_t i : {0U, 1U, 3U, 4U, 5U}) largest = std::max(largest, samples[i]);
+  EXPECT_EQ(doubles(dataset, "observed_max"), std::vector<double>{largest});
+  EXPECT_EQ(whole(dataset, "samples_in_domain"), std::vector<std::int64_t>{5});
+  EXPECT_EQ(whole(dataset, "sample_row"), (std::vector<std::int64_t>{0, 1, 2, 3, 4, 5}));
+  EXPECT_NEAR(doubles(dataset, "observed_max_exceedance")[0], 1.0 - std::pow(0.5, 1.0 / 5.0), 1e-12);
+  EXPECT_EQ(doubles(dataset, "accuracy_top5_reference"), std::vector<double>{1.0}) << "two outputs are among five";
+}
+
+TEST(Assembler, AFailedBlockOfSamplesLeavesItsConfigurationsUnknownAndTheOthersWhole) {
+  const Plan plan = plan_of_images(
+      "[quantization]\nquantizer = [\"floor\", \"round\"]\ngranularity = [\"tensor\", \"channel\"]\n"
+      "bits = [2, 3, 4, 5, 6, 7, 8, 9, 10, 11]\n");
+  TaskRunner runner(plan);
+  Assembler assembler(plan);
+  for (std::size_t t = 0; t < plan.tasks.size(); ++t) {
+    Record record = *runner.run(t);
+    for (std::size_t u = 0; u < record.units.size(); ++u) {
+      const Unit& unit = plan.tasks[t].units[u];
+      if (unit.stage == Stage::observe && unit.first == 0) record.units[u].result = Failure{"overflow"};
+    }
+    assembler.add(t, std::move(record));
+  }
+  const Dataset dataset = assembler.finish();
+  const auto& largest = doubles(dataset, "observed_max");
+  const auto status = std::get<std::vector<std::int8_t>>(dataset.root.find_variable("status")->data);
+  for (std::size_t c = 0; c < 40; ++c) {
+    EXPECT_EQ(std::isnan(largest[c]), c < 20) << c;
+    EXPECT_EQ(status[c], c < 20 ? 2 : 1) << c;
+  }
+  EXPECT_EQ(whole(dataset, "samples_in_domain"), std::vector<std::int64_t>{5});
 }
 
 /// Two boxes' worth of certificates: the network twice, two configurations, two methods, two outputs, an attack.

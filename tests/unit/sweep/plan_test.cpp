@@ -69,7 +69,12 @@ TEST_F(PlanOf, UnitsTileLayersConfigurationsAndSamplesExactlyOnce) {
   std::map<std::pair<Index, Stage>, std::multiset<Index>> covered;
   for (const auto& task : p.tasks) {
     for (const auto& unit : task.units) {
-      for (Index i = unit.first; i < unit.first + unit.count; ++i) covered[{task.network, unit.stage}].insert(i);
+      if (unit.stage == Stage::observe) {
+        EXPECT_EQ(unit.count, 14) << "few configurations are measured together";
+        for (Index i = 0; i < unit.sample_count; ++i) covered[{task.network, unit.stage}].insert(unit.first_sample + i);
+      } else {
+        for (Index i = unit.first; i < unit.first + unit.count; ++i) covered[{task.network, unit.stage}].insert(i);
+      }
     }
   }
   for (std::size_t n = 0; n < p.networks.size(); ++n) {
@@ -83,6 +88,41 @@ TEST_F(PlanOf, UnitsTileLayersConfigurationsAndSamplesExactlyOnce) {
       EXPECT_EQ(*indices.rbegin(), static_cast<Index>(count) - 1);
     }
   }
+}
+
+TEST_F(PlanOf, ManyConfigurationsAreObservedInRangesEachWithEverySample) {
+  const Plan p = plan(networks + R"([quantization]
+quantizer = ["floor", "round", "truncate"]
+granularity = ["tensor", "channel"]
+bits = [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]
+[observe]
+uniform = 20000
+)");
+  ASSERT_EQ(p.configurations.size(), 66U);
+  std::map<Index, std::map<Index, Index>> samples;  // network, first configuration: how many so far
+  for (const auto& task : p.tasks) {
+    for (const auto& unit : task.units) {
+      if (unit.stage != Stage::observe) continue;
+      EXPECT_EQ(unit.first % 22, 0) << "three equal ranges";
+      EXPECT_EQ(unit.count, 22);
+      EXPECT_EQ(samples[task.network][unit.first], unit.first_sample) << "blocks of a range come in order";
+      samples[task.network][unit.first] += unit.sample_count;
+    }
+  }
+  EXPECT_EQ(samples.size(), p.networks.size());
+  for (const auto& [network, ranges] : samples) {
+    EXPECT_EQ(ranges.size(), 3U);
+    for (const auto& [first, count] : ranges) EXPECT_EQ(count, 20000) << network << ' ' << first;
+  }
+}
+
+TEST_F(PlanOf, MemoryGrowsWithTheThreadsWhereTheyHaveEnginesOfTheirOwn) {
+  const Plan p = plan(networks + rest);
+  const auto& convolutional = p.networks.back();
+  const double one = memory(p, convolutional, 1), two = memory(p, convolutional, 2),
+               three = memory(p, convolutional, 3);
+  EXPECT_GT(two, one);
+  EXPECT_NEAR(three - two, two - one, 1.0);
 }
 
 TEST_F(PlanOf, EveryRegionIsCertifiedByEveryMethodAndAttackedInEveryConfigurationOnce) {
@@ -182,6 +222,47 @@ TEST_F(PlanOf, DomainsThatDoNotFitAreRefused) {
   text = networks + rest;
   text.replace(text.find("low = -1.0, high = 1.0"), 22, "low = 1.0, high = -1.0");
   EXPECT_THAT(error_of(text), HasSubstr("the domain is empty"));
+}
+
+/// A study of one small network with two inputs and ten outputs, and these sample sets.
+std::string two_inputs(const std::string& samples) {
+  return "[study]\nname = \"rows\"\n[[network]]\nfamily = \"mlp\"\ndepth = 2\nwidth = 4\ninputs = 2\noutputs = 10\n"
+         "domain = { low = 0.0, high = 255.0 }\n" +
+         samples + "[quantization]\nbits = 8\n[observe]\nsamples = [\"s\"]\n";
+}
+
+TEST_F(PlanOf, ASetTakesItsRowsOfTheFileAndCalibrationSetsAreNotMeasuredOn) {
+  write("x", std::string("\0\0\x08\x02\0\0\0\x05\0\0\0\x02", 12) + "abcdefghij");
+  const std::string file = "images = \"x\"\n";
+  const Plan p = plan(two_inputs("[[samples]]\nname = \"fit\"\nrole = \"calibration\"\nrows = [0, 2]\n" + file +
+                                 "[[samples]]\nname = \"s\"\nrows = [2, 2]\n" + file));
+
+  ASSERT_EQ(p.samples.size(), 1U);
+  EXPECT_EQ(p.samples[0].name, "s");
+  EXPECT_EQ(p.samples[0].count, 2);
+  EXPECT_EQ(p.samples[0].set->block({2}, 0, 2), (std::vector<double>{'e', 'f', 'g', 'h'}));
+  EXPECT_THAT(error_of(two_inputs("[[samples]]\nname = \"s\"\nrows = [2, 4]\n" + file)),
+              HasSubstr("samples 's' take rows 2 to 5, but the file has 5 rows"));
+  EXPECT_THAT(error_of(two_inputs("[[samples]]\nname = \"s\"\n" + file +
+                                  "[[samples]]\nname = \"fit\"\nrole = \"calibration\"\nrows = [4, 1]\n" + file)),
+              HasSubstr("share row 4 of"));
+}
+
+TEST_F(PlanOf, LabelsThatAreNoOutputOfTheNetworkAreRefused) {
+  write("x", std::string("\0\0\x08\x02\0\0\0\x02\0\0\0\x02", 12) + "abcd");
+  write("y", std::string("\0\0\x08\x01\0\0\0\x02\x07\x09", 10));
+  const std::string set = "[[samples]]\nname = \"s\"\nimages = \"x\"\nlabels = \"y\"\n";
+
+  EXPECT_EQ(error_of(two_inputs(set)), "no error");
+  EXPECT_THAT(error_of(two_inputs(set + "label_offset = 1\n")),
+              HasSubstr("row 1 of samples 's' has label 10 (label_offset 1 included), but network 'mlp"));
+  EXPECT_THAT(error_of(two_inputs(set + "label_offset = -8\n")), HasSubstr("row 0 of samples 's' has label -1"));
+}
+
+TEST_F(PlanOf, SamplesThatAreNotFiniteAreFoundBeforeAnythingIsComputed) {
+  write("x", std::string("\0\0\x0d\x02\0\0\0\x01\0\0\0\x02\x3f\x80\0\0\x7f\xc0\0\0", 20));
+  EXPECT_THAT(error_of(two_inputs("[[samples]]\nname = \"s\"\nimages = \"x\"\n")),
+              HasSubstr("row 0: element 1 is not a finite number"));
 }
 
 TEST_F(PlanOf, SamplesThatDoNotFitTheNetworkAreRefused) {

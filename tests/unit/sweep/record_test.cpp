@@ -9,6 +9,8 @@
 namespace quantbound::sweep {
 namespace {
 
+constexpr double infinite = std::numeric_limits<double>::infinity();
+
 /// A record with a unit of every kind.
 Record sample() {
   bounds::LayerReport layer;
@@ -17,14 +19,26 @@ Record sample() {
   layer.quantized[1].delta_max = 0.25;
   bounds::TheoryResult applies{core::Upper(1e30).power(40), "", core::Estimate{12.5}, {}},
       fails{std::nullopt, "biases", std::nullopt, {}};
-  observe::BlockObservation block{
-      .samples = 2, .deviation = {1.0, 2.0}, .layer_max = {0.5}, .correct = {1}, .agree = {2}, .correct_reference = 2};
+  observe::BlockObservation block{.samples = 2,
+                                  .deviation = {1.0, 2.0},
+                                  .deviation_2 = {3.0, 4.0},
+                                  .relative = {5.0, infinite},
+                                  .error = {1e-6},
+                                  .in_double = {1},
+                                  .counts = {{1, 2, 3, 4, 5, 6}},
+                                  .correct_reference = 2,
+                                  .correct_top5_reference = 3,
+                                  .layers = {.samples = 1,
+                                             .deviation = {0.5},
+                                             .input = {0.25},
+                                             .input_deviation = {0.125},
+                                             .carried = {7.0},
+                                             .local = {8.0}}};
   Record record;
   record.units.push_back({1.5, Failure{"out of memory"}});
   record.units.push_back({2.5, NormsResult{{layer}}});
   record.units.push_back({3.5, WeightBoundsResult{{{{"one", applies}, {"other", fails}}}}});
-  record.units.push_back({4.5, ObserveResult{block, {}}});
-  constexpr double infinite = std::numeric_limits<double>::infinity();
+  record.units.push_back({4.5, ObserveResult{block, {}, {0, 3}}});
   record.units.push_back({5.5, CertifyResult{{{"no such operator", {}},
                                               {"",
                                                {.difference = {{-infinite, -1.0}, {infinite, 2.0}},
@@ -50,8 +64,24 @@ TEST(Record, ComesBackFromItsBytesAsItWas) {
   EXPECT_FALSE(bounds.at(1).result.applicable());
   EXPECT_EQ(bounds.at(1).result.reason, "biases");
   const auto& observed = std::get<ObserveResult>(record.units[3].result);
-  EXPECT_EQ(observed.inside.deviation, (std::vector<double>{1.0, 2.0}));
+  const Record original = sample();
+  const auto& written = std::get<ObserveResult>(original.units[3].result).inside;
+  EXPECT_EQ(observed.inside.samples, 2);
+  EXPECT_EQ(observed.inside.deviation, written.deviation);
+  EXPECT_EQ(observed.inside.deviation_2, written.deviation_2);
+  EXPECT_EQ(observed.inside.relative, written.relative);
+  EXPECT_EQ(observed.inside.error, written.error);
+  EXPECT_EQ(observed.inside.in_double, written.in_double);
+  EXPECT_EQ(observed.inside.counts, written.counts);
   EXPECT_EQ(observed.inside.correct_reference, 2);
+  EXPECT_EQ(observed.inside.correct_top5_reference, 3);
+  EXPECT_EQ(observed.inside.layers.samples, 1);
+  EXPECT_EQ(observed.inside.layers.deviation, written.layers.deviation);
+  EXPECT_EQ(observed.inside.layers.input, written.layers.input);
+  EXPECT_EQ(observed.inside.layers.input_deviation, written.layers.input_deviation);
+  EXPECT_EQ(observed.inside.layers.carried, written.layers.carried);
+  EXPECT_EQ(observed.inside.layers.local, written.layers.local);
+  EXPECT_EQ(observed.outside_positions, (std::vector<Index>{0, 3}));
   EXPECT_EQ(observed.outside.samples, 0);
   const auto& methods = std::get<CertifyResult>(record.units[4].result).configurations;
   ASSERT_EQ(methods.size(), 2U);

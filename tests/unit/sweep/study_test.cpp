@@ -72,6 +72,13 @@ TEST_F(StudyFile, ExpandsTheCartesianProductsInOrder) {
   EXPECT_EQ(all[0].seed, 3U);
 }
 
+TEST_F(StudyFile, EdgeBitsGoIntoEveryConfiguration) {
+  for (const auto& configuration : configurations(read(minimal))) EXPECT_EQ(configuration.edge_bits, 0);
+  for (const auto& configuration : configurations(read(std::string(minimal) + "edge_bits = 8\n"))) {
+    EXPECT_EQ(configuration.edge_bits, 8);
+  }
+}
+
 TEST_F(StudyFile, UnknownKeyNamesPlaceAndNearestKey) {
   const std::string error = error_of(std::string(minimal) + "bit = 3\n");
 
@@ -107,6 +114,9 @@ TEST_F(StudyFile, MissingFileIsNamed) {
 
 TEST_F(StudyFile, ContradictionsAreErrors) {
   EXPECT_THAT(error_of(std::string(minimal) + "bias_bits = 8\n"), HasSubstr("needs `biases = true`"));
+  EXPECT_THAT(error_of(std::string(minimal) + "edge_bits = 17\n"), HasSubstr("`edge_bits` = 17 is outside 2 to 16"));
+  EXPECT_THAT(error_of(std::string(minimal) + "edge_bits = [8]\n"), HasSubstr("`edge_bits` must be an integer"));
+  EXPECT_THAT(error_of(std::string(minimal) + "biases = true\nbias_bits = 17\n"), HasSubstr("outside 2 to 16"));
   EXPECT_THAT(error_of(std::string(minimal) + "[observe]\nsamples = [\"nowhere\"]\n"), HasSubstr("'nowhere'"));
   EXPECT_THAT(error_of(std::string(minimal) + "[observe]\nquantiles = [0.9, 0.5]\n"), HasSubstr("must increase"));
   EXPECT_THAT(error_of(std::string(minimal) + "[bounds]\ntheory = [\"gonom\"]\n"), HasSubstr("did you mean 'gonon'?"));
@@ -153,6 +163,64 @@ TEST_F(StudyFile, AnAttackIsSwitchedOnByItsTable) {
   ASSERT_TRUE(attack.has_value());
   EXPECT_EQ(attack->starts, 3);
   EXPECT_EQ(attack->steps, observe::AttackOptions().steps);
+}
+
+TEST_F(StudyFile, SampleSetsHaveARoleAndRows) {
+  write("x.npy", "");
+  const std::string sets =
+      "[[samples]]\nname = \"fit\"\nimages = \"x.npy\"\nrole = \"calibration\"\nrows = [0, 100]\n"
+      "[[samples]]\nname = \"test\"\nimages = \"x.npy\"\nrows = [100, 50]\n"
+      "[[samples]]\nname = \"same\"\nimages = \"x.npy\"\nrole = \"evaluation\"\nrows = [120, 1000]\n";
+  const Study study = read(minimal + sets + "[observe]\nsamples = [\"test\", \"same\"]\n");
+
+  ASSERT_EQ(study.samples.size(), 3U);
+  EXPECT_EQ(study.samples[0].role, observe::Role::calibration);
+  EXPECT_EQ(study.samples[0].first_row, 0);
+  EXPECT_EQ(study.samples[0].rows, 100);
+  EXPECT_EQ(study.samples[1].role, observe::Role::evaluation);
+  EXPECT_EQ(study.samples[1].first_row, 100);
+  EXPECT_EQ(study.samples[2].rows, 1000) << "sets of one role may overlap";
+}
+
+TEST_F(StudyFile, MistakesInRoleAndRowsAreNamedWithTheirPlace) {
+  write("x.npy", "");
+  const auto error = [&](const std::string& line) {
+    return error_of(minimal + ("[[samples]]\nname = \"s\"\nimages = \"x.npy\"\n" + line + "\n"));
+  };
+  EXPECT_THAT(error("role = \"calibratoin\""), HasSubstr("did you mean 'calibration'? ("));
+  EXPECT_THAT(error("role = \"training\""), HasSubstr("choose from: evaluation, calibration"));
+  EXPECT_THAT(error("role = \"training\""), HasSubstr("study.toml:17:"));
+  EXPECT_THAT(error("role = 3"), HasSubstr("`role` must be a string"));
+  EXPECT_THAT(error("rows = [0]"), HasSubstr("`rows` is [first, count]"));
+  EXPECT_THAT(error("rows = [0, 0]"), HasSubstr("`rows` is [first, count]"));
+  EXPECT_THAT(error("rows = [1, 2, 3]"), HasSubstr("`rows` is [first, count]"));
+  EXPECT_THAT(error("rows = [-1, 2]"), HasSubstr("`rows` = -1 is outside 0 to"));
+  EXPECT_THAT(error("rows = \"all\""), HasSubstr("`rows` must be an integer"));
+  EXPECT_THAT(error("row = [0, 1]"), HasSubstr("did you mean `rows`?"));
+  EXPECT_THAT(error("scale = 0.0"), HasSubstr("`scale` must be positive"));
+  EXPECT_THAT(error("std = [1.0, 0.0]"), HasSubstr("`std` must be positive"));
+  EXPECT_THAT(error("mean = nan"), HasSubstr("`mean` must be finite"));
+}
+
+TEST_F(StudyFile, NothingIsMeasuredOnWhatAMethodWasFittedTo) {
+  write("x.npy", ""), write("y.npy", "");
+  const auto sets = [](const std::string& fit, const std::string& test) {
+    return "[[samples]]\nname = \"fit\"\nrole = \"calibration\"\n" + fit + "\n[[samples]]\nname = \"test\"\n" + test +
+           "\n";
+  };
+  const std::string x = "images = \"x.npy\"\n", y = "images = \"y.npy\"\n";
+  EXPECT_EQ(error_of(minimal + sets(x, y)), "no error");
+  EXPECT_EQ(error_of(minimal + sets(x + "rows = [0, 10]", x + "rows = [10, 5]")), "no error");
+  EXPECT_THAT(error_of(minimal + sets(x + "rows = [0, 10]", x + "rows = [6, 10]")),
+              HasSubstr("samples 'fit' (calibration) and 'test' (evaluation) share rows 6 to 9 of '" +
+                        (folder_ / "x.npy").string() + "'"));
+  EXPECT_THAT(error_of(minimal + sets(x, x)), HasSubstr("share all rows"));
+  const std::string good = minimal + sets(x, y);
+  EXPECT_THAT(error_of(good + "[observe]\nsamples = [\"fit\"]\n"),
+              HasSubstr("samples 'fit' have role = \"calibration\""));
+  EXPECT_THAT(error_of(good, {{"network.samples", "\"fit\""}}), HasSubstr("samples 'fit' have role = \"calibration\""));
+  EXPECT_EQ(error_of(good, {{"network.domain", "{ around = \"fit\", radius = 0.1 }"}}), "no error")
+      << "centres may come from any set";
 }
 
 TEST_F(StudyFile, OverridesReplaceValuesAndAreCheckedToo) {

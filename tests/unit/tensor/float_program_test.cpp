@@ -145,5 +145,31 @@ TEST(FloatProgram, ChannelsAreConcatenatedPaddedSlicedAndTurnedInAnyLayout) {
         }
 }
 
+TEST(FloatProgram, AProfileCountsWhatTheStepsDo) {
+  Draw draw(55);
+  const auto input = floats(draw.normals(12 * 90));
+  SmallProgram small(12, 3);
+  const auto expected = doubles(small.program.run(input));
+
+  const std::vector<StepProfile> steps = small.program.profile(input, 2);
+
+  EXPECT_EQ(doubles(small.program.run(input)), expected);
+  Index layers = 0;
+  for (const StepProfile& step : steps) {
+    EXPECT_GT(step.seconds, 0.0);
+    EXPECT_GT(step.activation_bytes, 0);
+    EXPECT_GE(step.activation_bytes, step.whole_batch_bytes);
+    EXPECT_EQ(step.layer.has_value(), step.multiply_adds > 0);
+    if (!step.layer) continue;
+    EXPECT_EQ(*step.layer, layers++);
+    EXPECT_FALSE(step.implementation.empty());
+    const bool convolution = step.kind == StepKind::convolution;
+    EXPECT_EQ(step.geometry.has_value(), convolution);
+    EXPECT_EQ(step.multiply_adds, 12 * (convolution ? small.geometry.multiply_adds() : 4 * 12 * 30));
+    EXPECT_GE(step.weight_bytes, 4 * (convolution ? small.geometry.weight_count() : 4 * 12 * 30)) << "in each turn";
+  }
+  EXPECT_EQ(layers, 2);
+}
+
 }  // namespace
 }  // namespace quantbound::tensor

@@ -1,0 +1,130 @@
+"""Figures of what was measured: accuracy beside bound against bits, and the share of the error that every layer causes."""
+import numpy as np
+
+from .figures import WIDTH, describe, log10_or_nan
+from .result import ResultError, Selection, choose_network, select
+from .style import GAP_COLOUR, OBSERVED_COLOUR, STYLE, plt, power_axis
+
+MOST_ROWS = 4
+SERIES = (("#0072B2", "o", "-"), ("#D55E00", "s", (0, (4, 1.5))), ("#009E73", "^", (0, (1, 1))), ("#CC79A7", "v", (0, (3, 1, 1, 1))),
+          ("#E69F00", "D", (0, (5, 1))), ("#56B4E9", "X", "-"))
+
+
+def networks_with(ds, variable):
+    """Labels of the networks for which the variable was measured on some sample set."""
+    if variable not in ds or not ds.sizes.get("samples", 0):
+        return []
+    others = [dim for dim in ds[variable].dims if dim != "network"]
+    return ds.network.values[ds[variable].notnull().any(others).values].tolist()
+
+
+def series_of(ds):
+    """(quantizer, granularity) and how it is drawn, for each that the file has."""
+    pairs = [(q, g) for q in ds.quantizer.values.tolist() for g in ds.granularity.values.tolist()]
+    return [(pair, SERIES[i % len(SERIES)]) for i, pair in enumerate(pairs)]
+
+
+def one_value(values):
+    """Against bits: of several seeds the mean, of several sample sets the one that was measured."""
+    return values.mean([dim for dim in ("seed", "samples") if dim in values.dims]).sortby("bits")
+
+
+def largest(values, below=()):
+    axes = [dim for dim in ("seed", "samples", *below) if dim in values.dims]
+    return log10_or_nan(values.where(np.isfinite(values)).max(axes)).sortby("bits")
+
+
+def accuracy_bits(ds, network=None, variable="accuracy"):
+    """Accuracy against bits beside bound and largest measured deviation against bits: a row of two panels per network,
+    a line per rounding rule and granularity. `network`: None draws all of at most four."""
+    measured = networks_with(ds, variable)
+    if not measured:
+        raise ResultError(f"the file has no {variable}: its studies name no labelled samples")
+    rows = [choose_network(ds, network)] if network is not None else measured
+    if rows[0] not in measured:
+        raise ResultError(f"the file has no {variable} of {rows[0]}; it has that of {', '.join(measured)}")
+    if len(rows) > MOST_ROWS:
+        raise ResultError(f"{len(rows)} networks do not fit into one figure; choose one with --network: {', '.join(rows)}")
+    height = 2.3 * len(rows) + 0.75
+    with plt.rc_context(STYLE):
+        fig, axes = plt.subplots(len(rows), 2, squeeze=False, figsize=(WIDTH, height))
+        fig.subplots_adjust(left=0.085, right=0.985, wspace=0.28, hspace=0.42, top=1.0 - 0.55 / height, bottom=0.42 / height)
+        for (left, right), name in zip(axes, rows):
+            accuracy_panel(left, ds.sel(network=name), variable)
+            deviation_panel(right, ds.sel(network=name))
+            left.set_title(f"{name}: {'top-5 ' if 'top5' in variable else ''}accuracy")
+            right.set_title("bound and largest deviation observed")
+            for ax in (left, right):
+                ax.set_xticks(np.sort(ds.bits.values))
+        for ax in axes[-1]:
+            ax.set_xlabel("bits per weight")
+        handles = [plt.Line2D([], [], color=c, marker=m, linestyle=line, markersize=4, markerfacecolor="white", label=f"{q}, per {g}")
+                   for (q, g), (c, m, line) in series_of(ds)]
+        handles.append(plt.Line2D([], [], color=OBSERVED_COLOUR, linestyle="--", linewidth=0.9, label="float"))
+        fig.legend(handles=handles, loc="upper center", ncol=min(5, len(handles)), frameon=False, fontsize=7.5, handlelength=2.6)
+    return fig
+
+
+def accuracy_panel(ax, at, variable):
+    for (quantizer, granularity), (colour, marker, line) in series_of(at):
+        values = one_value(at[variable].sel(quantizer=quantizer, granularity=granularity)).dropna("bits")
+        ax.plot(values.bits, 100.0 * values, color=colour, marker=marker, linestyle=line, markersize=4, markerfacecolor="white", linewidth=1.2)
+    reference = at[f"{variable}_reference"].mean("samples")
+    if np.isfinite(reference):
+        ax.axhline(100.0 * float(reference), color=OBSERVED_COLOUR, linestyle="--", linewidth=0.9)
+    ax.set_ylabel("right answers (%)")
+    ax.set_ylim(0.0, 100.0)
+
+
+def deviation_panel(ax, at):
+    """The tightest bound as a band over all series, which hardly differ on this scale; observed, one line each."""
+    bound = at.log10_bound.where(at.bound_applicable == 1)
+    bound = bound.where(np.isfinite(bound)).min("theory").sortby("bits")
+    axes = [dim for dim in bound.dims if dim != "bits"]
+    low, high = bound.min(axes), bound.max(axes)
+    if low.notnull().any():
+        ax.fill_between(low.bits, low, high, color=GAP_COLOUR, linewidth=0)
+        ax.plot(high.bits, high, color="#555555", linewidth=1.2)
+        ax.text(float(high.bits.values[0]), float(high.values[0]), "tightest theory (range)", va="bottom", ha="left", color="#333333", fontsize=7)
+    for (quantizer, granularity), (colour, marker, line) in series_of(at):
+        values = largest(at.observed_max.sel(quantizer=quantizer, granularity=granularity)).dropna("bits")
+        ax.plot(values.bits, values, color=colour, marker=marker, linestyle=line, markersize=4, markerfacecolor="white", linewidth=1.2)
+    ax.set_ylabel("deviation of an output")
+    ax.margins(y=0.12)
+    power_axis(ax.yaxis)
+
+
+def error_shares(ds, network=None, selection=Selection()):
+    """Which layer causes which share of the propagated error, for every number of bits: a heat map."""
+    measured = [name for name in ds.network.values.tolist() if shares_of(ds, name) is not None]
+    if not measured:
+        raise ResultError("the file has no error_share: layer_samples of [observe] was 0, or no network has rules for all its layers")
+    name = choose_network(ds, network) if network is not None or choose_network(ds) in measured else measured[0]
+    if name not in measured:
+        raise ResultError(f"the file has no error_share of {name}; it has that of {', '.join(measured)}")
+    at, chosen = select(ds, selection, ("quantizer", "granularity"))
+    share = one_value(shares_of(at, name))
+    with plt.rc_context({**STYLE, "axes.grid": False}):
+        height = min(9.0, 1.1 + 0.135 * share.sizes["layer"])
+        fig, ax = plt.subplots(figsize=(WIDTH, height))
+        fig.subplots_adjust(left=0.34, right=1.0, top=1.0 - 0.3 / height, bottom=0.45 / height)
+        image = ax.imshow(100.0 * share.transpose("layer", "bits").values, aspect="auto", cmap="cividis", vmin=0.0)
+        ax.set_xticks(range(share.sizes["bits"]), [str(b) for b in share.bits.values])
+        labels = [shortened(text) for text in share.layer_name.values.tolist()]
+        every = -(-len(labels) // 64)
+        ax.set_yticks(range(0, len(labels), every), labels[::every], fontsize=6)
+        ax.set_xlabel("bits per weight")
+        ax.set_title(f"{name}, {describe(chosen)}")
+        fig.colorbar(image, ax=ax, pad=0.02).set_label("share of the propagated error of the output (%)")
+    return fig
+
+
+def shares_of(ds, network):
+    if "error_share" not in ds or not ds.sizes.get("samples", 0):
+        return None
+    found = ds.error_share.isel(layer=np.flatnonzero(ds.layer_network.values == network))
+    return found if found.size and found.notnull().any() else None
+
+
+def shortened(name, most=34):
+    return name if len(name) <= most else "..." + name[-(most - 3):]
