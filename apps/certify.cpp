@@ -81,7 +81,9 @@ void consider(Run& run, const std::vector<double>& x) {
 void attack(Run& run) {
   if (run.settings.attack.starts == 0) return;
   const auto& pair = run.problem.pair;
-  const auto found = observe::attack(pair.graph, pair.f, pair.fq, run.problem.region, run.settings.attack);
+  observe::AttackOptions options = run.settings.attack;
+  options.stop = [&] { return run.stop.stop_requested(); };
+  const auto found = observe::attack(pair.graph, pair.f, pair.fq, run.problem.region, options);  // holds if cut short
   run.answer.attacked = found.deviation;
   consider(run, found.point);
 }

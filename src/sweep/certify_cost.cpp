@@ -1,6 +1,7 @@
 #include "certify_cost.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 namespace quantbound::sweep::detail {
 
@@ -8,6 +9,8 @@ namespace {
 
 /// Seconds of one core per multiply-add: of passes over vectors, which wait for the weights, and over matrices.
 constexpr double per_vector_step = 0.5e-9, per_matrix_step = 0.1e-9;
+/// The same of the engines that an attack uses: oneDNN there, there and back, and a pass in double.
+constexpr double per_float_pass = 1.2e-11, per_float_gradient = 3e-11, per_double_pass = 0.2e-9;
 /// A row of a backward pass, however short.
 constexpr double per_row = 30e-6;
 /// Pieces until branch and bound is usually done, and passes that one takes.
@@ -22,6 +25,10 @@ network::Index multiply_adds(const network::Node& node) {
 
 double generators(const GraphSize& size, const certify::MethodOptions& options) {
   return std::min(static_cast<double>(options.generators), size.inputs + size.hidden);
+}
+
+bool is_climbed_in_float(const GraphSize& size, const observe::AttackOptions& options) {
+  return size.multiply_adds >= static_cast<double>(options.float_from);
 }
 
 }  // namespace
@@ -68,10 +75,25 @@ double certify_seconds(certify::Method method, const GraphSize& size, const cert
 }
 
 double attack_seconds(const GraphSize& size, const observe::AttackOptions& options) {
+  const auto starts = static_cast<double>(options.starts) / static_cast<double>(options.groups);
+  const auto steps = static_cast<double>(options.steps);
+  constexpr double looks = 64.0, rounds = 3.0, evaluated = 9.0, networks = 2.0;
+  if (is_climbed_in_float(size, options)) {
+    const double of_start = networks * (rounds * steps * per_float_gradient + looks * per_float_pass);
+    return size.multiply_adds * (starts * of_start + evaluated * networks * per_double_pass);
+  }
   // f and f_q there and back for every output and sign, of at most ten outputs, and a look at many points before.
-  const auto starts = static_cast<double>(options.starts), steps = static_cast<double>(options.steps);
-  const double climbs = 2.0 * std::min(10.0, size.outputs), looks = 400.0;
-  return starts * (climbs * steps + looks) * size.multiply_adds * 0.7e-9;
+  const double climbs = 2.0 * std::min(10.0, size.outputs), looks_as_steps = 400.0;
+  return starts * (climbs * steps + looks_as_steps) * size.multiply_adds * 0.7e-9;
+}
+
+network::Index attack_groups(const GraphSize& size, const observe::AttackOptions& options) {
+  constexpr double seconds_of_group = 10.0;  // what every group evaluates in double takes a second of MobileNetV2
+  if (!is_climbed_in_float(size, options)) return 1;
+  observe::AttackOptions whole = options;
+  whole.groups = 1;
+  const double groups = std::ceil(attack_seconds(size, whole) / seconds_of_group);
+  return static_cast<network::Index>(std::min(groups, static_cast<double>(options.starts)));
 }
 
 double certify_bytes(certify::Method method, const GraphSize& size, const certify::MethodOptions& options) {

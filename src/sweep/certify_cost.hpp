@@ -19,7 +19,11 @@ GraphSize measure(const network::Graph& graph);
 /// Seconds on one core, for one configuration and one region. `max_seconds` is no guess of what will be needed and
 /// plays no role.
 double certify_seconds(certify::Method method, const GraphSize& size, const certify::MethodOptions& options);
+/// Of one group of starts.
 double attack_seconds(const GraphSize& size, const observe::AttackOptions& options);
+/// Groups of starts that take several seconds each; 1 for networks that are climbed in double. The options' own groups
+/// play no role.
+network::Index attack_groups(const GraphSize& size, const observe::AttackOptions& options);
 /// Bytes beyond the weights, at most.
 double certify_bytes(certify::Method method, const GraphSize& size, const certify::MethodOptions& options);
 

@@ -243,8 +243,12 @@ void cut_regions(std::vector<Unit>& units, const Plan& plan, const PlannedNetwor
       add({.stage = Stage::certify, .region = region, .method = static_cast<Index>(m)},
           quantize + detail::certify_seconds(plan.study.methods[m], size, plan.study.certify));
     }
-    if (plan.study.attack) {
-      add({.stage = Stage::attack, .region = region}, quantize + detail::attack_seconds(size, *plan.study.attack));
+    if (!plan.study.attack) continue;
+    observe::AttackOptions options = *plan.study.attack;
+    options.groups = detail::attack_groups(size, options);
+    for (Index g = 0; g < options.groups; ++g) {
+      add({.stage = Stage::attack, .region = region, .group = g, .groups = options.groups},
+          quantize + detail::attack_seconds(size, options));
     }
   }
 }

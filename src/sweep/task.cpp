@@ -137,20 +137,6 @@ ObserveResult run_observe(const Plan& plan, const PlannedNetwork& planned, const
   return result;
 }
 
-/// The seed of a region's search is that of its name: adding a network or a configuration changes no other number.
-AttackResult run_attack(const Plan& plan, const PlannedNetwork& planned, const network::Network& network,
-                        const Unit& unit) {
-  observe::AttackOptions options = *plan.study.attack;
-  options.seed = core::hash64(fmt::format("{} attack {} {}", plan.study.seed, planned.study.label, unit.region));
-  const Box& region = planned.regions[static_cast<std::size_t>(unit.region)];
-  AttackResult result;
-  for (Index c = unit.first; c < unit.first + unit.count; ++c) {
-    const auto quantized = quantize::quantize_layers(network.layers, plan.configurations[static_cast<std::size_t>(c)]);
-    result.deviation.push_back(observe::attack(planned.graph, network.layers, quantized, region, options).deviation);
-  }
-  return result;
-}
-
 }  // namespace
 
 CertifyResult TaskRunner::run_certify(const PlannedNetwork& planned, const network::Network& network,
@@ -167,6 +153,26 @@ CertifyResult TaskRunner::run_certify(const PlannedNetwork& planned, const netwo
     if (!not_applicable.empty()) continue;
     certificate = certify::certify(method, pair, region, options);
     if (certificate.timed_out && stop_ && stop_()) throw Stopped{};
+  }
+  return result;
+}
+
+/// The seed of a region's search is that of its name: adding a network or a configuration changes no other number.
+AttackResult TaskRunner::run_attack(const PlannedNetwork& planned, const network::Network& network,
+                                    const Unit& unit) const {
+  observe::AttackOptions options = *plan_->study.attack;
+  options.seed = core::hash64(fmt::format("{} attack {} {}", plan_->study.seed, planned.study.label, unit.region));
+  options.group = unit.group;
+  options.groups = unit.groups;
+  options.stop = stop_;
+  const Box& region = planned.regions[static_cast<std::size_t>(unit.region)];
+  AttackResult result;
+  for (Index c = unit.first; c < unit.first + unit.count; ++c) {
+    const auto quantized =
+        quantize::quantize_layers(network.layers, plan_->configurations[static_cast<std::size_t>(c)]);
+    const auto found = observe::attack(planned.graph, network.layers, quantized, region, options);
+    if (found.stopped) throw Stopped{};
+    result.deviation.push_back(found.deviation);
   }
   return result;
 }
@@ -196,7 +202,7 @@ UnitResult TaskRunner::run_unit(const Task& task, const Unit& unit) {
         result.result = run_certify(planned, loaded, unit);
         break;
       case Stage::attack:
-        result.result = run_attack(*plan_, planned, loaded, unit);
+        result.result = run_attack(planned, loaded, unit);
         break;
       case Stage::observe:
         result.result = run_observe(*plan_, planned, loaded, unit);

@@ -191,17 +191,7 @@ FloatMemory FloatProgram::memory() const {
 
 FloatWeights FloatProgram::make_weights() const {
   QUANTBOUND_ASSERT(implementation_->weight_layout, implementation_->steps.size());
-  const auto layout = implementation_->weight_layout;
-  auto weights = std::make_unique<FloatWeights::Implementation>();
-  weights->layout = layout;
-  weights->data = detail::aligned_floats(layout->floats);
-  for (const auto& layer : layout->layers) {
-    float* data = weights->data.get();
-    weights->layers.push_back(layer ? detail::LayerMemory{{layer->chosen, layout->engine, data + layer->weights_offset},
-                                                          {layer->bias, layout->engine, data + layer->bias_offset}}
-                                    : detail::LayerMemory{});
-  }
-  return FloatWeights(std::move(weights));
+  return detail::make_weights(implementation_->weight_layout);
 }
 
 void FloatProgram::use(std::shared_ptr<const FloatWeights> weights) {

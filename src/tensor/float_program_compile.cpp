@@ -7,6 +7,7 @@
 #include "quantbound/core/assert.hpp"
 
 #include "arena.hpp"
+#include "float_primitives.hpp"
 #include "float_program_parts.hpp"
 #include "pace.hpp"
 #include "pairwise.hpp"
@@ -17,79 +18,10 @@ namespace {
 
 using dnnl::algorithm;
 using dnnl::prop_kind;
-using Dims = dnnl::memory::dims;
 
 constexpr Index never = std::numeric_limits<Index>::max();
 
 std::size_t index(Index i) { return static_cast<std::size_t>(i); }
-
-struct Eltwise {
-  algorithm kind;
-  float alpha = 0.0F, beta = 0.0F;
-};
-
-/// A point function as oneDNN's elementwise primitives, one after the other.
-std::vector<Eltwise> eltwise_chain(const PointFunction& f) {
-  const auto alpha = static_cast<float>(f.alpha), beta = static_cast<float>(f.beta);
-  switch (f.kind) {
-    case PointKind::relu:
-      return {{algorithm::eltwise_relu}};
-    case PointKind::leaky_relu:
-      return {{algorithm::eltwise_relu, alpha}};
-    case PointKind::clip:
-      return {{algorithm::eltwise_clip, alpha, beta}};
-    case PointKind::sigmoid:
-      return {{algorithm::eltwise_logistic}};
-    case PointKind::tanh:
-      return {{algorithm::eltwise_tanh}};
-    case PointKind::hard_swish:
-      return {{algorithm::eltwise_hardswish}};
-    case PointKind::hard_sigmoid:
-      return {{algorithm::eltwise_linear, alpha, beta}, {algorithm::eltwise_clip, 0.0F, 1.0F}};
-  }
-  QUANTBOUND_ASSERT(false, static_cast<int>(f.kind));
-  return {};
-}
-
-dnnl::primitive_attr attributes() {
-  dnnl::primitive_attr attr;
-  attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-  attr.set_fpmath_mode(dnnl::fpmath_mode::strict);
-  return attr;
-}
-
-dnnl::primitive_attr attributes(const std::optional<PointFunction>& function, bool has_summand) {
-  dnnl::post_ops post_ops;
-  if (has_summand) post_ops.append_sum(1.0F);
-  if (function)
-    for (const Eltwise& e : eltwise_chain(*function)) post_ops.append_eltwise(1.0F, e.kind, e.alpha, e.beta);
-  dnnl::primitive_attr attr = attributes();
-  attr.set_post_ops(post_ops);
-  return attr;
-}
-
-enum class AllowEmpty { no, yes };
-
-/// Winograd's algorithm needs less than half of the multiplications and rounds a little more; with few channels its
-/// transforms eat the gain up. oneDNN has it for processors with AVX-512.
-bool gains_by_winograd(const Convolution& g) {
-  constexpr Index fewest_channels = 32, vector = 16;
-  const Window& w = g.window;
-  const bool three_by_three = w.kernel_height == 3 && w.kernel_width == 3 && w.stride_height == 1 &&
-                              w.stride_width == 1 && w.dilation_height == 1 && w.dilation_width == 1;
-  return three_by_three && g.groups == 1 && std::min(g.channels_in, g.channels_out) >= fewest_channels &&
-         g.channels_in % vector == 0 && g.channels_out % vector == 0;
-}
-
-Dims strides_of(const Window& w) { return {w.stride_height, w.stride_width}; }
-Dims dilations_of(const Window& w) { return {w.dilation_height - 1, w.dilation_width - 1}; }
-Dims pads_before(const Window& w) { return {w.pad_top, w.pad_left}; }
-Dims pads_after(const Window& w) { return {w.pad_bottom, w.pad_right}; }
-
-Descriptor plain_weights(const Dims& dims) {
-  Shape inner(dims.begin() + 1, dims.end());
-  return plain_descriptor(dims.front(), inner);
-}
 
 Index bytes_per_sample(const Descriptor& descriptor) {
   return sample_size(descriptor) * static_cast<Index>(sizeof(float));
@@ -107,7 +39,7 @@ class Compiler {
       std::visit([&](const auto& op) { emit(op, operation()); }, operation().kind);
     define_result();
     plan_memory();
-    plan_weights();
+    p_.weight_layout = place_layers(p_.engine, std::move(layers_));
   }
 
  private:
@@ -270,58 +202,34 @@ class Compiler {
   }
 
   void emit(const ConvolutionOp& op, const Operation& o) {
-    const Convolution& g = op.geometry;
-    const Window& w = g.window;
-    const Dims weights = g.groups == 1 ? Dims{g.channels_out, g.channels_in, w.kernel_height, w.kernel_width}
-                                       : Dims{g.groups, g.channels_out / g.groups, g.channels_in / g.groups,
-                                              w.kernel_height, w.kernel_width};
-    const Descriptor any_weights(weights, dnnl::memory::data_type::f32, dnnl::memory::format_tag::any);
-    const Descriptor bias = plain_weights({g.channels_out});
-    const auto describe = [&](algorithm kind, AllowEmpty allow_empty) {
-      return dnnl::convolution_forward::primitive_desc(
-          {prop_kind::forward_inference, kind, any_descriptor(batch(), value(o.inputs[0]).shape), any_weights, bias,
-           any_descriptor(batch(), value(o.output).shape), strides_of(w), dilations_of(w), pads_before(w),
-           pads_after(w)},
-          attributes(op.function, op.has_summand), p_.engine, allow_empty == AllowEmpty::yes);
-    };
-    dnnl::convolution_forward::primitive_desc descriptor;
-    if (p_.winograd == Winograd::where_it_pays && gains_by_winograd(g))
-      descriptor = describe(algorithm::convolution_winograd, AllowEmpty::yes);
-    if (!descriptor) descriptor = describe(algorithm::convolution_direct, AllowEmpty::no);
-
+    const auto descriptor = convolution_forward(prop_kind::forward_inference, op.geometry, batch(),
+                                                attributes(op.function, op.has_summand), p_.engine, p_.winograd);
     const Version in = in_layout(o.inputs[0], descriptor.src_desc());
     const Descriptor out = descriptor.dst_desc();
     const std::size_t target = op.has_summand ? summand_buffer(o.inputs[1], out, in.buffer) : output_buffer(out);
     Step& step = add_primitive<dnnl::convolution_forward>(
         StepKind::convolution, descriptor, {{DNNL_ARG_SRC, in.buffer, in.descriptor}, {DNNL_ARG_DST, target, out}});
-    add_layer(step, op.layer, weights, descriptor.weights_desc(), bias);
-    step.profile.geometry = g;
-    step.profile.multiply_adds = p_.batch * g.multiply_adds();
+    add_layer(step, op.layer, weight_dims(op.geometry), descriptor.weights_desc(), descriptor.bias_desc());
+    step.profile.geometry = op.geometry;
+    step.profile.multiply_adds = p_.batch * op.geometry.multiply_adds();
     if (op.has_summand) step.profile.activation_bytes += p_.batch * bytes_per_sample(out);  // read and written
     define(o.output, out, target);
   }
 
   void emit(const DenseOp& op, const Operation& o) {
     const Shape& shape = value(o.inputs[0]).shape;
-    const bool as_image = shape.size() == 2 || shape.size() == 3;  // read in its own layout, without flattening it
-    const Shape in_shape = as_image ? shape : Shape{elements(shape)};
-    Dims weights{op.outputs};
-    weights.insert(weights.end(), in_shape.begin(), in_shape.end());
-    const Descriptor any_weights(weights, dnnl::memory::data_type::f32, dnnl::memory::format_tag::any);
-    const Descriptor bias = plain_weights({op.outputs});
-    const Descriptor source = as_image ? any_descriptor(batch(), in_shape) : plain_descriptor(batch(), in_shape);
-    const dnnl::inner_product_forward::primitive_desc descriptor(
-        {prop_kind::forward_inference, source, any_weights, bias, plain_descriptor(batch(), {op.outputs})},
-        attributes(op.function, false), p_.engine);
+    const DenseInput input = dense_input(shape);
+    const auto descriptor = dense_forward(prop_kind::forward_inference, input, op.outputs, batch(),
+                                          attributes(op.function, false), p_.engine);
 
-    const std::size_t in = as_image ? in_layout(o.inputs[0], descriptor.src_desc()).buffer
-                                    : in_layout(o.inputs[0], plain_descriptor(batch(), shape)).buffer;
+    const std::size_t in = input.as_image ? in_layout(o.inputs[0], descriptor.src_desc()).buffer
+                                          : in_layout(o.inputs[0], plain_descriptor(batch(), shape)).buffer;
     const std::size_t target = output_buffer(descriptor.dst_desc());
     Step& step = add_primitive<dnnl::inner_product_forward>(
         StepKind::dense, descriptor,
         {{DNNL_ARG_SRC, in, descriptor.src_desc()}, {DNNL_ARG_DST, target, descriptor.dst_desc()}});
-    add_layer(step, op.layer, weights, descriptor.weights_desc(), bias);
-    step.profile.multiply_adds = p_.batch * op.outputs * elements(in_shape);
+    add_layer(step, op.layer, weight_dims(input, op.outputs), descriptor.weights_desc(), descriptor.bias_desc());
+    step.profile.multiply_adds = p_.batch * op.outputs * elements(shape);
     define(o.output, descriptor.dst_desc(), target);
   }
 
@@ -437,16 +345,7 @@ class Compiler {
   /// padding. Empty where the blocks cover all.
   std::vector<float> background_of(const MoveOp& op, const Descriptor& out) {
     if (op.covers && !has_padding(out)) return {};
-    std::vector<float> background(index(sample_size(out)), 0.0F);
-    if (op.fill != 0.0) {
-      const Shape& shape = value(operation().output).shape;
-      const std::vector<float> plain(index(elements(shape)), static_cast<float>(op.fill));
-      std::vector<AxisMove> all;
-      for (Index axis = 0; axis < std::ssize(shape); ++axis)
-        all.push_back({.in_axis = axis, .out_axis = axis, .count = shape[index(axis)]});
-      Mover(all, plain_descriptor(1, shape), out)(plain.data(), background.data());
-    }
-    return background;
+    return spread({op.fill}, value(operation().output).shape, out);
   }
 
   void emit(const ReshapeOp&, const Operation& o) {
@@ -461,18 +360,6 @@ class Compiler {
       add_reorder(in, {in.descriptor, copy});
       define(o.output, layout, copy);
     }
-  }
-
-  /// The constants of one element each, in the value's layout; zeros in its padding keep it zero.
-  std::vector<float> spread(const std::vector<double>& constants, const Shape& shape, const Descriptor& layout) {
-    const Index repeat = elements(shape) / std::ssize(constants);
-    std::vector<float> plain(index(elements(shape))), spread(index(sample_size(layout)), 0.0F);
-    for (std::size_t i = 0; i < plain.size(); ++i) plain[i] = static_cast<float>(constants[i / index(repeat)]);
-    std::vector<AxisMove> all;
-    for (Index axis = 0; axis < std::ssize(shape); ++axis)
-      all.push_back({.in_axis = axis, .out_axis = axis, .count = shape[index(axis)]});
-    Mover(all, plain_descriptor(1, shape), layout)(plain.data(), spread.data());
-    return spread;
   }
 
   void emit(const ScaleShiftOp& op, const Operation& o) {
@@ -537,22 +424,6 @@ class Compiler {
     p_.arena_floats = plan.size;
     p_.scratch_floats = static_cast<Index>((scratch + sizeof(float) - 1) / sizeof(float));
     for (std::size_t i = 0; i < ids.size(); ++i) buffer(ids[i]).offset = plan.offsets[i];
-  }
-
-  void plan_weights() {
-    WeightLayout layout{p_.engine, std::move(layers_), 0};
-    const auto place = [&](const Descriptor& descriptor) {
-      const Index offset = layout.floats;
-      const auto floats = static_cast<Index>(descriptor.get_size() / sizeof(float));
-      layout.floats += (floats + floats_per_line - 1) / floats_per_line * floats_per_line;
-      return offset;
-    };
-    for (auto& layer : layout.layers) {
-      if (!layer) continue;
-      layer->weights_offset = place(layer->chosen);
-      layer->bias_offset = place(layer->bias);
-    }
-    p_.weight_layout = std::make_shared<const WeightLayout>(std::move(layout));
   }
 
   FloatProgram::Implementation& p_;

@@ -10,6 +10,43 @@
 
 namespace quantbound::tensor {
 
+namespace detail {
+
+std::shared_ptr<const WeightLayout> place_layers(const dnnl::engine& engine,
+                                                 std::vector<std::optional<LayerLayout>> layers) {
+  WeightLayout layout{engine, std::move(layers), 0};
+  const auto place = [&](const Descriptor& descriptor) {
+    const Index offset = layout.floats;
+    const auto floats = static_cast<Index>(descriptor.get_size() / sizeof(float));
+    layout.floats += (floats + floats_per_line - 1) / floats_per_line * floats_per_line;
+    return offset;
+  };
+  for (auto& layer : layout.layers) {
+    if (!layer) continue;
+    layer->weights_offset = place(layer->chosen);
+    layer->bias_offset = place(layer->bias);
+    if (layer->backward) layer->backward_offset = place(*layer->backward);
+  }
+  return std::make_shared<const WeightLayout>(std::move(layout));
+}
+
+FloatWeights make_weights(const std::shared_ptr<const WeightLayout>& layout) {
+  auto weights = std::make_unique<FloatWeights::Implementation>();
+  weights->layout = layout;
+  weights->data = aligned_floats(layout->floats);
+  float* data = weights->data.get();
+  for (const auto& layer : layout->layers) {
+    LayerMemory& memory = weights->layers.emplace_back();
+    if (!layer) continue;
+    memory.weights = {layer->chosen, layout->engine, data + layer->weights_offset};
+    memory.bias = {layer->bias, layout->engine, data + layer->bias_offset};
+    if (layer->backward) memory.backward = {*layer->backward, layout->engine, data + layer->backward_offset};
+  }
+  return FloatWeights(std::move(weights));
+}
+
+}  // namespace detail
+
 namespace {
 
 void convert(std::span<const double> from, float* to) {
@@ -38,13 +75,14 @@ void FloatWeights::set(Index layer, std::span<const double> weights, std::span<c
   convert(bias, static_cast<float*>(memory.bias.get_data_handle()));
   if (place.given == place.chosen) {
     convert(weights, static_cast<float*>(memory.weights.get_data_handle()));
-    return;
+    if (!memory.backward) return;
   }
   std::vector<float> floats(weights.size());
   convert(weights, floats.data());
-  dnnl::memory given(place.given, layout.engine, floats.data()), chosen = memory.weights;
+  dnnl::memory given(place.given, layout.engine, floats.data());
   dnnl::stream stream(layout.engine);
-  dnnl::reorder(given, chosen).execute(stream, given, chosen);
+  for (dnnl::memory wanted : {memory.weights, memory.backward})
+    if (wanted) dnnl::reorder(given, wanted).execute(stream, given, wanted);
   stream.wait();
 }
 

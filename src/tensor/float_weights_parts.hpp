@@ -15,10 +15,13 @@
 
 namespace quantbound::tensor::detail {
 
-/// The weights of one layer as they are given and as its primitive wants them, and where they lie, in floats.
+/// The weights of one layer as they are given and as its primitive wants them, and where they lie, in floats. Gradient
+/// programs want them a second time, for the way back.
 struct LayerLayout {
   Descriptor given, chosen, bias;
   Index weights_offset = 0, bias_offset = 0;
+  std::optional<Descriptor> backward = {};
+  Index backward_offset = 0;
 };
 
 struct WeightLayout {
@@ -29,13 +32,14 @@ struct WeightLayout {
 
 inline bool same_layers(const WeightLayout& a, const WeightLayout& b) {
   const auto same = [](const std::optional<LayerLayout>& x, const std::optional<LayerLayout>& y) {
-    return x.has_value() == y.has_value() && (!x || (x->given == y->given && x->chosen == y->chosen));
+    return x.has_value() == y.has_value() &&
+           (!x || (x->given == y->given && x->chosen == y->chosen && x->backward == y->backward));
   };
   return std::equal(a.layers.begin(), a.layers.end(), b.layers.begin(), b.layers.end(), same);
 }
 
 struct LayerMemory {
-  dnnl::memory weights, bias;
+  dnnl::memory weights, bias, backward;  ///< `backward` is empty where nothing goes back
 };
 
 }  // namespace quantbound::tensor::detail
@@ -47,5 +51,13 @@ struct FloatWeights::Implementation {
   detail::AlignedFloats data;
   std::vector<detail::LayerMemory> layers;  ///< empty handles where there is no layout
 };
+
+namespace detail {
+/// One layer behind the other, each on its own cache lines.
+std::shared_ptr<const WeightLayout> place_layers(const dnnl::engine& engine,
+                                                 std::vector<std::optional<LayerLayout>> layers);
+/// Zeros in this layout.
+FloatWeights make_weights(const std::shared_ptr<const WeightLayout>& layout);
+}  // namespace detail
 
 }  // namespace quantbound::tensor

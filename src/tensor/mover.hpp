@@ -7,12 +7,14 @@
 
 namespace quantbound::tensor::detail {
 
-/// Index out_start + i of out_axis takes index in_start + i * in_step of in_axis, for i below `count`.
+/// Index out_start + i * out_step of out_axis takes index in_start + i * in_step of in_axis, for i below `count`.
 struct AxisMove {
   Index in_axis = 0, in_start = 0, in_step = 1;
-  Index out_axis = 0, out_start = 0;
+  Index out_axis = 0, out_start = 0, out_step = 1;
   Index count = 0;
 };
+/// From where it went back to where it came from.
+AxisMove reversed(const AxisMove& move);
 
 /// Offsets worked out once; what is contiguous on both sides is copied in one piece.
 class Mover {
@@ -30,5 +32,8 @@ class Mover {
 
   std::vector<Axis> axes_;  ///< the last one has the longest runs; the others have runs of length 1
 };
+
+/// Constants (one, one per channel or one per element) as one sample in this layout, zeros in its padding.
+std::vector<float> spread(const std::vector<double>& constants, const Shape& shape, const Descriptor& layout);
 
 }  // namespace quantbound::tensor::detail

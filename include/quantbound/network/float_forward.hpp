@@ -28,6 +28,7 @@ class FloatWeights {
 
  private:
   friend class FloatForward;
+  friend class FloatGradient;
   explicit FloatWeights(tensor::FloatWeights weights) : weights_(std::move(weights)) {}
 
   tensor::FloatWeights weights_;

@@ -18,14 +18,15 @@ class TaskRunner {
   /// `stop` is asked often during long work; true ends it.
   TaskRunner(const Plan& plan, std::function<bool()> stop) : plan_(&plan), stop_(std::move(stop)) {}
 
-  /// A unit that fails is recorded as Failure, and the next one runs. Nothing where `stop` cut a certificate short:
-  /// what was proved by then depends on the moment.
+  /// A unit that fails is recorded as Failure, and the next one runs. Nothing where `stop` cut a certificate or an
+  /// attack short: what was proved or found by then depends on the moment.
   std::optional<Record> run(std::size_t task);
 
  private:
   /// `stop` ended a search.
   struct Stopped {};
   CertifyResult run_certify(const PlannedNetwork& planned, const network::Network& network, const Unit& unit) const;
+  AttackResult run_attack(const PlannedNetwork& planned, const network::Network& network, const Unit& unit) const;
 
   const network::Network& network(Index index);
   UnitResult run_unit(const Task& task, const Unit& unit);

@@ -102,6 +102,7 @@ class FloatProgram {
   struct Implementation;
 
  private:
+  friend class GradientProgram;  // compiles the same operators
   void prepare();
 
   std::unique_ptr<Implementation> implementation_;

@@ -1,6 +1,7 @@
 /// The weights of one network as its float programs read them: one block of floats, every layer in the layout that its
 /// primitive chose. Programs that chose the same layouts (equal operators, batch and kept values) may share one object,
-/// also when they run on several threads: they only read it. It is made by FloatProgram::make_weights.
+/// also when they run on several threads: they only read it. They are made by
+/// FloatProgram::make_weights and GradientProgram::make_weights.
 #pragma once
 
 #include <memory>
@@ -25,6 +26,7 @@ class FloatWeights {
 
  private:
   friend class FloatProgram;
+  friend class GradientProgram;
   std::unique_ptr<Implementation> implementation_;
 };
 
