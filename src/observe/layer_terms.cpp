@@ -289,8 +289,7 @@ std::vector<NodeId> captured_nodes(const Graph& graph) {
   std::vector<NodeId> nodes;
   for (const Places& p : places_of(graph)) nodes.insert(nodes.end(), {p.input, p.output, p.measured, p.twin});
   std::ranges::sort(nodes);
-  const auto repeated = std::ranges::unique(nodes);
-  nodes.erase(repeated.begin(), repeated.end());
+  nodes.erase(std::unique(nodes.begin(), nodes.end()), nodes.end());
   std::erase(nodes, NodeId{0});
   return nodes;
 }

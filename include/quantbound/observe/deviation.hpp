@@ -57,7 +57,8 @@ struct BlockObservation {
   std::vector<double> deviation;      ///< configuration x sample: inf-norm of f_q - f
   std::vector<double> deviation_2;    ///< the same in the 2-norm
   std::vector<double> relative;       ///< 2-norm over that of f; 0 where both are 0, +inf where f alone is 0
-  std::vector<double> error;          ///< per configuration: how far the arithmetic may have moved a deviation (estimate)
+  std::vector<double> error;          ///< per configuration: how far rounding may have moved a deviation (estimate); 0
+                                      ///< where all weights of f_q are those of f
   std::vector<Index> in_double;       ///< per configuration: samples measured in double
   std::vector<RankingCounts> counts;  ///< per configuration
   Index correct_reference = 0, correct_top5_reference = 0;  ///< of f
