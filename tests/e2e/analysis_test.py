@@ -246,6 +246,19 @@ class ErrorShares(WithFiles):
             qa.error_shares(self.result(observed="none"))
 
 
+class Page(WithFiles):
+    def test_nothing_is_cut_at_the_edges(self):
+        ds = self.result(certified="certified", networks=fixture.family("mlp", [60], [16], 1) + fixture.DIGITS[:2])
+        trace = self.path("trace.csv")
+        trace.write_text("seconds,boxes,upper,lower,open\n0,1,4,0,1\n2,300,1.5,1.25,2\n")
+        for figure in (qa.gain_depth(ds), qa.bounds_bits(ds, "digits_mlp_7"), qa.sandwich(ds, "digits_mlp_7", methods=True), qa.accuracy_bits(ds),
+                       qa.accuracy_bits(ds, "digits_mlp_7"), qa.error_shares(ds, "digits_mlp_5"), qa.error_shares(ds, ds.network.values[0]), qa.gap(qa.read_trace(trace), "trace")):
+            figure.canvas.draw()
+            drawn, page = figure.get_tightbbox(), figure.bbox_inches
+            outside = max(page.x0 - drawn.x0, page.y0 - drawn.y0, drawn.x1 - page.x1, drawn.y1 - page.y1)
+            self.assertLessEqual(outside, 0.0, f"{outside:.2f} inches of {figure.axes[0].get_title(loc='left')} are cut")
+
+
 class Command(WithFiles):
     def plot(self, *words):
         return subprocess.run([sys.executable, ANALYSIS / "quantbound-plot", *map(str, words)], capture_output=True, text=True)

@@ -85,7 +85,8 @@ def deviation_panel(ax, at):
     if low.notnull().any():
         ax.fill_between(low.bits, low, high, color=GAP_COLOUR, linewidth=0)
         ax.plot(high.bits, high, color="#555555", linewidth=1.2)
-        ax.text(float(high.bits.values[0]), float(high.values[0]), "tightest theory (range)", va="bottom", ha="left", color="#333333", fontsize=7)
+        ax.annotate("tightest theory (range)", (float(high.bits.values[0]), float(high.max())), (0.0, 2.0), textcoords="offset points",
+                    va="bottom", ha="left", color="#333333", fontsize=7)
     for (quantizer, granularity), (colour, marker, line) in series_of(at):
         values = largest(at.observed_max.sel(quantizer=quantizer, granularity=granularity)).dropna("bits")
         ax.plot(values.bits, values, color=colour, marker=marker, linestyle=line, markersize=4, markerfacecolor="white", linewidth=1.2)
@@ -107,10 +108,10 @@ def error_shares(ds, network=None, selection=Selection()):
     with plt.rc_context({**STYLE, "axes.grid": False}):
         height = min(9.0, 1.1 + 0.135 * share.sizes["layer"])
         fig, ax = plt.subplots(figsize=(WIDTH, height))
-        fig.subplots_adjust(left=0.34, right=1.0, top=1.0 - 0.3 / height, bottom=0.45 / height)
+        labels = [shortened(text) for text in share.layer_name.values.tolist()]
+        fig.subplots_adjust(left=0.06 + 0.0085 * max(map(len, labels)), right=0.96, top=1.0 - 0.3 / height, bottom=0.45 / height)
         image = ax.imshow(100.0 * share.transpose("layer", "bits").values, aspect="auto", cmap="cividis", vmin=0.0)
         ax.set_xticks(range(share.sizes["bits"]), [str(b) for b in share.bits.values])
-        labels = [shortened(text) for text in share.layer_name.values.tolist()]
         every = -(-len(labels) // 64)
         ax.set_yticks(range(0, len(labels), every), labels[::every], fontsize=6)
         ax.set_xlabel("bits per weight")
