@@ -281,6 +281,7 @@ struct ObservationCut {
 
 ObservationCut observation_cut(const Plan& plan, const PlannedNetwork& network) {
   constexpr Index most_configurations = 32, block_numbers = Index{1} << 25;
+  constexpr Index share = 4;  // of batches: two or four threads have equally many
   constexpr double overhead = 0.03;
   const Index all = std::ssize(plan.configurations), chunks = (all + most_configurations - 1) / most_configurations;
   const Index configurations = (all + chunks - 1) / chunks;
@@ -290,8 +291,9 @@ ObservationCut observation_cut(const Plan& plan, const PlannedNetwork& network) 
   const auto wanted = static_cast<Index>(std::min(1e9, std::max(seconds::per_task, again / overhead) / each));
   const Index batch = observe::micro_batch(network.graph);
   const Index fitting = std::max<Index>(1, block_numbers / elements(network.graph.input_shape()) / batch);
-  return {.samples = batch * std::clamp<Index>((wanted + batch - 1) / batch, 1, fitting),
-          .configurations = configurations};
+  Index batches = std::clamp<Index>((wanted + batch - 1) / batch, 1, fitting);
+  if (batches >= share) batches -= batches % share;
+  return {.samples = batch * batches, .configurations = configurations};
 }
 
 void cut_observation(std::vector<Unit>& units, const Plan& plan, const PlannedNetwork& network) {

@@ -218,6 +218,21 @@ TEST(Assembler, PutsCertificatesWhereTheirRegionConfigurationAndMethodAre) {
   EXPECT_TRUE(assembler.notes().empty());
 }
 
+TEST(Assembler, OfTheGroupsOfAnAttackTheLargestCounts) {
+  Plan plan = plan_with_certificates();
+  Record first = numbered_record(plan, 0);
+  auto& units = plan.tasks[0].units;
+  const auto attack = static_cast<std::size_t>(std::ranges::find(units, Stage::attack, &Unit::stage) - units.begin());
+  units.push_back(units[attack]);
+  first.units.push_back(first.units[attack]);
+  std::get<AttackResult>(first.units.back().result).deviation = {0.5, 0.125};
+  Assembler assembler(plan);
+  assembler.add(0, std::move(first));
+  assembler.add(1, numbered_record(plan, 1));
+
+  EXPECT_EQ(doubles(assembler.finish(), "attacked"), (std::vector<double>{0.5, 0.25, 1.0, 1.25}));
+}
+
 TEST(Assembler, WhatIsNotApplicableIsNotedAndWhatTimedOutIsFlagged) {
   const Plan plan = plan_with_certificates();
   Record first = numbered_record(plan, 0), second = numbered_record(plan, 1);

@@ -165,6 +165,49 @@ attack = { starts = 16, steps = 100 }
   EXPECT_GT(units[1], 6U) << "long attacks on a large network are";
 }
 
+TEST_F(PlanOf, StartsOfALongAttackAreSharedInGroupsThatHoldEveryStartOnce) {
+  const Plan p = plan(R"([study]
+name = "groups"
+[[network]]
+family = "cnn"
+depth = [4, 12]
+width = 64
+resolution = 32
+domain = { low = -1.0, high = 1.0 }
+[quantization]
+bits = [4, 8]
+[observe]
+attack = { starts = 12, steps = 400 }
+)");
+
+  std::map<std::pair<Index, Index>, std::multiset<Index>> groups;  // of every network and configuration
+  for (const auto& task : p.tasks) {
+    for (const auto& unit : task.units) {
+      if (unit.stage != Stage::attack) continue;
+      for (Index c = unit.first; c < unit.first + unit.count; ++c) groups[{task.network, c}].insert(unit.group);
+      EXPECT_LE(unit.groups, 12) << "a group has a start";
+      EXPECT_LT(unit.cost, 60.0) << "work that several ranks can share";
+    }
+  }
+  ASSERT_EQ(groups.size(), 4U);
+  for (const auto& [place, found] : groups) {
+    std::multiset<Index> each;
+    for (Index g = 0; g < std::ssize(found); ++g) each.insert(g);
+    EXPECT_EQ(found, each);
+  }
+  EXPECT_GT(groups.at({1, 0}).size(), 1U);
+  EXPECT_GE(groups.at({1, 0}).size(), groups.at({0, 0}).size()) << "a larger network has more groups";
+}
+
+TEST_F(PlanOf, SmallNetworksAreAttackedInOneGroup) {
+  const Plan p = plan(networks + "[quantization]\nbits = 8\n[observe]\nattack = { starts = 64, steps = 1000 }\n");
+  for (const auto& task : p.tasks) {
+    if (p.networks[static_cast<std::size_t>(task.network)].multiply_adds >= observe::AttackOptions{}.float_from)
+      continue;
+    for (const auto& unit : task.units) EXPECT_EQ(unit.groups, 1);
+  }
+}
+
 TEST_F(PlanOf, RegionsHaveNames) {
   EXPECT_EQ(plan(networks + rest).networks[0].region_names, std::vector<std::string>{"box"});
 }
