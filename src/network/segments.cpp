@@ -60,4 +60,31 @@ Halves split(const Graph& graph, NodeId node) {
   return halves;
 }
 
+Graph between(const Graph& graph, NodeId from, NodeId to) {
+  QUANTBOUND_ASSERT(from < to, from, to);
+  std::vector<char> needed(graph.nodes.size(), 0);
+  needed[at(to)] = 1;
+  for (NodeId id = to; id > from; --id) {
+    if (needed[at(id)] == 0) continue;
+    for (const NodeId input : graph.nodes[at(id)].inputs) {
+      QUANTBOUND_ASSERT(input >= from, input, from, to);
+      needed[at(input)] = 1;
+    }
+  }
+  Graph part;
+  part.nodes.push_back({graph.nodes[at(from)].name, Input{}, {}, graph.nodes[at(from)].shape});
+  std::vector<NodeId> renamed(graph.nodes.size(), 0);
+  Index layers = 0;
+  for (NodeId id = from + 1; id <= to; ++id) {
+    if (needed[at(id)] == 0) continue;
+    renamed[at(id)] = std::ssize(part.nodes);
+    Node& node = part.nodes.emplace_back(graph.nodes[at(id)]);
+    if (auto* convolution = std::get_if<Convolution>(&node.op)) convolution->layer = layers++;
+    if (auto* dense = std::get_if<Dense>(&node.op)) dense->layer = layers++;
+    for (NodeId& input : node.inputs) input = renamed[at(input)];
+  }
+  part.output = renamed[at(to)];
+  return part;
+}
+
 }  // namespace quantbound::network

@@ -20,4 +20,8 @@ struct Halves {
 /// @pre node is a cut point
 Halves split(const Graph& graph, NodeId node);
 
+/// The nodes that `to` needs beyond `from`, whose value becomes the Input; in their order, weight layers counted anew.
+/// @pre from < to, and every path from the Input to `to` visits `from`
+Graph between(const Graph& graph, NodeId from, NodeId to);
+
 }  // namespace quantbound::network
