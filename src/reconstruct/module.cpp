@@ -83,12 +83,12 @@ Index layer_named(const Graph& graph, const std::string& name, const std::string
   for (const NodeId id : nodes) names.push_back(graph.nodes[at(id)].name);
   const auto found = std::find(names.begin(), names.end(), name);
   if (found != names.end()) return found - names.begin();
-  const auto suggestion = core::nearest(name, names);
-  throw core::InputError(suggestion
-                             ? fmt::format("no weight layer is named '{}'; did you mean '{}'?", name, *suggestion)
-                             : fmt::format("no weight layer is named '{}'; the first is '{}', the last '{}'", name,
-                                           names.front(), names.back()),
-                         where);
+  if (const auto suggestion = core::nearest(name, names))
+    throw core::InputError(fmt::format("no weight layer is named '{}'; did you mean '{}'?", name, *suggestion), where);
+  if (names.empty()) throw core::InputError("the network has no weight layers: it has no modules", where);
+  throw core::InputError(
+      fmt::format("no weight layer is named '{}'; the first is '{}', the last '{}'", name, names.front(), names.back()),
+      where);
 }
 
 /// What no edge passes by around weight layers first..last, as close as possible, and the elementwise nodes behind.
