@@ -63,7 +63,6 @@ std::optional<std::vector<Index>> enclosed_layers(const Graph& graph, NodeId fro
     }
   }
   const auto inside = [&](NodeId id) { return id != from && id != to && within[at(id)] != 0; };
-  if (inside(graph.output)) return std::nullopt;
   for (NodeId id = from + 1; id < std::ssize(graph.nodes); ++id) {
     const auto& inputs = graph.nodes[at(id)].inputs;
     if (within[at(id)] == 0 && std::any_of(inputs.begin(), inputs.end(), inside)) return std::nullopt;
@@ -80,6 +79,7 @@ std::optional<std::vector<Index>> enclosed_layers(const Graph& graph, NodeId fro
 Index layer_named(const Graph& graph, const std::string& name, const std::string& where) {
   const std::vector<NodeId> nodes = graph.weight_layers();
   std::vector<std::string> names;
+  names.reserve(nodes.size());
   for (const NodeId id : nodes) names.push_back(graph.nodes[at(id)].name);
   const auto found = std::find(names.begin(), names.end(), name);
   if (found != names.end()) return found - names.begin();

@@ -19,8 +19,8 @@ using tensor::Index;
 /// longest_run 3 and mergeable_neighbours (the released schemes have runs of three).
 struct SelectionOptions {
   Index k = 0;  ///< number of joins wanted; 0: a quarter of the pairs of neighbours, at least one
-  /// lambda = -penalty * (the largest squared difference that may be joined); sign and size are not published. From 1 on
-  /// no join beyond k pays: the k largest differences, as far as runs allow. 0 ignores k.
+  /// lambda = -penalty * (the largest squared difference that may be joined); sign and size are not published. From 1
+  /// on no join beyond k pays: the k largest differences, as far as runs allow. 0 ignores k.
   double penalty = 1.0;
   Index longest_run = 2;
 };

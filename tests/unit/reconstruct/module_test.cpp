@@ -244,10 +244,10 @@ TEST_F(SmallBlocks, ANetworkWithoutWeightsHasNoModules) {
 }
 
 TEST_F(SmallBlocks, ALayerOfADenseBlockKeepsItsBottleneckAndNoMore) {
-  NodeId at = relu(conv(0, 6, 1));
+  NodeId at = relu(conv(relu(conv(0, 6, 3)), 5, 1));  // narrows, but is no squeeze
   for (int layer = 0; layer < 2; ++layer) at = b_.add(network::Concat{0}, {at, relu(conv(relu(conv(at, 4, 1)), 2, 3))});
 
-  EXPECT_THAT(block_sizes(), ElementsAre(1, 2, 2));
+  EXPECT_THAT(block_sizes(), ElementsAre(1, 1, 2, 2));
 }
 
 TEST_F(SmallBlocks, AnActivationMadeOfSeveralNodesBelongsToTheLayer) {
