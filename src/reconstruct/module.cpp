@@ -50,7 +50,7 @@ std::vector<Module> stages(const Graph& graph) {
 }
 
 /// The weight layers between two nodes, if these enclose a module: nothing else is read, and nothing within is read
-/// from outside or is the output.
+/// from outside.
 std::optional<std::vector<Index>> enclosed_layers(const Graph& graph, NodeId from, NodeId to) {
   if (from >= to) return std::nullopt;
   std::vector<char> within(graph.nodes.size(), 0);
