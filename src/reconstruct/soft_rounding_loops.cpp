@@ -102,7 +102,7 @@ QUANTBOUND_INLINE void step_weights(const SoftArrays& arrays, Index begin, Index
   float* __restrict first = arrays.first_moment;
   float* __restrict second = arrays.second_moment;
   float* __restrict soft = arrays.soft;
-#pragma GCC ivdep  // __restrict is lost where this is inlined
+#pragma omp simd  // __restrict is lost where this is inlined
   for (Index i = begin; i < end; ++i) {
     const float g = full_gradient<regularizer>(gradient[i], step[i], variable[i], rates);
     const float m = without_tiny(b1 * first[i] + c1 * g, 1e-30F);
