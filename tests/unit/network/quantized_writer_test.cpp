@@ -197,7 +197,7 @@ TEST(QuantizedWriter, PlacesThatCannotBeWrittenAreErrors) {
   EXPECT_THROW(write_quantized_onnx(network, std::span(&integers, 1), "/nowhere/at/all.onnx"), core::IoError);
 }
 
-TEST(QuantizedWriterDeath, WeightsAreThoseOfTheIntegers) {
+TEST(QuantizedWriterDeathTest, WeightsAreThoseOfTheIntegers) {
   Draw draw(4);
   Builder b({3}, draw);
   b.dense(0, 2);

@@ -99,7 +99,7 @@ TEST(IntegerWeights, StepsBeyondFloatAreRefusedByName) {
     EXPECT_THAT(error_of(weight), HasSubstr("out of the range of float32; scale the network (layer 'layer')"));
 }
 
-TEST(IntegerWeightsDeath, WeightsOffTheGridAreABug) {
+TEST(IntegerWeightsDeathTest, WeightsOffTheGridAreABug) {
   const LayerParameters layer{{1.0, 0.3}, {0.0}};
   const Configuration c{.bits = 4};
   const auto grids = choose_grids(layer, c);
