@@ -76,9 +76,10 @@ core::Bytes to_bytes(const State& state, std::uint64_t identity) {
 State from_bytes(std::span<const std::byte> bytes, std::uint64_t identity) {
   core::ByteReader in(bytes);
   if (in.value<std::uint64_t>() != format || in.value<std::uint64_t>() != identity) {
-    throw core::InputError("the saved state belongs to another network, configuration, option or set of samples; begin "
-                           "without it",
-                           "reconstruction");
+    throw core::InputError(
+        "the saved state belongs to another network, configuration, option or set of samples; begin "
+        "without it",
+        "reconstruction");
   }
   State state;
   state.pass = in.value<Index>();

@@ -55,11 +55,11 @@ struct Options {
   BiasCorrection bias_correction = BiasCorrection::none;
   /// What round, brecq, qdrop and mrecg take for a module; gptq and adaround go by layers.
   ModuleKind modules = ModuleKind::block;
-  std::vector<LayerRange> named;   ///< modules by name in place of a kind
-  std::vector<Index> runs;         ///< brecq, qdrop, mrecg: so many modules each are one; empty: none, or as mrecg chooses
-  Method joint = Method::brecq;    ///< of mrecg and mrecg_loss: brecq or qdrop
-  double damping = 0.01;           ///< gptq
-  std::uint64_t seed = 1;          ///< of batches, mixed inputs and labels drawn for the Fisher information
+  std::vector<LayerRange> named;  ///< modules by name in place of a kind
+  std::vector<Index> runs;  ///< brecq, qdrop, mrecg: so many modules each are one; empty: none, or as mrecg chooses
+  Method joint = Method::brecq;  ///< of mrecg and mrecg_loss: brecq or qdrop
+  double damping = 0.01;         ///< gptq
+  std::uint64_t seed = 1;        ///< of batches, mixed inputs and labels drawn for the Fisher information
 };
 
 /// The samples that a method is fitted to, as the float engine takes them: count x input elements.
@@ -88,10 +88,10 @@ struct Watch {
 /// module's output, over all calibration samples, the quantized module reading the quantized prefix.
 struct ModuleReport {
   Module module;
-  double loss_round = 0.0;  ///< with weights rounded to nearest, from the same prefix
-  double loss = 0.0;        ///< never above loss_round: where a method does not improve on it, rounding is kept
+  double loss_round = 0.0;     ///< with weights rounded to nearest, from the same prefix
+  double loss = 0.0;           ///< never above loss_round: where a method does not improve on it, rounding is kept
   bool kept_rounding = false;  ///< the method's own weights were no better
-  double settled = 1.0;  ///< fraction of soft roundings that are at 0 or 1 before the last, hard rounding
+  double settled = 1.0;        ///< fraction of soft roundings that are at 0 or 1 before the last, hard rounding
   Index iterations = 0;
   bool operator==(const ModuleReport&) const = default;
 };
