@@ -4,12 +4,12 @@
 /// a time, so that callers may look on, stop, and go on from a stored state with the same bits.
 #pragma once
 
-#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
 
 #include "quantbound/core/bytes.hpp"
+#include "quantbound/reconstruct/module_objective.hpp"
 #include "quantbound/reconstruct/soft_rounding.hpp"
 
 #include "batches.hpp"
@@ -28,7 +28,6 @@ class ModuleTraining {
  public:
   /// `fisher`: weights of the target's elements, or empty. The problem and the weights must outlive the training.
   ModuleTraining(const ModuleProblem& problem, std::span<const float> fisher, const TrainingOptions& options);
-  ~ModuleTraining();
 
   Index iteration() const;
   bool done() const { return iteration() >= options_.rounding.iterations; }
@@ -44,15 +43,17 @@ class ModuleTraining {
   void restore(std::span<const std::byte> state);
 
  private:
-  class Objective;
+  /// Of the batch at hand, with its gradient.
+  double evaluate();
 
   const ModuleProblem& problem_;
   std::span<const float> fisher_;
   TrainingOptions options_;
   Batches batches_;
   std::vector<SoftRounding> layers_;
-  std::unique_ptr<Objective> objective_;
-  std::vector<float> mixed_;
+  std::vector<std::vector<float>> biases_;
+  ModuleObjective objective_;
+  std::vector<float> mixed_, targets_, weights_;  ///< batches of qdrop, whose inputs are made anew every time
 };
 
 }  // namespace quantbound::reconstruct::detail
