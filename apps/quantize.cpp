@@ -2,16 +2,21 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <optional>
 #include <system_error>
 
 #include <fmt/format.h>
+#include <omp.h>
 
 #include "quantbound/core/error.hpp"
 #include "quantbound/network/quantized_writer.hpp"
+#include "quantbound/quantize/equalization.hpp"
 #include "quantbound/quantize/integer_weights.hpp"
 
+#include "failure.hpp"
 #include "json.hpp"
 #include "network_options.hpp"
+#include "reconstruction.hpp"
 #include "text_table.hpp"
 
 namespace quantbound::apps {
@@ -28,8 +33,9 @@ options::options_description quantize_options() {
   add("output,o", options::value<std::string>()->value_name("OUT.onnx"), "the file to write");
   add("pack", options::value<std::string>()->default_value("bytes")->value_name("P"),
       "bytes, or int4: two weights of at most 4 bits in a byte (opset 21)");
-  add_configuration_options(all);
+  add_configuration_options(all, quantizer_words);
   add_input_options(all);
+  add_reconstruction_options(all);
   auto more = all.add_options();
   more("json", options::bool_switch(), "one JSON object on stdout");
   more("help,h", "this text");
@@ -56,22 +62,27 @@ network::Packing read_packing(const options::variables_map& values, const quanti
   return network::Packing::nibbles;
 }
 
-/// W' of every layer and the grids it lies on, however it was found.
-struct QuantizedLayers {
-  std::vector<network::LayerParameters> layers;
-  std::vector<std::vector<quantize::RowGrid>> grids;
+/// f and W' of every layer, however it was found.
+struct Quantization {
+  std::vector<network::LayerParameters> original;  ///< f's own, or those after an exact equalization
+  std::vector<network::LayerParameters> quantized;
+  std::vector<reconstruct::ModuleReport> modules;  ///< of methods
 };
 
-QuantizedLayers quantize_by_rule(const network::Network& network, const quantize::Configuration& configuration) {
-  QuantizedLayers result;
-  const Index count = std::ssize(network.layers);
-  for (Index layer = 0; layer < count; ++layer) {
-    const auto& parameters = network.layers[static_cast<std::size_t>(layer)];
-    const auto own = quantize::at_layer(configuration, layer, count);
-    auto grids = quantize::choose_grids(parameters, own);
-    result.layers.push_back(quantize::quantize_layer(parameters, layer, own, grids));
-    result.grids.push_back(std::move(grids.weights));
+/// None where a signal ended it.
+std::optional<Quantization> quantize_network(const network::Network& network, const WeightChoice& choice,
+                                             const options::variables_map& values) {
+  if (choice.method) {
+    auto result = run_reconstruction(network, choice, values, read_reconstruction(values, choice));
+    if (result.stopped) return std::nullopt;
+    return Quantization{std::move(result.original), std::move(result.quantized), std::move(result.modules)};
   }
+  Quantization result{.original = network.layers};
+  if (choice.equalization == reconstruct::Equalization::cross_layer) {
+    result.original =
+        quantize::equalized(network.graph, network.layers, quantize::find_equalization(network.graph, network.layers));
+  }
+  result.quantized = quantize::quantize_layers(result.original, choice.configuration);
   return result;
 }
 
@@ -87,8 +98,9 @@ struct LayerRow {
 struct Answer {
   network::Network written;
   fs::path output;
+  std::string label;
   std::vector<LayerRow> rows;
-  std::vector<std::string> notes;
+  std::vector<reconstruct::ModuleReport> modules;
   std::uintmax_t bytes_before = 0, bytes_after = 0;
 };
 
@@ -109,35 +121,61 @@ LayerRow describe(const std::string& name, int bits, const network::IntegerWeigh
   return row;
 }
 
-Answer write_quantized(const Call& call) {
-  const fs::path output = read_output(call.values);
-  const auto configuration = read_configuration(call.values);
-  const network::Packing packing = read_packing(call.values, configuration);
-  const network::Network original = read_network_argument(call.values);
-  const QuantizedLayers quantized = quantize_by_rule(original, configuration);
-
-  const auto nodes = original.graph.weight_layers();
-  const auto name = [&](std::size_t l) { return original.graph.nodes[static_cast<std::size_t>(nodes[l])].name; };
-  std::vector<int> bits;
+/// The integers of every layer. The grids are chosen once more from the same weights.
+std::vector<network::IntegerWeights> integers_of(const network::Graph& graph, const Quantization& quantization,
+                                                 const quantize::Configuration& configuration,
+                                                 network::Packing packing) {
+  const auto nodes = graph.weight_layers();
   std::vector<network::IntegerWeights> integers;
   for (std::size_t l = 0; l < nodes.size(); ++l) {
     const auto own = quantize::at_layer(configuration, static_cast<Index>(l), std::ssize(nodes));
-    bits.push_back(own.bits);
-    integers.push_back(quantize::integer_weights(quantized.layers[l], quantized.grids[l], own, packing, name(l)));
+    const auto grids = quantize::choose_grids(quantization.original[l], own);
+    integers.push_back(quantize::integer_weights(quantization.quantized[l], grids.weights, own, packing,
+                                                 graph.nodes[static_cast<std::size_t>(nodes[l])].name));
   }
-  Answer answer{.written = network::dequantized(original, integers), .output = output, .notes = original.notes};
+  return integers;
+}
+
+/// None where a signal ended it: nothing is written then.
+std::optional<Answer> write_quantized(const Call& call) {
+  const fs::path output = read_output(call.values);
+  const WeightChoice choice = read_weight_choice(call.values);
+  const network::Packing packing = read_packing(call.values, choice.configuration);
+  network::Network network = read_network_argument(call.values);
+  auto quantization = quantize_network(network, choice, call.values);
+  if (!quantization) return std::nullopt;
+
+  const auto integers = integers_of(network.graph, *quantization, choice.configuration, packing);
+  network.layers = std::move(quantization->quantized);
+  Answer answer{.written = network::dequantized(std::move(network), integers),
+                .output = output,
+                .label = choice.label,
+                .modules = std::move(quantization->modules)};
   validate(answer.written, output.string());
   write_quantized_onnx(answer.written, integers, output);
+
+  const auto nodes = answer.written.graph.weight_layers();
   for (std::size_t l = 0; l < nodes.size(); ++l) {
-    answer.rows.push_back(
-        describe(name(l), bits[l], integers[l], original.layers[l].weights, answer.written.layers[l].weights));
+    const auto own = quantize::at_layer(choice.configuration, static_cast<Index>(l), std::ssize(nodes));
+    answer.rows.push_back(describe(answer.written.graph.nodes[static_cast<std::size_t>(nodes[l])].name, own.bits,
+                                   integers[l], quantization->original[l].weights, answer.written.layers[l].weights));
   }
   answer.bytes_before = fs::file_size(call.values["input"].as<std::string>());
   answer.bytes_after = fs::file_size(output);
   return answer;
 }
 
-void print_json(const Answer& a, const quantize::Configuration& configuration) {
+std::string modules_json(const Answer& a) {
+  std::vector<std::string> items;
+  for (const reconstruct::ModuleReport& report : a.modules) {
+    JsonObject item;
+    item.text("name", report.module.name).number("loss_round", report.loss_round).number("loss", report.loss);
+    items.push_back(item.number("settled", report.settled).integer("iterations", report.iterations).str());
+  }
+  return json_list(items);
+}
+
+void print_json(const Answer& a) {
   std::vector<std::string> items;
   for (const LayerRow& row : a.rows) {
     JsonObject item;
@@ -146,16 +184,14 @@ void print_json(const Answer& a, const quantize::Configuration& configuration) {
     items.push_back(item.number("error_max", row.error).number("error_in_steps", row.error_in_steps).str());
   }
   JsonObject all;
-  all.text("output", a.output.string()).text("configuration", label(configuration));
+  all.text("output", a.output.string()).text("configuration", a.label);
   all.integer("bytes_before", static_cast<long long>(a.bytes_before));
-  all.integer("bytes_after", static_cast<long long>(a.bytes_after));
-  fmt::print("{}\n", all.raw("layers", json_list(items)).str());
+  all.integer("bytes_after", static_cast<long long>(a.bytes_after)).raw("layers", json_list(items));
+  if (!a.modules.empty()) all.raw("modules", modules_json(a));
+  fmt::print("{}\n", all.str());
 }
 
-void print_text(const Answer& a, const quantize::Configuration& configuration) {
-  fmt::print("{}: {} weight layers, {} parameters, {}\n", a.written.name, a.rows.size(), parameter_count(a.written),
-             label(configuration));
-  for (const auto& note : a.notes) fmt::print("note: {}\n", note);
+std::string layer_table(const Answer& a) {
   TextTable table(
       {"layer", "name", "weights", "bits", "type", "least step", "largest step", "largest error", "in steps"});
   for (std::size_t l = 0; l < a.rows.size(); ++l) {
@@ -164,18 +200,46 @@ void print_text(const Answer& a, const quantize::Configuration& configuration) {
                short_number(row.least_step), short_number(row.largest_step), short_number(row.error),
                fmt::format("{:.3f}", row.error_in_steps)});
   }
+  return table.str();
+}
+
+std::string module_table(const Answer& a) {
+  TextTable table({"module", "loss of rounding", "loss", "settled", "iterations"});
+  for (const reconstruct::ModuleReport& report : a.modules) {
+    table.add({report.module.name, short_number(report.loss_round), short_number(report.loss),
+               fmt::format("{:.1f} %", 100.0 * report.settled), std::to_string(report.iterations)});
+  }
+  return table.str();
+}
+
+void print_text(const Answer& a) {
+  fmt::print("{}: {} weight layers, {} parameters, {}\n", a.written.name, a.rows.size(), parameter_count(a.written),
+             a.label);
+  for (const auto& note : a.written.notes) fmt::print("note: {}\n", note);
+  fmt::print("\n{}\n", layer_table(a));
+  if (!a.modules.empty()) fmt::print("{}\n", module_table(a));
   const double ratio = static_cast<double>(a.bytes_after) / static_cast<double>(a.bytes_before);
-  fmt::print("\n{}\n{}: {} bytes, {:.1f} % of the {} of the network that was read\n", table.str(), a.output.string(),
-             a.bytes_after, 100.0 * ratio, a.bytes_before);
+  fmt::print("{}: {} bytes, {:.1f} % of the {} of the network that was read\n", a.output.string(), a.bytes_after,
+             100.0 * ratio, a.bytes_before);
+}
+
+Exit report_stop(const Call& call) {
+  if (call.values.count("checkpoint") != 0) {
+    fmt::print(stderr, "quantbound: stopped early, progress is saved; run the same command again with --resume\n");
+    return stopped_early;
+  }
+  print_error("stopped by a signal, nothing is written; with --checkpoint FILE the work can go on later");
+  return failed;
 }
 
 int run_quantize(const Call& call) {
-  const Answer answer = write_quantized(call);
-  const auto configuration = read_configuration(call.values);
+  if (const auto threads = read_threads(call.values)) omp_set_num_threads(*threads);
+  const auto answer = write_quantized(call);
+  if (!answer) return report_stop(call);
   if (call.values["json"].as<bool>()) {
-    print_json(answer, configuration);
+    print_json(*answer);
   } else {
-    print_text(answer, configuration);
+    print_text(*answer);
   }
   return done;
 }
