@@ -10,6 +10,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import time
 import unittest
 
 import numpy as np
@@ -29,7 +30,8 @@ QUANTIZERS = ("floor", "round", "truncate", "stochastic")
 # Numbers of TensorProto.DataType: name, bits, whether there is a sign.
 TYPES = {3: ("int8", 8, True), 2: ("uint8", 8, False), 5: ("int16", 16, True), 4: ("uint16", 16, False),
          22: ("int4", 4, True), 21: ("uint4", 4, False)}
-USAGE, FAILED = 2, 1
+USAGE, FAILED, STOPPED = 2, 1, 75
+SAMPLES = ("--samples", MODELS / "digits_test_x.npy", "--scale", 16, "--rows", 0, 100)
 
 
 # ------------------------------------------------------------------------------------------------- what a file contains
@@ -312,6 +314,25 @@ class Refusals(Quantizing):
         self.assert_refused("frobnicate", own, *out, "--frobnicate")
         self.assert_refused("quantize needs NETWORK", *out)
 
+    def test_options_that_nothing_would_read(self):
+        own, out = NETWORKS[1], ("-o", "out.onnx")
+        self.assert_refused("--quantizer brecq is fitted to samples; give --samples FILE", own, *out, "--quantizer", "brecq")
+        for option in (("--samples", "x.npy"), ("--rows", 0, 5), ("--layout", "NHWC"), ("--scale", 2), ("--mean", 1), ("--std", 1),
+                       ("--threads", 1), ("--iterations", 5), ("--batch", 5), ("--modules", "layer"), ("--weighting", "fisher"),
+                       ("--drop", 0.2), ("--checkpoint", "c"), ("--resume",)):
+            self.assert_refused(f"--quantizer floor does not read {option[0]}; leave it out", own, *out, "--quantizer", "floor", *option)
+        self.assert_refused("--quantizer floor does not read --bias-correction", own, *out, "--quantizer", "floor", "--bias-correction",
+                            "empirical")
+        for method, option in (("gptq", ("--iterations", 5)), ("adaround", ("--modules", "layer")), ("brecq", ("--drop", 0.2))):
+            self.assert_refused(f"--quantizer {method} does not read", own, *out, *SAMPLES, "--quantizer", method, *option)
+        fitted = (own, *out, *SAMPLES, "--quantizer", "brecq")
+        self.assert_refused("--resume needs --checkpoint FILE", *fitted, "--resume")
+        self.assert_refused("a batch of 101 cannot be drawn from 100", *fitted, "--batch", 101)
+        self.assert_refused("--layout 'wide' is not known", *fitted, "--layout", "wide")
+        self.assert_refused("--modules 'room' is not known; choose from: layer, block, stage", *fitted, "--modules", "room")
+        self.assert_refused("--equalization 'all' is not known", *fitted, "--equalization", "all")
+        self.assert_refused(r"\(none\.npy\)", own, *out, "--quantizer", "brecq", "--samples", "none.npy")
+
     def test_networks(self):
         self.assert_refused(r"\(none\.onnx\)", "none.onnx", "-o", "out.onnx")
         self.assert_refused("not an ONNX file", self.write("text.onnx", "no network"), "-o", "out.onnx")
@@ -323,6 +344,112 @@ class Refusals(Quantizing):
         self.assert_refused("not an ONNX file", self.write("text.onnx", "no network"), "-o", "out.onnx")
         self.assertEqual((self.folder / "out.onnx").read_text(), "older")
         self.quantize(NETWORKS[0])  # and a success replaces it
+
+
+class Fitted(Quantizing):
+    """Methods that are fitted to samples; what they do well is tested in tests/unit/reconstruct."""
+
+    WORDS = ("--bits", 3, "--granularity", "channel", "--quantizer")
+    TRAINED = ("adaround", "brecq", "qdrop")
+
+    def test_methods_choose_neighbours_on_the_same_grid_and_lower_the_loss(self):
+        _, rounded = self.quantize(NETWORKS[1], *self.WORDS, "round")
+        original = onnx.load(str(NETWORKS[1]))
+        for method in self.TRAINED:
+            answer, written = self.quantize(NETWORKS[1], *self.WORDS, method, *SAMPLES, "--iterations", 200)
+            self.assertEqual(answer["configuration"], f"{method}/channel/3")
+            changed = 0
+            for node, weights in weight_layers(original):
+                _, codes, scales, zeros = integer_layers(written)[node.name]
+                np.testing.assert_array_equal(scales, integer_layers(rounded)[node.name][2])
+                quotients = np.float64(weights) / np.float64(scales.reshape((-1,) + (1,) * (weights.ndim - 1)))
+                self.assertLess(np.abs(codes - quotients).max(), 1.001)
+                changed += (codes != integer_layers(rounded)[node.name][1]).sum()
+            self.assertGreater(changed, 10)
+            self.assertEqual([module["iterations"] for module in answer["modules"]], [200] * len(answer["modules"]))
+            losses, of_rounding = ([module[key] for module in answer["modules"]] for key in ("loss", "loss_round"))
+            self.assertTrue(all(a <= b for a, b in zip(losses, of_rounding)))
+            self.assertLess(sum(losses), 0.9 * sum(of_rounding))
+
+    def test_equal_calls_give_equal_bytes_on_any_number_of_threads(self):
+        files = []
+        for threads in (1, 2, 3):
+            self.quantize(NETWORKS[1], *self.WORDS, "qdrop", *SAMPLES, "--iterations", 60, "--threads", threads)
+            files.append((self.folder / "out.onnx").read_bytes())
+        self.assertTrue(files[0] == files[1] == files[2])
+        self.quantize(NETWORKS[1], *self.WORDS, "qdrop", *SAMPLES, "--iterations", 60, "--seed", 2)
+        self.assertNotEqual((self.folder / "out.onnx").read_bytes(), files[0])
+
+    def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(self):
+        words = (NETWORKS[1], *self.WORDS, "brecq", *SAMPLES, "--iterations", 1500)
+        self.quantize(*words, name="once.onnx")
+        out, checkpoint = self.folder / "out.onnx", self.folder / "state"
+        call = ("quantize", *words, "-o", out, "--checkpoint", checkpoint)
+        stopped = 0
+        for wait in (0.3, 0.5, 0.7):
+            started = program.Started(*call, *(("--resume",) if checkpoint.exists() else ()))
+            time.sleep(wait)
+            started.process.terminate()
+            run = started.wait()
+            if run.code == 0:
+                break
+            self.assertEqual(run.code, STOPPED, run.err)
+            self.assertIn("progress is saved; run the same command again with --resume", run.err)
+            self.assertFalse(out.exists())
+            stopped += 1
+        self.assertGreater(stopped, 0)
+        if not out.exists():
+            self.assertRegex(quantbound(*call).err, "an earlier run left this checkpoint; go on with --resume, or remove it")
+            other = [*call, "--resume", "--seed", 2]
+            self.assertRegex(quantbound(*other).err, "belongs to another network, configuration")
+            run = quantbound(*call, "--resume")
+            self.assertEqual(run.code, 0, run.err)
+        self.assertEqual(out.read_bytes(), (self.folder / "once.onnx").read_bytes())
+        self.assertFalse(checkpoint.exists())
+
+    def test_a_stop_without_a_checkpoint_leaves_nothing(self):
+        started = program.Started("quantize", NETWORKS[1], *self.WORDS, "brecq", *SAMPLES, "-o", self.folder / "out.onnx")
+        time.sleep(0.4)
+        started.process.terminate()
+        run = started.wait()
+        self.assertEqual(run.code, FAILED)
+        self.assertIn("quantbound: error: stopped by a signal, nothing is written; with --checkpoint FILE", run.err)
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_a_damaged_checkpoint_is_refused(self):
+        for content in (b"", b"no state", bytes(range(256)) * 10):
+            state = self.write("state", content)
+            run = quantbound("quantize", NETWORKS[1], *self.WORDS, "brecq", *SAMPLES, "-o", self.folder / "out.onnx", "--checkpoint", state,
+                             "--resume")
+            self.assertEqual((run.code, state.read_bytes()), (USAGE, content))
+            self.assertRegex(run.err, "this is no checkpoint of a reconstruction, or it is damaged")
+
+    @unittest.skipUnless(RUNTIME, "needs node and onnxruntime-node; QUANTBOUND_NPM says where")
+    def test_equalization_keeps_the_function(self):
+        self.quantize(NETWORKS[1], "--quantizer", "cle_round", "--bits", 16, "--granularity", "channel")
+        found, expected = self.outputs(DIGITS_INPUTS, self.folder / "out.onnx", NETWORKS[1])
+        self.assertLess(np.abs(found - expected).max(), 1e-3 * np.abs(expected).max())
+        cle, plain = (integer_layers(self.quantize(NETWORKS[1], "--quantizer", q)[1]) for q in ("cle_round", "round"))
+        self.assertNotEqual([layer[2].item() for layer in cle.values()], [layer[2].item() for layer in plain.values()])
+        for layer in (integer_layers(self.quantize(NETWORKS[1], "--equalization", "cross_layer")[1]),):
+            self.assertEqual([l[2].item() for l in layer.values()], [l[2].item() for l in cle.values()])
+
+    def test_bias_correction_changes_biases_alone(self):
+        _, plain = self.quantize(NETWORKS[1], "--bits", 3)
+        answer, corrected = self.quantize(NETWORKS[1], "--bits", 3, "--bias-correction", "empirical", *SAMPLES)
+        for name, layer in integer_layers(plain).items():
+            np.testing.assert_array_equal(layer[1], integer_layers(corrected)[name][1])
+        biases = [{t.name: t.raw_data for t in model.graph.initializer if t.name.endswith(".bias")} for model in (plain, corrected)]
+        self.assertNotEqual(*biases)
+        self.assertEqual(answer["configuration"], "round/tensor/3")
+
+    def test_samples_are_normalised_as_asked(self):
+        x = np.load(MODELS / "digits_test_x.npy")[:100].astype(np.float64)
+        np.save(self.folder / "same.npy", np.float32((x / 16 - 0.5) / 2))
+        words = (NETWORKS[1], *self.WORDS, "adaround", "--iterations", 30)
+        self.quantize(*words, "--samples", self.folder / "same.npy", name="one.onnx")
+        self.quantize(*words, *SAMPLES, "--mean", 0.5, "--std", 2, name="two.onnx")
+        self.assertEqual((self.folder / "one.onnx").read_bytes(), (self.folder / "two.onnx").read_bytes())
 
 
 class Text(Quantizing):

@@ -63,7 +63,8 @@ class Answers(program.WithFolder):
                               ("bound", shared + "box vnnlib around radius clip samples uniform precision threads"),
                               ("certify", shared + "against box vnnlib around radius clip scale method tolerance threshold max-seconds "
                                "max-boxes max-memory split attack write-merged trace checkpoint resume threads"),
-                              ("quantize", shared + "output pack"), ("show", "json network bits")):
+                              ("quantize", shared + "output pack equalization samples rows layout scale mean std iterations batch modules "
+                               "weighting drop bias-correction threads checkpoint resume"), ("show", "json network bits")):
             out = self.answer(verb, "--help")
             for option in options.split():
                 self.assertIn(f"--{option}", out)
