@@ -1,18 +1,19 @@
-/// The roundings of all layers of a module learned together from batches (BRECQ, arXiv 2102.05426; with one layer
-/// AdaRound, 2004.10568): the mean over samples and positions of sum w (M(x) - M~(x~))^2 over channels, and AdaRound's
-/// regularizer. x~ is the value of the quantized prefix, or mixed with that of f (QDrop, 2203.05740). One iteration at
-/// a time, so that callers may look on, stop, and go on from a stored state with the same bits.
+/// The roundings of all layers of a module learned together (BRECQ, arXiv 2102.05426; with one layer AdaRound,
+/// 2004.10568), one iteration at a time, so that callers may look on, stop, and go on from a stored state with the same
+/// bits. From batches: the mean over samples and positions of sum w (M(x) - M~(x~))^2 over channels and AdaRound's
+/// regularizer, where x~ is the value of the quantized prefix, or mixed with that of f (QDrop, 2203.05740). From second
+/// moments: the same for a single layer without activation, over all samples at once (layer_rounding.hpp).
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
 
 #include "quantbound/core/bytes.hpp"
-#include "quantbound/reconstruct/module_objective.hpp"
+#include "quantbound/reconstruct/gram.hpp"
 #include "quantbound/reconstruct/soft_rounding.hpp"
 
-#include "batches.hpp"
 #include "module_problem.hpp"
 
 namespace quantbound::reconstruct::detail {
@@ -26,34 +27,33 @@ struct TrainingOptions {
 
 class ModuleTraining {
  public:
-  /// `fisher`: weights of the target's elements, or empty. The problem and the weights must outlive the training.
-  ModuleTraining(const ModuleProblem& problem, std::span<const float> fisher, const TrainingOptions& options);
+  virtual ~ModuleTraining() = default;
 
-  Index iteration() const;
-  bool done() const { return iteration() >= options_.rounding.iterations; }
-  /// One iteration; the loss of its batch, without regularizer.
-  double advance();
+  virtual Index iteration() const = 0;
+  virtual void advance() = 0;
+  /// Of the last batch, or of all samples with the weights as they are; without regularizer.
+  virtual double loss() const = 0;
 
-  std::vector<std::vector<double>> rounded() const;
+  /// The weights of every layer, each rounding taken as it is nearest to.
+  virtual std::vector<std::vector<double>> rounded() const = 0;
   /// Of all weights that have a choice, those whose h is 0 or 1.
-  double fraction_settled() const;
+  virtual double fraction_settled() const = 0;
 
-  core::Bytes state() const;
+  virtual core::Bytes state() const = 0;
   /// Throws core::Error where the state is of another module.
-  void restore(std::span<const std::byte> state);
-
- private:
-  /// Of the batch at hand, with its gradient.
-  double evaluate();
-
-  const ModuleProblem& problem_;
-  std::span<const float> fisher_;
-  TrainingOptions options_;
-  Batches batches_;
-  std::vector<SoftRounding> layers_;
-  std::vector<std::vector<float>> biases_;
-  ModuleObjective objective_;
-  std::vector<float> mixed_, targets_, weights_;  ///< batches of qdrop, whose inputs are made anew every time
+  virtual void restore(std::span<const std::byte> state) = 0;
 };
+
+/// Whether the loss is quadratic in the weights: one layer and nothing else.
+bool is_quadratic(const ModuleProblem& problem);
+
+/// `fisher`: weights of the target's elements, or empty. The problem and the weights must outlive the training.
+std::unique_ptr<ModuleTraining> train_on_batches(const ModuleProblem& problem, std::span<const float> fisher,
+                                                 const TrainingOptions& options);
+/// @pre is_quadratic
+std::unique_ptr<ModuleTraining> train_on_moments(const ModuleProblem& problem, const TrainingOptions& options);
+
+/// The second moments of the inputs of a module that is one layer. @pre is_quadratic, or an activation follows
+Gram moments_of(const ModuleProblem& problem);
 
 }  // namespace quantbound::reconstruct::detail

@@ -100,26 +100,16 @@ bool Walk::solve(Index number) {
   values_.reach(number);
   std::vector<float> target = target_of(number, module_graph(task_.graph, modules_[at(number)]));
   const ModuleProblem problem = problem_of(number, target);
-  const Options& options = task_.options;
-  Candidate kept = make_candidate(problem, rounded_weights(problem), options.bias_correction);
+  const BiasCorrection correction = task_.options.bias_correction;
+  Candidate kept = make_candidate(problem, rounded_weights(problem), correction);
   ModuleReport report{.module = problem.module, .loss_round = kept.loss, .loss = kept.loss};
-  if (is_trained(task_.method)) {
-    kept.output = {};  // the training needs memory; made again where it is wanted
-    std::vector<float> fisher;
-    if (options.weighting == Weighting::fisher) {
-      fisher = fisher_weights(task_.graph, task_.original, problem.module, target, problem.samples, options.seed);
-    }
-    ModuleTraining training(problem, fisher, training_options(task_.method, options));
-    if (!train(problem, training)) return false;
-    report.iterations = training.iteration();
-    report.settled = training.fraction_settled();
-    Candidate learned = make_candidate(problem, training.rounded(), options.bias_correction);
-    report.kept_rounding = learned.loss >= kept.loss;
-    if (report.kept_rounding) {
-      kept = make_candidate(problem, rounded_weights(problem), options.bias_correction);
-    } else {
-      kept = std::move(learned);
-    }
+  if (task_.method != Method::round) {
+    kept.output = {};  // a training needs the memory; made again where it is wanted
+    auto weights = found_weights(problem, report);
+    if (!weights) return false;
+    Candidate found = make_candidate(problem, std::move(*weights), correction);
+    report.kept_rounding = found.loss >= report.loss_round;
+    kept = report.kept_rounding ? make_candidate(problem, rounded_weights(problem), correction) : std::move(found);
     report.loss = kept.loss;
   }
   Pair pair{std::move(target), std::move(kept.output)};
@@ -128,21 +118,41 @@ bool Walk::solve(Index number) {
   return true;
 }
 
-bool Walk::train(const ModuleProblem& problem, ModuleTraining& training) {
-  if (!state_.training.empty()) training.restore(state_.training);
-  while (!training.done()) {
+std::optional<std::vector<std::vector<double>>> Walk::found_weights(const ModuleProblem& problem,
+                                                                    ModuleReport& report) {
+  if (task_.method != Method::gptq) return trained_weights(problem, report);
+  const GptqOptions options{.damping = task_.options.damping, .order = task_.options.order};
+  return {
+      {gptq(problem.original.front().weights, moments_of(problem), problem.grids.front().weights, options).weights}};
+}
+
+std::optional<std::vector<std::vector<double>>> Walk::trained_weights(const ModuleProblem& problem,
+                                                                      ModuleReport& report) {
+  const Options& options = task_.options;
+  const TrainingOptions settings = training_options(task_.method, options);
+  std::vector<float> fisher;
+  if (options.weighting == Weighting::fisher) {
+    fisher = fisher_weights(task_.graph, task_.original, problem.module, problem.target, problem.samples, options.seed);
+  }
+  const auto training = uses_moments(task_.method, options) && is_quadratic(problem)
+                            ? train_on_moments(problem, settings)
+                            : train_on_batches(problem, fisher, settings);
+  if (!state_.training.empty()) training->restore(state_.training);
+  while (training->iteration() < options.iterations) {
     if (stopped()) {
-      state_.training = training.state();
-      return false;
+      state_.training = training->state();
+      return std::nullopt;
     }
-    const double loss = training.advance();
-    if (telling_.due()) tell(problem.module, training.iteration(), loss);
+    training->advance();
+    if (telling_.due()) tell(problem.module, training->iteration(), training->loss());
     if (task_.watch.save && saving_.due()) {
-      state_.training = training.state();
+      state_.training = training->state();
       store();
     }
   }
-  return true;
+  report.iterations = training->iteration();
+  report.settled = training->fraction_settled();
+  return training->rounded();
 }
 
 void Walk::finish(const ModuleProblem& problem, ModuleReport report, Candidate kept) {

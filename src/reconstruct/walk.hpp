@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -50,7 +51,9 @@ class Walk {
   bool solve(Index number);
   ModuleProblem problem_of(Index number, std::span<const float> target) const;
   std::vector<float> target_of(Index number, const Graph& graph) const;
-  bool train(const ModuleProblem& problem, ModuleTraining& training);
+  /// Weights as the method finds them, with what the report says of that; nothing where it was stopped.
+  std::optional<std::vector<std::vector<double>>> found_weights(const ModuleProblem& problem, ModuleReport& report);
+  std::optional<std::vector<std::vector<double>>> trained_weights(const ModuleProblem& problem, ModuleReport& report);
   void finish(const ModuleProblem& problem, ModuleReport report, Candidate kept);
   void store();
   void tell(const Module& module, Index iteration, double loss) const;
