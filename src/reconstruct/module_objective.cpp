@@ -42,7 +42,7 @@ Index multiply_adds_of(const network::Operator& op) {
 /// Samples of one part. Every part pays for its own transforms and sums of the weights, so large weights want large
 /// parts; else few samples are best, whose activations stay in the cache and which many threads can share.
 Index samples_in_part(const Graph& module, Index batch) {
-  constexpr Index uses = 1024;  // of a weight, by which its cost per part is spread
+  constexpr Index uses = 2048;  // of a weight, by which its cost per part is spread
   constexpr Index fewest_parts = 4;
   Index weights = 0, multiply_adds = 0;
   for (const network::NodeId id : module.weight_layers()) {

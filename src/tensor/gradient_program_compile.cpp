@@ -180,15 +180,15 @@ class GradientBackward {
     g = through_fused(op.function, o, g);
     if (op.has_summand) give_copy(o.inputs[1], g);
     if (p_.derivatives != Derivatives::samples) {
-      const auto descriptor =
-          convolution_backward_weights(op.geometry, p_.batch, attributes(), p_.engine, p_.winograd(op.geometry));
+      const auto descriptor = convolution_backward_weights(op.geometry, p_.batch, attributes(), p_.engine,
+                                                           p_.winograd(op.geometry, WeightsOf::derivatives));
       add_weights_step<dnnl::convolution_backward_weights>(descriptor, op.layer,
                                                            forward_.value(o.inputs[0], descriptor.src_desc()), g,
                                                            plain_weights(weight_dims(op.geometry)));
     }
     if (!wanted_[index(o.inputs[0])]) return;
-    const auto descriptor =
-        convolution_backward(op.geometry, p_.batch, attributes(), p_.engine, p_.winograd(op.geometry));
+    const auto descriptor = convolution_backward(op.geometry, p_.batch, attributes(), p_.engine,
+                                                 p_.winograd(op.geometry, WeightsOf::values));
     give(o.inputs[0], add_layer_step<dnnl::convolution_backward_data>(descriptor, op.layer, g));
   }
 

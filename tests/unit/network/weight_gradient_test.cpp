@@ -213,7 +213,7 @@ TEST(WeightGradient, OfASquaredErrorAgreesWithFiniteDifferences) {
        image.convolution(
            0, 4, 1,
            {.kernel_height = 3, .kernel_width = 3, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1})});
-  for (const Weights kind : {false, true}) {
+  for (const Weights kind : {Weights::none, Weights::squares}) {
     expect_fit(smooth.build(), 3, 70, kind);
     expect_fit(image.build(), 2, 80, kind);
   }
