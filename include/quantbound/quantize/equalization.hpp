@@ -10,8 +10,9 @@
 /// 2^e_i: every product is what it was. A double times a power of two is exact unless it leaves the range of normal
 /// doubles, and a channel where that happens keeps its scale (e = 0). So whatever is proved of the pair (equalized f,
 /// f_q) holds for (f, f_q), with no rounding to account for; even network::forward gives the same bits, underflow
-/// apart. The scales of the paper are rounded to the nearest power of two for this; after that the two largest weights
-/// of a channel differ by a factor of at most 2 where the paper makes them equal.
+/// apart. For this the scales of the paper are rounded to the nearest power of two: every weight is within a factor of
+/// 2 of where the paper has it, sqrt(2) for either of its channels. Values between layers are those of f times powers
+/// of two, so a deviation measured there is in other units.
 ///
 /// Not across what is not positively homogeneous (Clip, so Relu6; Sigmoid, ...), nor where a value has several readers
 /// or meets another one: skipped, with the reason. Biases are not absorbed here (bias_correction.hpp).
