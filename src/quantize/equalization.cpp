@@ -202,6 +202,21 @@ bool exact(double value, int exponent) {
   return std::isfinite(result) && scaled(result, -exponent) == value;
 }
 
+/// Calls visit(value, exponent) for every weight and bias.
+template <class Layers, class Visit>
+void for_each_exponent(const Graph& graph, Layers& layers, const Equalization& equalization, Visit visit) {
+  const std::vector<LayerLayout> layout = layouts(graph);
+  const auto exponents = exponents_of_layers(layout, equalization.links, equalization.exponents);
+  for (std::size_t layer = 0; layer < layout.size(); ++layer) {
+    const Factors<int>& exponent = exponents[layer];
+    for_each_weight(layers[layer].weights, layout[layer], [&](auto& weight, std::size_t row, std::size_t channel) {
+      visit(weight, exponent.rows[row] + exponent.channels[channel]);
+    });
+    for (std::size_t row = 0; row < layers[layer].bias.size(); ++row)
+      visit(layers[layer].bias[row], exponent.rows[row]);
+  }
+}
+
 /// Takes back what would cost a bit: no scale for the channels of weights that do not scale exactly, until all do.
 class ExactScales {
  public:
@@ -276,24 +291,16 @@ Equalization find_equalization(const Graph& graph, std::span<const LayerParamete
 
 std::vector<LayerParameters> equalized(const Graph& graph, std::span<const LayerParameters> layers,
                                        const Equalization& equalization) {
-  const std::vector<LayerLayout> layout = layouts(graph);
-  const auto exponents = exponents_of_layers(layout, equalization.links, equalization.exponents);
+  QUANTBOUND_ASSERT(scales_exactly(graph, layers, equalization));
   std::vector<LayerParameters> result(layers.begin(), layers.end());
-  for (std::size_t layer = 0; layer < result.size(); ++layer) {
-    const Factors<int>& exponent = exponents[layer];
-    bool all_exact = true;
-    const auto scale = [&](double& value, int e) {
-      all_exact &= exact(value, e);
-      value = scaled(value, e);
-    };
-    for_each_weight(result[layer].weights, layout[layer], [&](double& weight, std::size_t row, std::size_t channel) {
-      scale(weight, exponent.rows[row] + exponent.channels[channel]);
-    });
-    for (std::size_t row = 0; row < result[layer].bias.size(); ++row)
-      scale(result[layer].bias[row], exponent.rows[row]);
-    QUANTBOUND_ASSERT(all_exact, layer);
-  }
+  for_each_exponent(graph, result, equalization, [](double& value, int exponent) { value = scaled(value, exponent); });
   return result;
+}
+
+bool scales_exactly(const Graph& graph, std::span<const LayerParameters> layers, const Equalization& equalization) {
+  bool all = true;
+  for_each_exponent(graph, layers, equalization, [&](double value, int exponent) { all &= exact(value, exponent); });
+  return all;
 }
 
 Equalization inverse(const Equalization& equalization) {

@@ -72,10 +72,15 @@ struct Equalization {
 Equalization find_equalization(const network::Graph& graph, std::span<const LayerParameters> layers,
                                const EqualizationOptions& options = {});
 
-/// The layers with the scales applied. With inverse(e) after e the layers are what they were, bit for bit.
-/// @pre no weight leaves the range where scaling is exact: as found for these layers
+/// The layers with the scales applied. With inverse(e) after e the layers are what they were, bit for bit. What was
+/// quantized on the equalized weights may be scaled back the same way: a pair (f, f_q scaled back) that differs by the
+/// same function, with f as it came.
+/// @pre scales_exactly: so where the equalization was found for these layers
 std::vector<LayerParameters> equalized(const network::Graph& graph, std::span<const LayerParameters> layers,
                                        const Equalization& equalization);
 Equalization inverse(const Equalization& equalization);
+/// Whether no weight or bias is rounded.
+bool scales_exactly(const network::Graph& graph, std::span<const LayerParameters> layers,
+                    const Equalization& equalization);
 
 }  // namespace quantbound::quantize
