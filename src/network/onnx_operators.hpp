@@ -1,5 +1,5 @@
-/// The readers of single ONNX operators, in seven files by kind. Each adds to the importer what the node's output stands
-/// for; the table in onnx_operators.cpp says which operators and attributes exist.
+/// The readers of single ONNX operators, in seven files by kind. Each adds to the importer what the node's output
+/// stands for; the table in onnx_operators.cpp says which operators and attributes exist.
 #pragma once
 
 #include <initializer_list>
