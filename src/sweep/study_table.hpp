@@ -10,6 +10,8 @@
 
 #include <toml++/toml.h>
 
+#include "quantbound/core/nearest.hpp"
+
 namespace quantbound::sweep::detail {
 
 /// "study.toml:12:5"
@@ -47,7 +49,6 @@ class Table {
   std::vector<std::string> known_;
 };
 
-/// The candidate nearest to `word` in edit distance, if any is near enough to be a slip.
-std::optional<std::string> nearest(std::string_view word, const std::vector<std::string>& candidates);
+using core::nearest;
 
 }  // namespace quantbound::sweep::detail
