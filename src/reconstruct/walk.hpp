@@ -52,8 +52,10 @@ class Walk {
   ModuleProblem problem_of(Index number, std::span<const float> target) const;
   std::vector<float> target_of(Index number, const Graph& graph) const;
   /// Weights as the method finds them, with what the report says of that; nothing where it was stopped.
-  std::optional<std::vector<std::vector<double>>> found_weights(const ModuleProblem& problem, ModuleReport& report);
-  std::optional<std::vector<std::vector<double>>> trained_weights(const ModuleProblem& problem, ModuleReport& report);
+  std::optional<std::vector<std::vector<double>>> found_weights(const ModuleProblem& problem, Candidate nearest,
+                                                                ModuleReport& report);
+  std::optional<std::vector<std::vector<double>>> trained_weights(const ModuleProblem& problem, Candidate nearest,
+                                                                  ModuleReport& report);
   void finish(const ModuleProblem& problem, ModuleReport report, Candidate kept);
   void store();
   void tell(const Module& module, Index iteration, double loss) const;

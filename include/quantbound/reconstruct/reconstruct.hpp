@@ -43,11 +43,17 @@ enum class Weighting { none, fisher };
 /// moments of all samples, or by batches as any other.
 enum class QuadraticLoss { moments, batches };
 
+/// What the regularizer's factor is multiplied by. absolute: 1, as published; where the loss of a module is far above 1
+/// the regularizer is too weak then, and many roundings are still undecided at the end. loss: the module's loss with
+/// weights rounded to nearest, which makes all roundings independent of the scale of the network's values.
+enum class RegularizationUnit { absolute, loss };
+
 /// Of AdaRound and all that follow it; the paper's values.
 struct Options {
   Index iterations = 20000;  ///< per module
   Index batch = 32;
   double learning_rate = 1e-3, regularization = 0.01;
+  RegularizationUnit regularization_unit = RegularizationUnit::loss;
   double warm_up = 0.2;  ///< part of the iterations without regularizer
   double beta_first = 20.0, beta_last = 2.0;
   double drop = 0.5;  ///< qdrop: probability that an element of the input is the quantized prefix's
