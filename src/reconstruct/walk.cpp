@@ -174,7 +174,9 @@ void Walk::store() {
 
 void Walk::tell(const Module& module, Index iteration, double loss) const {
   if (!task_.watch.progress) return;
-  task_.watch.progress({.module = std::ssize(state_.reports),
+  task_.watch.progress({.pass = state_.pass,
+                        .passes = task_.passes,
+                        .module = std::ssize(state_.reports),
                         .modules = std::ssize(modules_),
                         .iteration = iteration,
                         .iterations = is_trained(task_.method) ? task_.options.iterations : 0,

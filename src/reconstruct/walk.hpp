@@ -26,6 +26,7 @@ struct Task {
   const Options& options;
   const Watch& watch;
   std::uint64_t identity = 0;  ///< of the stored states
+  Index passes = 1;            ///< through the network
 };
 
 /// Something that is done now and then.

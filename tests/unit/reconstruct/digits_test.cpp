@@ -54,7 +54,8 @@ std::map<Method, double> errors(const Network& network) {
   return result;
 }
 
-/// Images that no method has seen. The margins are a third of what was measured with 2000 iterations.
+/// Images that no method has seen. Measured at 3 bits with 2000 iterations, against rounding: gptq 0.05 and
+/// 0.26, the others 0.01 to 0.07.
 TEST(TrainedNetworks, ReconstructionTakesMostOfTheErrorAway) {
   for (const char* name : {"digits_cnn.onnx", "digits_mlp_7.onnx"}) {
     SCOPED_TRACE(name);
