@@ -79,8 +79,7 @@ void print_samples(const sweep::Plan& plan, const sweep::SampleAxisEntry& entry)
     too_few.push_back(fmt::format("{} (needs {})", q, observe::samples_needed(q, plan.study.confidence)));
   }
   if (!too_few.empty()) {
-    fmt::print("; too few to bound at confidence {} the quantiles {}", plan.study.confidence,
-               fmt::join(too_few, ", "));
+    fmt::print("; too few to bound at confidence {} the quantiles {}", plan.study.confidence, fmt::join(too_few, ", "));
   }
   fmt::print("\n");
 }
