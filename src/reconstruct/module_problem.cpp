@@ -78,7 +78,7 @@ Candidate make_candidate(const ModuleProblem& problem, std::vector<std::vector<d
   }
   result.output = evaluate(problem.graph, result.layers, problem.quantized_input, problem.samples);
   result.loss =
-      mean_loss(problem.graph.output_shape(), problem.target, result.output, problem.samples, problem.module.name);
+      mean_loss(problem.graph.output_shape(), problem.target, result.output, {}, problem.samples, problem.module.name);
   return result;
 }
 

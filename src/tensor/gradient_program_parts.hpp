@@ -74,7 +74,7 @@ struct GradientProgram::Implementation {
   /// Result and seed in the layout of the output: there after this many steps, and from this one on.
   std::optional<detail::Version> own_result, own_seed;
   std::size_t own_end = 0, own_turn = 0;
-  bool copies_samples = true;  ///< a step reads them as they are
+  bool copies_samples = true;  ///< for fit(): a step reads or writes them as they are
   std::vector<std::optional<detail::WeightGradient>> weight_gradients;
   std::shared_ptr<const detail::WeightLayout> weight_layout;
   std::shared_ptr<const FloatWeights> weights;  ///< in use

@@ -7,8 +7,9 @@ layer: one batch step of AdaRound (soft rounding, forward, loss, gradient of the
 ReLU; block: BRECQ's on a residual block of two such convolutions; 4 bits, per channel. Shapes are channels x size of
 ResNet18's stages. Both programs get the same weights, calibration data, batches and threads; that they compute the same
 is checked by their objectives, which must agree. PyTorch runs in the layout of images that is faster for it. Each line
-shows milliseconds per iteration, median (best), and the ratio of the medians. Exits 1 where we are not twice as fast.
-PyTorch is Debian's python3-torch.
+shows milliseconds per iteration, median (best), and the ratio of the medians; on a busy machine the ratio of the
+processor times of one thread says more (with two, idle threads spin). Exits 1 where we are not twice as fast. PyTorch
+is Debian's python3-torch.
 """
 import argparse
 import statistics
@@ -34,17 +35,25 @@ class Runner:
         self.process = subprocess.Popen([str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         if self.process.stdout.readline().strip() != "ready":
             sys.exit(f"reconstruct.py: {command[0]} did not start: {' '.join(map(str, command))}")
-        self.seconds, self.objectives = [], []
+        self.seconds, self.processor, self.objectives = [], [], []
         self.run()
         self.seconds.clear()  # the first takes memory
+        self.processor.clear()
 
     def run(self):
         time.sleep(PAUSE)
+        before = self.processor_seconds()
         self.process.stdin.write(f"{ITERATIONS}\n")
         self.process.stdin.flush()
         seconds, objective = map(float, self.process.stdout.readline().split())
         self.seconds.append(seconds)
+        self.processor.append((self.processor_seconds() - before) / ITERATIONS)
         self.objectives.append(objective)
+
+    def processor_seconds(self):
+        """Of all threads of the process so far."""
+        threads = Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")
+        return sum(int(thread.read_text().split()[0]) for thread in threads) * 1e-9
 
     def close(self):
         self.process.stdin.close()
@@ -85,9 +94,11 @@ def compare(build, unit, channels, size, batch, threads, runs):
             sys.exit(f"reconstruct.py: objectives differ: {ours.objectives} and {their.objectives}")
     their = min(theirs, key=lambda program: statistics.median(program.seconds))
     ratio = statistics.median(their.seconds) / statistics.median(ours.seconds)
+    processor = statistics.median(their.processor) / statistics.median(ours.processor)
+    of_processor = f" (of processor time {processor:.2f}, ours {1e3 * statistics.median(ours.processor):.1f} ms)" if threads == 1 else ""
     print(f"{unit:5} {channels:3}x{size:2}x{size:2} batch {batch} threads {threads}: ours {ours} ms, PyTorch {their} ms "
           f"({'channels last' if their is theirs[1] else 'channels first'}; the other {theirs[0] if their is theirs[1] else theirs[1]}), "
-          f"{1 / statistics.median(ours.seconds):5.1f} iterations/s, {ratio:.2f} times PyTorch's", flush=True)
+          f"{1 / statistics.median(ours.seconds):5.1f} iterations/s, {ratio:.2f} times PyTorch's{of_processor}", flush=True)
     return ratio
 
 
