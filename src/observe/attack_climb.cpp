@@ -126,6 +126,7 @@ std::vector<Target> ranked_targets(std::span<const double> values, Index outputs
   std::iota(order.begin(), order.end(), Index{0});
   std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) { return largest[index(a)] > largest[index(b)]; });
   std::vector<Target> targets;
+  targets.reserve(order.size());
   for (const Index k : order) targets.push_back({k / 2, k % 2 == 0 ? 1.0 : -1.0});
   return targets;
 }

@@ -132,10 +132,10 @@ std::size_t GradientForward::summand_buffer(Index summand, const Descriptor& lay
   return copy.buffer;
 }
 
-void GradientForward::add_layer(GradientStep& step, Index layer, LayerLayout layout) {
+void GradientForward::add_layer(GradientStep& step, Index layer, const LayerLayout& layout) {
   if (std::ssize(layers_) <= layer) layers_.resize(index(layer) + 1);
   QUANTBOUND_ASSERT(!layers_[index(layer)], layer);
-  layers_[index(layer)] = std::move(layout);
+  layers_[index(layer)] = layout;
   step.layer = layer;
 }
 

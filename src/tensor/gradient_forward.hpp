@@ -51,7 +51,7 @@ class GradientForward {
   void define(Index v, const Version& version);
   bool may_overwrite(std::size_t buffer) const;
   std::size_t summand_buffer(Index summand, const Descriptor& layout, std::size_t other_input);
-  void add_layer(GradientStep& step, Index layer, LayerLayout layout);
+  void add_layer(GradientStep& step, Index layer, const LayerLayout& layout);
   void add_pointwise(const PointFunction& function, const Descriptor& layout, std::size_t source, std::size_t target);
 
   void emit(const ConvolutionOp& op);
