@@ -43,4 +43,7 @@ struct Mixing {
 void gather_mixed(std::span<const float> original, std::span<const float> quantized, std::span<const Index> rows,
                   const Mixing& mixing, Index iteration, std::span<float> result);
 
+/// Plain: whether an element of the batch's row is that of `quantized`.
+bool takes_quantized(const Mixing& mixing, Index iteration, Index row, Index element);
+
 }  // namespace quantbound::reconstruct::detail

@@ -67,6 +67,10 @@ Passes walk(const detail::Task& task, Method method, State state) {
   return pass(detail::joined_by_loss(task.graph, modules, state.losses, options));
 }
 
+Index elements_of(const Graph& graph, NodeId node) {
+  return tensor::elements(graph.nodes[static_cast<std::size_t>(node)].shape);
+}
+
 /// Columns of the weights squared, by group: the second moments of the layer that has most of them.
 Index largest_moments(const Graph& graph) {
   Index most = 0;
@@ -122,15 +126,17 @@ Reconstruction reconstruct(const Network& network, const quantize::Configuration
 
 Index reconstruct_memory(const Graph& graph, Index samples, Method method, const Options& options) {
   const auto modules = detail::single_modules(graph, method, options);
-  const Index both = 2;  // of f and of the quantized network
-  Index bytes = both * detail::held_elements(graph, modules) * samples * Index{sizeof(float)};
-  if (options.weighting == Weighting::fisher) {
-    Index widest = 0;
-    for (const Module& module : modules) {
-      widest = std::max(widest, tensor::elements(graph.nodes[static_cast<std::size_t>(module.output)].shape));
-    }
-    bytes += widest * samples * Index{sizeof(float)};
+  Index widest_input = 0, widest_output = 0;
+  for (const Module& module : modules) {
+    if (module.input != 0) widest_input = std::max(widest_input, elements_of(graph, module.input));
+    widest_output = std::max(widest_output, elements_of(graph, module.output));
   }
+  Index held = detail::held_elements(graph, modules);
+  // A joint module reads the input of one and makes the output of another.
+  if (detail::is_mrecg(method) || !options.runs.empty()) held = std::max(held, widest_input + widest_output);
+  Index values = 2 * held;  // of f and of the quantized network
+  if (options.weighting == Weighting::fisher) values += widest_output;
+  Index bytes = values * samples * Index{sizeof(float)};
   // The moments, their sums and, for gptq, the factors of their inverse.
   const Index copies = method == Method::gptq ? 4 : 3;
   if (detail::uses_moments(method, options)) bytes += copies * largest_moments(graph) * Index{sizeof(double)};

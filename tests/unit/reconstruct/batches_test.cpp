@@ -63,6 +63,22 @@ TEST(Batches, MixedElementsComeFromEitherValueWithTheGivenProbability) {
   EXPECT_FALSE(std::ranges::equal(row(0), row(1)));
 }
 
+TEST(Batches, MixingIsThatOfTheReference) {
+  const Index width = 203, samples = 9;
+  const std::vector<float> original(width * samples, 0.0F), quantized(width * samples, 1.0F);
+  const std::vector<Index> rows{3, 8, 0};
+  std::vector<float> result(width * rows.size());
+  for (const double probability : {0.0, 0.3, 0.5, 1.0}) {
+    const Mixing mixing{.seed = 9, .module = 4, .probability = probability};
+    gather_mixed(original, quantized, rows, mixing, 77, result);
+    for (Index row = 0; row < 3; ++row) {
+      for (Index i = 0; i < width; ++i) {
+        EXPECT_EQ(result[static_cast<std::size_t>(row * width + i)] == 1.0F, takes_quantized(mixing, 77, row, i));
+      }
+    }
+  }
+}
+
 /// Which elements are taken must be those of the row asked for.
 TEST(Batches, MixingKeepsPlaces) {
   std::vector<float> original(30), quantized(30);

@@ -469,6 +469,18 @@ TEST_F(ReconstructTest, OptionsThatDoNotGoTogetherAreErrors) {
   EXPECT_THROW(reconstruct(network_, configuration_, Method::round, {inputs_, 0}, {}, {}), core::InputError);
 }
 
+/// 16 inputs, then 24, 24 and 8 values, of f and of the quantized network: at most 24 + 24 of each at once.
+TEST_F(ReconstructTest, MemoryIsThatOfTheValuesHeld) {
+  take_mlp(3);
+  const Graph& graph = network_.graph;
+  Options options;
+  options.quadratic = QuadraticLoss::batches;
+  EXPECT_EQ(reconstruct_memory(graph, 100, Method::brecq, options), 2 * 48 * 100 * 4);
+  options.weighting = Weighting::fisher;
+  EXPECT_EQ(reconstruct_memory(graph, 100, Method::brecq, options), (2 * 48 + 24) * 100 * 4);
+  EXPECT_EQ(reconstruct_memory(graph, 100, Method::gptq, {}), 2 * 48 * 100 * 4 + 4 * 24 * 24 * 8);
+}
+
 TEST(MethodNames, AreReadAsTheyAreWritten) {
   for (const Method method : all_methods) EXPECT_EQ(parse_method(to_string(method)), method);
   EXPECT_EQ(parse_method("adarond"), std::nullopt);
