@@ -17,6 +17,7 @@
 #include "quantbound/sweep/dataset_schema.hpp"
 
 #include "certify_cost.hpp"
+#include "reconstruct_cost.hpp"
 
 namespace quantbound::sweep {
 
@@ -198,6 +199,21 @@ PlannedNetwork plan_network(const StudyNetwork& study, const std::vector<SampleA
   return planned;
 }
 
+/// Calibration samples and the modules that are reported, where the study has a method.
+void plan_reconstruction(PlannedNetwork& planned, const Study& study, const std::vector<SampleAxisEntry>& samples) {
+  if (!reconstructs(study)) return;
+  planned.calibration = find_set(samples, planned.study.calibration);
+  planned.calibration->require_fits(planned.graph.input_shape(), planned.study.label);
+  const auto add = [&](reconstruct::ModuleKind kind) {
+    for (auto& module : reconstruct::find_modules(planned.graph, kind)) {
+      const auto position = std::ranges::count(planned.modules, kind, &PlannedModule::kind);
+      planned.modules.push_back({.kind = kind, .position = position, .module = std::move(module)});
+    }
+  };
+  add(reconstruct::ModuleKind::layer);
+  if (study.reconstruct.modules != reconstruct::ModuleKind::layer) add(study.reconstruct.modules);
+}
+
 // ------------------------------------------------------------------------------------------------------------ work
 
 std::vector<Unit> cut_norms(const PlannedNetwork& network, double configurations) {
@@ -333,6 +349,14 @@ double observation_bytes(const Plan& plan, const PlannedNetwork& network, int th
   return largest;
 }
 
+/// What a reconstruction keeps: the samples, values of both networks, and both networks' weights.
+double reconstruction_bytes(const Plan& plan, const PlannedNetwork& network) {
+  const Index samples = network.calibration->count();
+  const Index inputs = samples * elements(network.graph.input_shape()) * Index{sizeof(float)};
+  const Index values = reconstruct::reconstruct_memory(network.graph, samples, plan.study.reconstruct);
+  return static_cast<double>(inputs + values) + 2.0 * sizeof(double) * static_cast<double>(network.parameters);
+}
+
 std::vector<Unit> cut(const Plan& plan, const PlannedNetwork& network) {
   const auto configurations = static_cast<double>(plan.configurations.size());
   const auto macs = static_cast<double>(network.multiply_adds), weights = static_cast<double>(network.parameters);
@@ -352,11 +376,25 @@ std::vector<Unit> cut(const Plan& plan, const PlannedNetwork& network) {
   return units;
 }
 
+/// Of every configuration that a method makes. Each is a task by itself.
+void add_reconstructions(Plan& plan, Index network, double load_cost) {
+  const auto& planned = plan.networks[static_cast<std::size_t>(network)];
+  for (Index c = 0; c < std::ssize(plan.configurations); ++c) {
+    const auto& quantizer = quantizer_of(plan.study, c);
+    if (!quantizer.method) continue;
+    const double cost = load_cost + detail::reconstruct_seconds(*quantizer.method, planned.graph,
+                                                                planned.calibration->count(), plan.study.reconstruct);
+    const Unit unit{.stage = Stage::reconstruct, .first = c, .count = 1, .cost = cost};
+    plan.tasks.push_back({.network = network, .units = {unit}, .cost = cost});
+  }
+}
+
 /// Packs consecutive units into tasks of about one second.
 void add_tasks(Plan& plan, Index network) {
   const auto& planned = plan.networks[static_cast<std::size_t>(network)];
   const bool synthetic = std::holds_alternative<network::FamilyPoint>(planned.study.origin);
   const double load_cost = static_cast<double>(planned.parameters) * (synthetic ? seconds::generate_per_weight : 2e-9);
+  add_reconstructions(plan, network, load_cost);
   Task task{.network = network};
   for (const auto& unit : cut(plan, planned)) {
     if (!task.units.empty() && task.cost + unit.cost > seconds::per_task) {
@@ -417,6 +455,8 @@ void drop_unobserved(Plan& plan) {
 
 std::string_view to_string(Stage stage) {
   switch (stage) {
+    case Stage::reconstruct:
+      return "reconstruct";
     case Stage::norms:
       return "norms";
     case Stage::weight_bounds:
@@ -439,8 +479,11 @@ double memory(const Plan& plan, const PlannedNetwork& network, int threads) {
     largest = std::max(largest, 2.0 * weights + detail::certify_bytes(method, size, plan.study.certify));
   }
   if (weight_theory_passes(plan.study) > 0.0 || plan.study.attack) largest = std::max(largest, weights);
+  if (reconstructs(plan.study)) largest = std::max(largest, reconstruction_bytes(plan, network));
   return process_bytes + weights + std::max(largest, observation_bytes(plan, network, threads));
 }
+
+bool reconstructs(const Task& task) { return task.units.front().stage == Stage::reconstruct; }
 
 bool observes(const Plan& plan, const PlannedNetwork& network, Index samples) {
   const auto& entry = plan.samples[static_cast<std::size_t>(samples)];
@@ -451,7 +494,10 @@ Plan make_plan(Study study) {
   Plan plan{.study = std::move(study)};
   plan.configurations = configurations(plan.study);
   plan.samples = sample_axis(plan.study);
-  for (const auto& network : plan.study.networks) plan.networks.push_back(plan_network(network, plan.samples));
+  for (const auto& network : plan.study.networks) {
+    plan.networks.push_back(plan_network(network, plan.samples));
+    plan_reconstruction(plan.networks.back(), plan.study, plan.samples);
+  }
   drop_unobserved(plan);
   for (const auto& network : plan.networks) {
     for (const auto& entry : plan.samples) {
