@@ -6,10 +6,10 @@
 
 namespace quantbound::network {
 
-FloatGradient::FloatGradient(const Graph& graph, Index batch) {
+FloatGradient::FloatGradient(const Graph& graph, Index batch, Derivatives derivatives) {
   tensor::FloatProgram operators(batch);
   detail::lower(graph, {}, operators);
-  program_ = std::make_unique<tensor::GradientProgram>(operators);
+  program_ = std::make_unique<tensor::GradientProgram>(operators, derivatives);
 }
 
 FloatGradient::~FloatGradient() = default;
@@ -34,6 +34,12 @@ void FloatGradient::use(const std::shared_ptr<const FloatWeights>& weights) {
 std::span<const float> FloatGradient::run(std::span<const float> samples) { return program_->run(samples); }
 
 std::span<const float> FloatGradient::pull_back(std::span<const float> weights) { return program_->pull_back(weights); }
+
+double FloatGradient::fit(const FitSamples& samples, double factor) { return program_->fit(samples, factor); }
+
+std::span<const float> FloatGradient::weight_gradient(Index layer) const { return program_->weight_gradient(layer); }
+
+std::span<const float> FloatGradient::bias_gradient(Index layer) const { return program_->bias_gradient(layer); }
 
 FloatMemory FloatGradient::memory() const { return program_->memory(); }
 

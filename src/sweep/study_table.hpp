@@ -12,6 +12,8 @@
 #include <fmt/format.h>
 #include <toml++/toml.h>
 
+#include "quantbound/core/nearest.hpp"
+
 namespace quantbound::sweep::detail {
 
 /// "study.toml:12:5"
@@ -49,8 +51,7 @@ class Table {
   std::vector<std::string> known_;
 };
 
-/// The candidate nearest to `word` in edit distance, if any is near enough to be a slip.
-std::optional<std::string> nearest(std::string_view word, const std::vector<std::string>& candidates);
+using core::nearest;
 
 /// Parses a name of a closed set; the error lists the set.
 template <class Parse>

@@ -26,6 +26,16 @@ bool gains_by_winograd(const Convolution& g) {
          g.channels_in % vector == 0 && g.channels_out % vector == 0;
 }
 
+/// What describe(algorithm, AllowEmpty) makes of Winograd's algorithm where it is wanted and there, else of the sum of
+/// products.
+template <class Describe>
+auto with_algorithm(const Convolution& g, Winograd winograd, Describe describe) {
+  decltype(describe(algorithm::convolution_direct, AllowEmpty::no)) descriptor;
+  if (winograd == Winograd::where_it_pays && gains_by_winograd(g))
+    descriptor = describe(algorithm::convolution_winograd, AllowEmpty::yes);
+  return descriptor ? descriptor : describe(algorithm::convolution_direct, AllowEmpty::no);
+}
+
 }  // namespace
 
 std::vector<Eltwise> eltwise_chain(const PointFunction& f) {
@@ -87,29 +97,47 @@ dnnl::convolution_forward::primitive_desc convolution_forward(dnnl::prop_kind pr
                                                               const dnnl::primitive_attr& attributes,
                                                               const dnnl::engine& engine, Winograd winograd) {
   const Window& w = g.window;
-  const auto describe = [&](algorithm kind, AllowEmpty allow_empty) {
+  return with_algorithm(g, winograd, [&](algorithm kind, AllowEmpty allow_empty) {
     return dnnl::convolution_forward::primitive_desc(
         {prop, kind, any_descriptor(batch, {g.channels_in, g.height, g.width}), any_weights(weight_dims(g)),
          plain_weights({g.channels_out}), any_descriptor(batch, {g.channels_out, g.out_height(), g.out_width()}),
          strides_of(w), dilations_of(w), pads_before(w), pads_after(w)},
         attributes, engine, allow_empty == AllowEmpty::yes);
-  };
-  dnnl::convolution_forward::primitive_desc descriptor;
-  if (winograd == Winograd::where_it_pays && gains_by_winograd(g))
-    descriptor = describe(algorithm::convolution_winograd, AllowEmpty::yes);
-  return descriptor ? descriptor : describe(algorithm::convolution_direct, AllowEmpty::no);
+  });
 }
 
 dnnl::convolution_backward_data::primitive_desc convolution_backward(const Convolution& g, Index batch,
                                                                      const dnnl::primitive_attr& attributes,
-                                                                     const dnnl::engine& engine) {
+                                                                     const dnnl::engine& engine, Winograd winograd) {
   const Window& w = g.window;
-  return {{algorithm::convolution_direct, any_descriptor(batch, {g.channels_in, g.height, g.width}),
-           any_weights(weight_dims(g)), any_descriptor(batch, {g.channels_out, g.out_height(), g.out_width()}),
-           strides_of(w), dilations_of(w), pads_before(w), pads_after(w)},
-          attributes,
-          engine,
-          convolution_forward(dnnl::prop_kind::forward_training, g, batch, attributes, engine, Winograd::never)};
+  const auto hint = convolution_forward(dnnl::prop_kind::forward_training, g, batch, attributes, engine, winograd);
+  return with_algorithm(g, winograd, [&](algorithm kind, AllowEmpty allow_empty) {
+    return dnnl::convolution_backward_data::primitive_desc(
+        {kind, any_descriptor(batch, {g.channels_in, g.height, g.width}), any_weights(weight_dims(g)),
+         any_descriptor(batch, {g.channels_out, g.out_height(), g.out_width()}), strides_of(w), dilations_of(w),
+         pads_before(w), pads_after(w)},
+        attributes, engine, hint, allow_empty == AllowEmpty::yes);
+  });
+}
+
+dnnl::convolution_backward_weights::primitive_desc convolution_backward_weights(const Convolution& g, Index batch,
+                                                                                const dnnl::primitive_attr& attributes,
+                                                                                const dnnl::engine& engine,
+                                                                                Winograd winograd) {
+  const Window& w = g.window;
+  const auto hint = convolution_forward(dnnl::prop_kind::forward_training, g, batch, attributes, engine, winograd);
+  return with_algorithm(g, winograd, [&](algorithm kind, AllowEmpty allow_empty) {
+    return dnnl::convolution_backward_weights::primitive_desc(
+        {kind, any_descriptor(batch, {g.channels_in, g.height, g.width}), any_weights(weight_dims(g)),
+         plain_weights({g.channels_out}), any_descriptor(batch, {g.channels_out, g.out_height(), g.out_width()}),
+         strides_of(w), dilations_of(w), pads_before(w), pads_after(w)},
+        attributes, engine, hint, allow_empty == AllowEmpty::yes);
+  });
+}
+
+Winograd winograd_in_training(const Convolution& g, Index batch) {
+  constexpr Index fewest_pixels = 512;  // the transform of a weight costs as much as some hundred of its products
+  return batch * g.out_height() * g.out_width() >= fewest_pixels ? Winograd::where_it_pays : Winograd::never;
 }
 
 DenseInput dense_input(const Shape& shape) {
@@ -131,6 +159,24 @@ dnnl::inner_product_forward::primitive_desc dense_forward(dnnl::prop_kind prop, 
            plain_descriptor(batch, {outputs})},
           attributes,
           engine};
+}
+
+dnnl::inner_product_backward_data::primitive_desc dense_backward(const DenseInput& in, Index outputs, Index batch,
+                                                                 const dnnl::engine& engine) {
+  const Descriptor source = in.as_image ? any_descriptor(batch, in.shape) : plain_descriptor(batch, in.shape);
+  return {{source, any_weights(weight_dims(in, outputs)), plain_descriptor(batch, {outputs})},
+          attributes(),
+          engine,
+          dense_forward(dnnl::prop_kind::forward_training, in, outputs, batch, attributes(), engine)};
+}
+
+dnnl::inner_product_backward_weights::primitive_desc dense_backward_weights(const DenseInput& in, Index outputs,
+                                                                            Index batch, const dnnl::engine& engine) {
+  const Descriptor source = in.as_image ? any_descriptor(batch, in.shape) : plain_descriptor(batch, in.shape);
+  return {{source, any_weights(weight_dims(in, outputs)), plain_weights({outputs}), plain_descriptor(batch, {outputs})},
+          attributes(),
+          engine,
+          dense_forward(dnnl::prop_kind::forward_training, in, outputs, batch, attributes(), engine)};
 }
 
 }  // namespace quantbound::tensor::detail

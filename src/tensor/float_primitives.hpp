@@ -44,7 +44,15 @@ dnnl::convolution_forward::primitive_desc convolution_forward(dnnl::prop_kind pr
 /// The way back of the same: from the gradient of its output to that of its input.
 dnnl::convolution_backward_data::primitive_desc convolution_backward(const Convolution& geometry, Index batch,
                                                                      const dnnl::primitive_attr& attributes,
-                                                                     const dnnl::engine& engine);
+                                                                     const dnnl::engine& engine, Winograd winograd);
+/// To that of its weights and bias.
+dnnl::convolution_backward_weights::primitive_desc convolution_backward_weights(const Convolution& geometry,
+                                                                                Index batch,
+                                                                                const dnnl::primitive_attr& attributes,
+                                                                                const dnnl::engine& engine,
+                                                                                Winograd winograd);
+/// Where weights change with every run and Winograd's transform of them is part of it: whether it pays on this batch.
+Winograd winograd_in_training(const Convolution& geometry, Index batch);
 
 /// How a dense layer reads its input: an image in its own layout, without flattening it, or a flat value.
 struct DenseInput {
@@ -56,5 +64,9 @@ dnnl::inner_product_forward::primitive_desc dense_forward(dnnl::prop_kind prop, 
                                                           Index batch, const dnnl::primitive_attr& attributes,
                                                           const dnnl::engine& engine);
 Dims weight_dims(const DenseInput& in, Index outputs);
+dnnl::inner_product_backward_data::primitive_desc dense_backward(const DenseInput& in, Index outputs, Index batch,
+                                                                 const dnnl::engine& engine);
+dnnl::inner_product_backward_weights::primitive_desc dense_backward_weights(const DenseInput& in, Index outputs,
+                                                                            Index batch, const dnnl::engine& engine);
 
 }  // namespace quantbound::tensor::detail

@@ -86,6 +86,37 @@ void FloatWeights::set(Index layer, std::span<const double> weights, std::span<c
   stream.wait();
 }
 
+namespace {
+
+detail::FloatSetter make_setter(const detail::LayerLayout& place, const detail::LayerMemory& memory,
+                                const dnnl::engine& engine) {
+  detail::FloatSetter setter{{place.given, engine, nullptr}, dnnl::stream(engine), {}};
+  for (const dnnl::memory& wanted : {memory.weights, memory.backward})
+    if (wanted) setter.reorders.emplace_back(dnnl::reorder(setter.given, wanted), wanted);
+  return setter;
+}
+
+}  // namespace
+
+void FloatWeights::set(Index layer, std::span<const float> weights, std::span<const float> bias) {
+  const detail::WeightLayout& layout = *implementation_->layout;
+  const auto at = static_cast<std::size_t>(layer);
+  QUANTBOUND_ASSERT(layer >= 0, layer);
+  if (at >= layout.layers.size() || !layout.layers[at]) return;
+  const detail::LayerLayout& place = *layout.layers[at];
+  QUANTBOUND_ASSERT(weights.size_bytes() == place.given.get_size(), layer, weights.size());
+  QUANTBOUND_ASSERT(bias.size_bytes() == place.bias.get_size(), layer, bias.size());
+
+  const detail::SingleThread single;
+  detail::LayerMemory& memory = implementation_->layers[at];
+  if (!memory.setter) memory.setter = make_setter(place, memory, layout.engine);
+  std::copy(bias.begin(), bias.end(), static_cast<float*>(memory.bias.get_data_handle()));
+  detail::FloatSetter& setter = *memory.setter;
+  setter.given.set_data_handle(const_cast<float*>(weights.data()));  // NOLINT: oneDNN only reads the source
+  for (auto& [reorder, wanted] : setter.reorders) reorder.execute(setter.stream, setter.given, wanted);
+  setter.stream.wait();
+}
+
 Index FloatWeights::bytes() const { return implementation_->layout->floats * static_cast<Index>(sizeof(float)); }
 
 }  // namespace quantbound::tensor

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include <oneapi/dnnl/dnnl.hpp>
@@ -38,8 +39,16 @@ inline bool same_layers(const WeightLayout& a, const WeightLayout& b) {
   return std::equal(a.layers.begin(), a.layers.end(), b.layers.begin(), b.layers.end(), same);
 }
 
+/// One layer's way from the caller's floats to the layouts of the primitives, made once.
+struct FloatSetter {
+  dnnl::memory given;  ///< its handle is the caller's
+  dnnl::stream stream;
+  std::vector<std::pair<dnnl::reorder, dnnl::memory>> reorders;
+};
+
 struct LayerMemory {
   dnnl::memory weights, bias, backward;  ///< `backward` is empty where nothing goes back
+  std::optional<FloatSetter> setter;     ///< once floats were set
 };
 
 }  // namespace quantbound::tensor::detail

@@ -26,6 +26,10 @@ std::optional<PointFunction>* fused_function(Operation& operation) {
 
 }  // namespace
 
+bool reads_weights(const Operation& operation) {
+  return std::holds_alternative<ConvolutionOp>(operation.kind) || std::holds_alternative<DenseOp>(operation.kind);
+}
+
 dnnl::pooling_v2_forward::primitive_desc pooling_forward(const PoolOp& op, const Descriptor& in, const Shape& out,
                                                          const dnnl::engine& engine) {
   const Window& w = op.window;
@@ -48,6 +52,8 @@ void GradientForward::run() {
   define(0, {in, p_.samples});
   for (current_ = 0; current_ < std::ssize(p_.operations); ++current_)
     std::visit([&](const auto& op) { emit(op); }, operation().kind);
+  p_.own_result = value(p_.output);
+  p_.own_end = p_.steps.size();
   p_.result = value(p_.output, steps_.plain(shape(p_.output))).buffer;
   steps_.touch(p_.result, GradientSteps::never);
 }
@@ -80,6 +86,8 @@ void GradientForward::find_readers() {
     for (const Index input : operation.inputs) values_[index(input)].last_reader = static_cast<Index>(k);
     const auto* point = std::get_if<PointOp>(&operation.kind);
     const auto* function = fused_function(operation);
+    if (p_.derivatives != Derivatives::samples && reads_weights(operation))
+      values_[index(operation.inputs.front())].goes_back = true;
     if (point != nullptr && !slope_follows_from_output(point->function)) {
       values_[index(operation.inputs.front())].goes_back = true;
     } else if (point != nullptr || (function != nullptr && *function)) {
@@ -133,8 +141,9 @@ void GradientForward::add_layer(GradientStep& step, Index layer, LayerLayout lay
 
 void GradientForward::emit(const ConvolutionOp& op) {
   const Operation& o = operation();
-  const auto descriptor = convolution_forward(prop_kind::forward_training, op.geometry, p_.batch,
-                                              attributes(op.function, op.has_summand), p_.engine, Winograd::never);
+  const auto descriptor =
+      convolution_forward(prop_kind::forward_training, op.geometry, p_.batch, attributes(op.function, op.has_summand),
+                          p_.engine, p_.winograd(op.geometry));
   const Version in = value(o.inputs[0], descriptor.src_desc());
   const Descriptor out = descriptor.dst_desc();
   const std::size_t target = op.has_summand ? summand_buffer(o.inputs[1], out, in.buffer) : steps_.new_buffer(out);

@@ -9,6 +9,7 @@
 
 namespace quantbound::tensor::detail {
 
+bool reads_weights(const Operation& operation);
 /// A pool as it is trained: of maxima it remembers where they lie.
 dnnl::pooling_v2_forward::primitive_desc pooling_forward(const PoolOp& op, const Descriptor& in, const Shape& out,
                                                          const dnnl::engine& engine);

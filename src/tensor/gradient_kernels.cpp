@@ -1,6 +1,7 @@
 #include "gradient_kernels.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "quantbound/core/assert.hpp"
 
@@ -41,6 +42,47 @@ void multiply_by_slope(const PointFunction& f, const float* values, const float*
       return with([](float x) { return x <= -3.0F ? 0.0F : (x <= 3.0F ? x / 3.0F + 0.5F : 1.0F); });
   }
   QUANTBOUND_ASSERT(false, static_cast<int>(f.kind));
+}
+
+namespace {
+
+constexpr Index lanes = 32;
+
+/// Weight(i) is that of element i.
+template <class Weight>
+double squared_error(const float* values, const float* targets, Weight weight, float factor, float* g, Index size) {
+  constexpr Index piece = 64 * lanes;
+  double total = 0.0;
+  for (Index first = 0; first < size; first += piece) {
+    const Index end = std::min(first + piece, size), whole = first + (end - first) / lanes * lanes;
+    std::array<float, lanes> sums{};
+    for (Index i = first; i < whole; i += lanes) {
+#pragma omp simd
+      for (Index lane = 0; lane < lanes; ++lane) {
+        const float d = values[i + lane] - targets[i + lane], wd = weight(i + lane) * d;
+        sums[static_cast<std::size_t>(lane)] += wd * d;
+        g[i + lane] = factor * wd;
+      }
+    }
+    for (Index i = whole; i < end; ++i) {
+      const float d = values[i] - targets[i], wd = weight(i) * d;
+      sums.front() += wd * d;
+      g[i] = factor * wd;
+    }
+    for (const float sum : sums) total += static_cast<double>(sum);
+  }
+  return total;
+}
+
+}  // namespace
+
+double pull_squared_error(const float* values, const float* targets, const float* weights, float factor, float* g,
+                          Index size) {
+  if (weights == nullptr)
+    return squared_error(
+        values, targets, [](Index) { return 1.0F; }, factor, g, size);
+  return squared_error(
+      values, targets, [weights](Index i) { return weights[i]; }, factor, g, size);
 }
 
 ProductOverPixels::ProductOverPixels(const Descriptor& a, const Descriptor& out)

@@ -16,6 +16,12 @@ bool slope_follows_from_output(const PointFunction& f);
 /// else its inputs. `out` may be `g`. Zero stays zero.
 void multiply_by_slope(const PointFunction& f, const float* values, const float* g, float* out, Index size);
 
+/// Values and what they should be: g = factor * weights * (values - targets), elementwise, and the sum of weights *
+/// (values - targets)^2. Without weights (nullptr) they are 1. Floats are summed in lanes of a fixed number, a few
+/// thousand at a time, these sums in double.
+double pull_squared_error(const float* values, const float* targets, const float* weights, float factor, float* g,
+                          Index size);
+
 /// out[c] = sum over pixels of a[c, pixel] * g[c, pixel], for one sample: the factor {c, 1, 1} of a broadcast product.
 class ProductOverPixels {
  public:

@@ -7,6 +7,7 @@
 #include "quantbound/core/assert.hpp"
 #include "quantbound/core/error.hpp"
 
+#include "gradient_kernels.hpp"
 #include "gradient_program_parts.hpp"
 
 namespace quantbound::tensor {
@@ -53,9 +54,33 @@ void bind_weights(GradientProgram::Implementation& program, const FloatWeights::
   }
 }
 
-void execute(GradientProgram::Implementation& program, std::size_t first, std::size_t last) {
+/// Before the first run. @pre weights are in use (nullptr: none are read)
+void take_memory(GradientProgram::Implementation& program, const FloatWeights::Implementation* weights) {
+  if (program.arena) return;
+  bind_memory(program);
+  if (weights != nullptr) bind_weights(program, *weights);
+}
+
+/// The step from the caller's samples instead of the copy of them.
+void reorder_samples(GradientProgram::Implementation& program, detail::GradientStep& step,
+                     std::span<const float* const> samples) {
+  const detail::Argument& to = step.arguments.back();
+  float* sample = program.data(to.buffer).data();
+  for (const float* from : samples) {
+    (*step.from_caller)(program.stream, from, sample);
+    sample += detail::sample_size(to.descriptor);
+  }
+}
+
+/// Reorders of the samples read them at the caller's, where that tells where they are.
+void execute(GradientProgram::Implementation& program, std::size_t first, std::size_t last,
+             std::span<const float* const> samples = {}) {
   for (std::size_t s = first; s < last; ++s) {
-    const detail::GradientStep& step = program.steps[s];
+    detail::GradientStep& step = program.steps[s];
+    if (step.from_caller && !samples.empty()) {
+      reorder_samples(program, step, samples);
+      continue;
+    }
     if (step.kernel) {
       step.kernel(step.pointers);
       continue;
@@ -67,12 +92,58 @@ void execute(GradientProgram::Implementation& program, std::size_t first, std::s
   }
 }
 
+detail::FitRoom make_fit_room(const GradientProgram::Implementation& program) {
+  const detail::Descriptor& own = program.own_result->descriptor;
+  const detail::Descriptor plain = detail::plain_descriptor(program.batch, program.shapes[index(program.output)]);
+  const Index size = detail::sample_size(own);
+  return {{program.engine, plain, own}, detail::aligned_floats(size), detail::aligned_floats(size)};
+}
+
+void copy_samples(GradientProgram::Implementation& program, std::span<const float* const> samples) {
+  const Index size = elements(program.shapes.front());
+  float* to = program.data(program.samples).data();
+  for (const float* from : samples) to = std::copy_n(from, size, to);
+}
+
+/// The seed of the way back, and the error. Targets and weights come into the layout of the output sample by sample.
+double squared_error(GradientProgram::Implementation& program, const FitSamples& samples, double factor) {
+  const detail::Descriptor& own = program.own_result->descriptor;
+  detail::FitRoom& room = *program.fit_room;
+  const bool is_plain = detail::is_plain(own);
+  const auto in_layout = [&](const float* from, float* to) -> const float* {
+    if (is_plain) return from;
+    room.reorder(program.stream, from, to);
+    return to;
+  };
+  const Index size = detail::sample_size(own);
+  const float* values = program.data(program.own_result->buffer).data();
+  float* seed = program.data(program.own_seed->buffer).data();
+  double sum = 0.0;
+  for (std::size_t s = 0; s < samples.targets.size(); ++s) {
+    const float* targets = in_layout(samples.targets[s], room.targets.get());
+    const float* weights = samples.weights.empty() ? nullptr : in_layout(samples.weights[s], room.weights.get());
+    sum += detail::pull_squared_error(values, targets, weights, static_cast<float>(2.0 * factor), seed, size);
+    values += size;
+    seed += size;
+  }
+  return sum;
+}
+
+std::optional<detail::WeightGradient> gradient_of(const GradientProgram::Implementation& program, Index layer) {
+  QUANTBOUND_ASSERT(program.derivatives != Derivatives::samples, layer);
+  QUANTBOUND_ASSERT(program.arena != nullptr, layer);
+  if (index(layer) >= program.weight_gradients.size()) return {};
+  return program.weight_gradients[index(layer)];
+}
+
 }  // namespace
 
-GradientProgram::GradientProgram(const FloatProgram& operators) : implementation_(std::make_unique<Implementation>()) {
+GradientProgram::GradientProgram(const FloatProgram& operators, Derivatives derivatives)
+    : implementation_(std::make_unique<Implementation>()) {
   const FloatProgram::Implementation& source = *operators.implementation_;
   QUANTBOUND_ASSERT(source.output && source.steps.empty(), source.steps.size());
   implementation_->batch = source.batch;
+  implementation_->derivatives = derivatives;
   implementation_->operations = source.operations;
   for (const detail::ValueInfo& value : source.values) implementation_->shapes.push_back(value.shape);
   implementation_->output = *source.output;
@@ -110,10 +181,7 @@ std::span<const float> GradientProgram::run(std::span<const float> samples) {
   QUANTBOUND_ASSERT(std::ssize(samples) == program.buffers[program.samples].floats, samples.size(), program.batch);
   QUANTBOUND_ASSERT(program.weights || program.weight_layout->floats == 0, program.weight_layout->floats);
   const detail::SingleThread single;
-  if (!program.arena) {
-    bind_memory(program);
-    if (program.weights) bind_weights(program, *program.weights->implementation_);
-  }
+  take_memory(program, program.weights ? program.weights->implementation_.get() : nullptr);
   std::copy(samples.begin(), samples.end(), program.data(program.samples).begin());
   execute(program, 0, program.turn);
   program.has_run = true;
@@ -128,7 +196,35 @@ std::span<const float> GradientProgram::pull_back(std::span<const float> weights
   std::copy(weights.begin(), weights.end(), program.data(program.seed).begin());
   execute(program, program.turn, program.steps.size());
   program.has_run = false;
+  if (program.derivatives == Derivatives::weights) return {};
   return program.data(program.gradient);
+}
+
+double GradientProgram::fit(const FitSamples& samples, double factor) {
+  Implementation& program = *implementation_;
+  QUANTBOUND_ASSERT(std::ssize(samples.inputs) == program.batch, samples.inputs.size(), program.batch);
+  QUANTBOUND_ASSERT(std::ssize(samples.targets) == program.batch, samples.targets.size(), program.batch);
+  QUANTBOUND_ASSERT(samples.weights.empty() || std::ssize(samples.weights) == program.batch, samples.weights.size());
+  QUANTBOUND_ASSERT(program.weights || program.weight_layout->floats == 0, program.weight_layout->floats);
+  const detail::SingleThread single;
+  take_memory(program, program.weights ? program.weights->implementation_.get() : nullptr);
+  if (!program.fit_room) program.fit_room = make_fit_room(program);
+  if (program.copies_samples) copy_samples(program, samples.inputs);
+  execute(program, 0, program.own_end, samples.inputs);
+  const double error = squared_error(program, samples, factor);
+  execute(program, program.own_turn, program.steps.size(), samples.inputs);
+  program.has_run = false;
+  return error;
+}
+
+std::span<const float> GradientProgram::weight_gradient(Index layer) const {
+  const auto place = gradient_of(*implementation_, layer);
+  return place ? implementation_->data(place->weights) : std::span<const float>();
+}
+
+std::span<const float> GradientProgram::bias_gradient(Index layer) const {
+  const auto place = gradient_of(*implementation_, layer);
+  return place ? implementation_->data(place->bias) : std::span<const float>();
 }
 
 }  // namespace quantbound::tensor

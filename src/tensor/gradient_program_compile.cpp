@@ -19,15 +19,21 @@ std::size_t index(Index i) { return static_cast<std::size_t>(i); }
 class GradientBackward {
  public:
   GradientBackward(GradientProgram::Implementation& program, GradientSteps& steps, GradientForward& forward)
-      : p_(program), steps_(steps), forward_(forward), gradients_(program.shapes.size()) {}
+      : p_(program),
+        steps_(steps),
+        forward_(forward),
+        gradients_(program.shapes.size()),
+        wanted_(program.shapes.size()) {}
 
   void run() {
+    find_wanted();
     define_seed();
     for (std::size_t k = p_.operations.size(); k-- > 0;) {
       const Operation& operation = p_.operations[k];
       if (!gradients_[index(operation.output)]) continue;  // the output does not depend on it
       current_ = k;
       const Version g = take(operation.output);
+      if (!wanted_[index(operation.output)]) continue;
       std::visit([&](const auto& op) { pass(op, operation, g); }, operation.kind);
     }
     define_result();
@@ -40,15 +46,39 @@ class GradientBackward {
     return owners_[buffer];
   }
 
+  /// Values on whose gradients something depends that was asked for.
+  void find_wanted() {
+    wanted_.front() = p_.derivatives != Derivatives::weights;
+    for (const Operation& operation : p_.operations) {
+      const bool has_weights = p_.derivatives != Derivatives::samples && reads_weights(operation);
+      wanted_[index(operation.output)] = has_weights || std::any_of(operation.inputs.begin(), operation.inputs.end(),
+                                                                    [&](Index v) { return wanted_[index(v)]; });
+    }
+  }
+
+  /// It comes in while the forward values are there: in row-major order, or in the layout of the output.
   void define_seed() {
-    const Descriptor layout = steps_.plain(shape(p_.output));
-    p_.seed = steps_.new_buffer(layout);
-    steps_.touch(p_.seed, std::max<Index>(0, steps_.count() - 1));  // it comes in while the forward values are there
-    steps_.touch(p_.seed, steps_.count());
-    give(p_.output, {layout, p_.seed});
+    const Descriptor plain = steps_.plain(shape(p_.output)), own = p_.own_result->descriptor;
+    const auto enter = [&](const Descriptor& layout) {
+      const std::size_t buffer = steps_.new_buffer(layout);
+      steps_.touch(buffer, std::max<Index>(0, steps_.count() - 1));
+      steps_.touch(buffer, steps_.count());
+      return buffer;
+    };
+    steps_.touch(p_.own_result->buffer, steps_.count());
+    p_.own_seed = {own, enter(own)};
+    if (is_plain(own)) {
+      p_.seed = p_.own_seed->buffer;
+    } else {
+      p_.seed = enter(plain);
+      steps_.add_reorder({plain, p_.seed}, *p_.own_seed);
+    }
+    p_.own_turn = p_.steps.size();
+    give(p_.output, *p_.own_seed);
   }
 
   void define_result() {
+    if (p_.derivatives == Derivatives::weights) return;
     const Descriptor layout = steps_.plain(shape(0));
     if (gradients_.front()) {
       p_.gradient = steps_.in_layout(take(0), layout).buffer;
@@ -74,6 +104,7 @@ class GradientBackward {
   }
 
   void give(Index v, Version g) {
+    if (!wanted_[index(v)]) return;
     std::optional<Version>& sum = gradients_[index(v)];
     if (sum) {
       g = steps_.in_layout(g, sum->descriptor);
@@ -122,23 +153,57 @@ class GradientBackward {
     return out;
   }
 
+  /// Of weights and bias: `x` is what the layer reads, in the primitive's layout, `given` the layout that is asked for.
+  template <class Primitive, class PrimitiveDescriptor>
+  void add_weights_step(const PrimitiveDescriptor& descriptor, Index layer, const Version& x, const Version& g,
+                        const Descriptor& given) {
+    const Version here = steps_.in_layout(g, descriptor.diff_dst_desc());
+    const Descriptor chosen = descriptor.diff_weights_desc(), bias = descriptor.diff_bias_desc();
+    Version weights{chosen, steps_.new_buffer(chosen)};
+    const std::size_t bias_buffer = steps_.new_buffer(bias);
+    steps_.add_primitive<Primitive>(descriptor, {{DNNL_ARG_SRC, x.buffer, x.descriptor},
+                                                 {DNNL_ARG_DIFF_DST, here.buffer, here.descriptor},
+                                                 {DNNL_ARG_DIFF_WEIGHTS, weights.buffer, chosen},
+                                                 {DNNL_ARG_DIFF_BIAS, bias_buffer, bias}});
+    if (chosen != given) {
+      const Version plain{given, steps_.new_buffer(given)};
+      steps_.add_reorder(weights, plain);
+      weights = plain;
+    }
+    steps_.touch(weights.buffer, GradientSteps::never);
+    steps_.touch(bias_buffer, GradientSteps::never);
+    p_.weight_gradients.resize(std::max(p_.weight_gradients.size(), index(layer) + 1));
+    p_.weight_gradients[index(layer)] = {weights.buffer, bias_buffer};
+  }
+
   void pass(const ConvolutionOp& op, const Operation& o, Version g) {
     g = through_fused(op.function, o, g);
     if (op.has_summand) give_copy(o.inputs[1], g);
-    const auto descriptor = convolution_backward(op.geometry, p_.batch, attributes(), p_.engine);
+    if (p_.derivatives != Derivatives::samples) {
+      const auto descriptor =
+          convolution_backward_weights(op.geometry, p_.batch, attributes(), p_.engine, p_.winograd(op.geometry));
+      add_weights_step<dnnl::convolution_backward_weights>(descriptor, op.layer,
+                                                           forward_.value(o.inputs[0], descriptor.src_desc()), g,
+                                                           plain_weights(weight_dims(op.geometry)));
+    }
+    if (!wanted_[index(o.inputs[0])]) return;
+    const auto descriptor =
+        convolution_backward(op.geometry, p_.batch, attributes(), p_.engine, p_.winograd(op.geometry));
     give(o.inputs[0], add_layer_step<dnnl::convolution_backward_data>(descriptor, op.layer, g));
   }
 
   void pass(const DenseOp& op, const Operation& o, Version g) {
     g = through_fused(op.function, o, g);
     const DenseInput input = dense_input(shape(o.inputs[0]));
-    const Descriptor weights(weight_dims(input, op.outputs), dnnl::memory::data_type::f32,
-                             dnnl::memory::format_tag::any);
-    const dnnl::inner_product_backward_data::primitive_desc descriptor(
-        {input.as_image ? any_descriptor(p_.batch, input.shape) : steps_.plain(input.shape), weights,
-         steps_.plain({op.outputs})},
-        attributes(), p_.engine,
-        dense_forward(prop_kind::forward_training, input, op.outputs, p_.batch, attributes(), p_.engine));
+    if (p_.derivatives != Derivatives::samples) {
+      const auto descriptor = dense_backward_weights(input, op.outputs, p_.batch, p_.engine);
+      const Version x =
+          forward_.value(o.inputs[0], input.as_image ? descriptor.src_desc() : steps_.plain(shape(o.inputs[0])));
+      add_weights_step<dnnl::inner_product_backward_weights>(descriptor, op.layer, {descriptor.src_desc(), x.buffer}, g,
+                                                             plain_weights(weight_dims(input, op.outputs)));
+    }
+    if (!wanted_[index(o.inputs[0])]) return;
+    const auto descriptor = dense_backward(input, op.outputs, p_.batch, p_.engine);
     Version in = add_layer_step<dnnl::inner_product_backward_data>(descriptor, op.layer, g);
     if (!input.as_image) in.descriptor = steps_.plain(shape(o.inputs[0]));
     give(o.inputs[0], in);
@@ -238,8 +303,23 @@ class GradientBackward {
   GradientForward& forward_;
   std::vector<std::optional<Version>> gradients_;  ///< of every value, summed up so far
   std::vector<Index> owners_;                      ///< values whose gradient lives in a buffer
+  std::vector<bool> wanted_;                       ///< of every value
   std::size_t current_ = 0;
 };
+
+}  // namespace
+
+namespace {
+
+/// Whether anything but a reorder reads the samples.
+bool reads_samples(const GradientProgram::Implementation& program) {
+  const auto reads = [&](const GradientStep& step) {
+    return !step.from_caller && std::any_of(step.arguments.begin(), step.arguments.end(),
+                                            [&](const Argument& a) { return a.buffer == program.samples; });
+  };
+  return program.own_result->buffer == program.samples ||
+         std::any_of(program.steps.begin(), program.steps.end(), reads);
+}
 
 }  // namespace
 
@@ -249,6 +329,7 @@ void compile(GradientProgram::Implementation& program) {
   forward.run();
   program.turn = program.steps.size();
   GradientBackward(program, steps, forward).run();
+  program.copies_samples = reads_samples(program);
   steps.plan_memory();
   program.weight_layout = place_layers(program.engine, std::move(forward.layers()));
 }

@@ -9,6 +9,7 @@
 
 #include "quantbound/tensor/gradient_program.hpp"
 
+#include "float_primitives.hpp"
 #include "float_program_parts.hpp"
 
 namespace quantbound::tensor::detail {
@@ -23,7 +24,19 @@ struct GradientBuffer {
 /// Over the whole batch: one pointer per argument.
 using BatchKernel = std::function<void(std::span<float* const> arguments)>;
 
+/// Which weights of its layer a step reads: as the way there has them, as the way back has them, or none.
 enum class Direction { forward, backward };
+
+/// A reorder of one sample, from or to anywhere.
+class SampleReorder {
+ public:
+  SampleReorder(const dnnl::engine& engine, const Descriptor& from, const Descriptor& to);
+  void operator()(dnnl::stream& stream, const float* from, float* to);
+
+ private:
+  dnnl::memory from_, to_;
+  dnnl::reorder reorder_;
+};
 
 /// One oneDNN primitive, or one kernel of ours.
 struct GradientStep {
@@ -33,9 +46,21 @@ struct GradientStep {
   std::optional<Index> layer;  ///< whose weights it reads
   Direction direction = Direction::forward;
   std::optional<Descriptor> scratchpad;
+  std::optional<SampleReorder> from_caller;  ///< the same from the caller's samples, one by one
 
   std::vector<dnnl_exec_arg_t> prepared;  ///< what goes to oneDNN, weights last
   std::vector<float*> pointers;           ///< what goes to the kernel
+};
+
+/// Where the derivatives of a layer lie.
+struct WeightGradient {
+  std::size_t weights, bias;  ///< buffers
+};
+
+/// What fit() needs besides: one sample of targets and of weights in the layout of the output.
+struct FitRoom {
+  SampleReorder reorder;
+  AlignedFloats targets, weights;
 };
 
 }  // namespace quantbound::tensor::detail
@@ -44,6 +69,7 @@ namespace quantbound::tensor {
 
 struct GradientProgram::Implementation {
   Index batch = 0;
+  Derivatives derivatives = Derivatives::samples;
   std::vector<detail::Operation> operations;
   std::vector<Shape> shapes;  ///< of the values; value 0 is the input
   Index output = 0;
@@ -54,13 +80,22 @@ struct GradientProgram::Implementation {
   std::vector<detail::GradientStep> steps;
   std::size_t turn = 0;                                         ///< the first step of the way back
   std::size_t samples = 0, result = 0, seed = 0, gradient = 0;  ///< buffers of what comes in and goes out
+  /// Result and seed in the layout of the output: there after this many steps, and from this one on.
+  std::optional<detail::Version> own_result, own_seed;
+  std::size_t own_end = 0, own_turn = 0;
+  bool copies_samples = true;  ///< a step reads them as they are
+  std::vector<std::optional<detail::WeightGradient>> weight_gradients;
   std::shared_ptr<const detail::WeightLayout> weight_layout;
   std::shared_ptr<const FloatWeights> weights;  ///< in use
   Index arena_floats = 0, scratch_floats = 0;   ///< planned
   detail::AlignedFloats arena, scratchpad;      ///< taken by the first run
   std::vector<dnnl::memory> memories;
+  std::optional<detail::FitRoom> fit_room;
   bool has_run = false;  ///< and what the way back reads is still there
 
+  Winograd winograd(const Convolution& geometry) const {
+    return derivatives == Derivatives::samples ? Winograd::never : detail::winograd_in_training(geometry, batch);
+  }
   std::span<float> data(std::size_t buffer) {
     return {arena.get() + buffers[buffer].offset, static_cast<std::size_t>(buffers[buffer].floats)};
   }

@@ -24,6 +24,10 @@ class FloatWeights {
  public:
   /// Different layers may be set by different threads at once, but none while an engine runs with them.
   void set(Index layer, const LayerParameters& parameters);
+  /// The same from floats, for weights that change all the time: from the second call on nothing is allocated.
+  void set(Index layer, std::span<const float> weights, std::span<const float> bias) {
+    weights_.set(layer, weights, bias);
+  }
   Index bytes() const { return weights_.bytes(); }
 
  private:

@@ -22,13 +22,44 @@ namespace quantbound::reconstruct {
 using network::LayerParameters;
 using network::Network;
 
-/// round: to nearest, the baseline of all others.
-enum class Method { round };
+/// round: to nearest, the baseline of all others. gptq: layer by layer on the second moments of the quantized inputs.
+/// adaround: layer by layer, an activation that follows belonging to the loss. brecq: block by block. qdrop: brecq with
+/// inputs mixed from f and the quantized prefix. mrecg: pairs of blocks chosen by their capacity, without data, joined.
+/// mrecg_loss: runs of blocks chosen by the losses of a first pass joined.
+enum class Method { round, gptq, adaround, brecq, qdrop, mrecg, mrecg_loss };
 std::string_view to_string(Method method);
 std::optional<Method> parse_method(std::string_view text);
 
+/// cross_layer: quantize/equalization.hpp, before anything else.
+enum class Equalization { none, cross_layer };
+/// empirical: once a module is quantized, the mean over calibration samples of every row before its activation is that
+/// of f (arXiv 1906.04721, section 4.2).
+enum class BiasCorrection { none, empirical };
+/// fisher: elements of a block's output count as the diagonal Fisher information says (docs/theory.md 7.3).
+enum class Weighting { none, fisher };
+/// How a module of one layer without an activation, whose loss is quadratic in its weights, is trained: on the second
+/// moments of all samples, or by batches as any other.
+enum class QuadraticLoss { moments, batches };
+
+/// Of AdaRound and all that follow it; the paper's values.
 struct Options {
-  ModuleKind modules = ModuleKind::layer;  ///< what is measured and reconstructed together
+  Index iterations = 20000;  ///< per module
+  Index batch = 32;
+  double learning_rate = 1e-3, regularization = 0.01;
+  double warm_up = 0.2;  ///< part of the iterations without regularizer
+  double beta_first = 20.0, beta_last = 2.0;
+  double drop = 0.5;  ///< qdrop: probability that an element of the input is the quantized prefix's
+  Weighting weighting = Weighting::none;
+  QuadraticLoss quadratic = QuadraticLoss::moments;
+  Equalization equalization = Equalization::none;
+  BiasCorrection bias_correction = BiasCorrection::none;
+  /// What round, brecq, qdrop and mrecg take for a module; gptq and adaround go by layers.
+  ModuleKind modules = ModuleKind::block;
+  std::vector<LayerRange> named;   ///< modules by name in place of a kind
+  std::vector<Index> runs;         ///< brecq, qdrop, mrecg: so many modules each are one; empty: none, or as mrecg chooses
+  Method joint = Method::brecq;    ///< of mrecg and mrecg_loss: brecq or qdrop
+  double damping = 0.01;           ///< gptq
+  std::uint64_t seed = 1;          ///< of batches, mixed inputs and labels drawn for the Fisher information
 };
 
 /// The samples that a method is fitted to, as the float engine takes them: count x input elements.
@@ -59,7 +90,7 @@ struct ModuleReport {
   Module module;
   double loss_round = 0.0;  ///< with weights rounded to nearest, from the same prefix
   double loss = 0.0;        ///< never above loss_round: where a method does not improve on it, rounding is kept
-  bool kept_rounding = false;
+  bool kept_rounding = false;  ///< the method's own weights were no better
   double settled = 1.0;  ///< fraction of soft roundings that are at 0 or 1 before the last, hard rounding
   Index iterations = 0;
   bool operator==(const ModuleReport&) const = default;

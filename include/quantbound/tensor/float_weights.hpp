@@ -22,6 +22,8 @@ class FloatWeights {
   /// Weights {outputs, inputs...} in row-major order and one bias per output. Different layers may be set by different
   /// threads at once; a layer whose value no one reads is ignored.
   void set(Index layer, std::span<const double> weights, std::span<const double> bias);
+  /// The same from floats, for weights that change all the time: from the second call on nothing is allocated.
+  void set(Index layer, std::span<const float> weights, std::span<const float> bias);
   Index bytes() const;
 
  private:

@@ -76,5 +76,70 @@ TEST(Segments, TheTailOfTheHeadIsTheGraphBitForBit) {
   EXPECT_GT(cuts, 100);
 }
 
+/// The weights of the layers of a part, found by the names of their nodes.
+std::vector<LayerParameters> layers_of(const Graph& part, const Network& network) {
+  std::vector<LayerParameters> layers;
+  const std::vector<NodeId> all = network.graph.weight_layers();
+  for (const NodeId id : part.weight_layers()) {
+    const std::string& name = part.nodes[static_cast<std::size_t>(id)].name;
+    for (std::size_t layer = 0; layer < all.size(); ++layer)
+      if (network.graph.nodes[static_cast<std::size_t>(all[layer])].name == name)
+        layers.push_back(network.layers[layer]);
+  }
+  return layers;
+}
+
+/// Whether `to` still depends on the input of `graph` when `from` is taken away.
+bool some_path_avoids(const Graph& graph, NodeId from, NodeId to) {
+  Graph prefix = graph;
+  prefix.output = to;
+  return some_path_avoids(prefix, from);
+}
+
+TEST(Segments, TheGraphBetweenTwoNodesMakesTheSecondFromTheFirstBitForBit) {
+  Index pieces = 0, without_shortcut = 0;
+  for (std::uint64_t seed = 0; seed < 25; ++seed) {
+    const Network network = testing::random_network(seed);
+    const Index batch = 2;
+    Draw draw(500 + seed);
+    const std::vector<double> x = draw.normals(batch * tensor::elements(network.graph.input_shape()));
+    std::vector<std::vector<double>> values;
+    for (NodeId id = 0; id < std::ssize(network.graph.nodes); ++id) {
+      const Graph prefix{{network.graph.nodes.begin(), network.graph.nodes.begin() + id + 1}, id};
+      values.push_back(forward(prefix, std::span(network.layers).first(prefix.weight_layers().size()), x, batch));
+    }
+    const std::vector<NodeId> cuts = cut_points(network.graph);
+    for (NodeId from = 0; from < std::ssize(network.graph.nodes); ++from) {
+      for (NodeId to = from + 1; to < std::ssize(network.graph.nodes); ++to) {
+        if (some_path_avoids(network.graph, from, to)) continue;
+        SCOPED_TRACE(::testing::Message() << "seed " << seed << " from " << from << " to " << to);
+        const Graph part = between(network.graph, from, to);
+        ASSERT_NO_THROW(validate(part, "between"));
+        const std::vector<LayerParameters> layers = layers_of(part, network);
+        EXPECT_EQ(forward(part, layers, values[static_cast<std::size_t>(from)], batch),
+                  values[static_cast<std::size_t>(to)]);
+        ++pieces;
+        if (!std::binary_search(cuts.begin(), cuts.end(), to)) ++without_shortcut;
+      }
+    }
+  }
+  EXPECT_GT(pieces, 500);
+  EXPECT_GT(without_shortcut, 50);
+}
+
+TEST(Segments, TheGraphBetweenHoldsOnlyWhatTheSecondNodeNeeds) {
+  Draw draw(1);
+  Builder b({4}, draw);
+  const NodeId first = b.dense(0, 4);
+  const NodeId other = b.dense(first, 5), third = b.dense(first, 5);
+  b.add(Add{}, {other, third});
+  const Graph part = between(b.build().graph, first, third);
+
+  ASSERT_EQ(part.nodes.size(), 2U);
+  EXPECT_EQ(part.output, 1);
+  EXPECT_EQ(std::get<Dense>(part.nodes[1].op).layer, 0) << "counted anew";
+  EXPECT_EQ(part.nodes[0].name, b.build().graph.nodes[static_cast<std::size_t>(first)].name);
+}
+
 }  // namespace
 }  // namespace quantbound::network
