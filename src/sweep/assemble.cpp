@@ -11,6 +11,8 @@
 #include "quantbound/bounds/bound_table.hpp"
 #include "quantbound/core/assert.hpp"
 #include "quantbound/observe/confidence.hpp"
+#include "quantbound/reconstruct/capacity.hpp"
+#include "quantbound/reconstruct/oscillation.hpp"
 #include "quantbound/sweep/dataset_schema.hpp"
 
 #include "axes.hpp"
@@ -238,7 +240,7 @@ std::size_t Assembler::pair_of_region(const Unit& unit) const {
 namespace {
 
 /// The modules of a kind that cover the layers of what was reconstructed together.
-std::vector<std::size_t> covered(const std::vector<PlannedModule>& modules, reconstruct::ModuleKind kind,
+std::vector<std::size_t> covered(const std::vector<PlannedModule>& modules, const std::string& kind,
                                  const std::vector<Index>& layers) {
   std::vector<std::size_t> places;
   for (std::size_t m = 0; m < modules.size(); ++m) {
@@ -249,36 +251,40 @@ std::vector<std::size_t> covered(const std::vector<PlannedModule>& modules, reco
 
 /// The kind of modules that a configuration was reconstructed by: layers where each of its modules is one, else the
 /// other kind of the network.
-reconstruct::ModuleKind kind_of(const std::vector<PlannedModule>& modules, const ReconstructResult& reconstructed) {
+const std::string& kind_of(const std::vector<PlannedModule>& modules, const ReconstructResult& reconstructed) {
   const bool single = std::ranges::all_of(reconstructed.modules, [](const auto& m) { return m.layers.size() == 1; });
   return single ? modules.front().kind : modules.back().kind;
+}
+
+/// Of every weight layer in this configuration.
+std::vector<int> bits_of_layers(const quantize::Configuration& configuration, Index layers) {
+  std::vector<int> bits;
+  for (Index l = 0; l < layers; ++l) bits.push_back(quantize::at_layer(configuration, l, layers).bits);
+  return bits;
 }
 
 }  // namespace
 
 void Assembler::write_modules(const Unit& unit, const ReconstructResult& reconstructed) {
   const auto network = static_cast<std::size_t>(current_->network), c = static_cast<std::size_t>(unit.first);
-  const auto& planned = plan_->networks[network].modules;
-  const auto kind = kind_of(planned, reconstructed);
+  const auto& planned = plan_->networks[network];
+  const auto& kind = kind_of(planned.modules, reconstructed);
+  const auto bits = bits_of_layers(plan_->configurations[c], std::ssize(planned.layers));
   for (const auto& result : reconstructed.modules) {
-    const auto places = covered(planned, kind, result.layers);
+    const auto places = covered(planned.modules, kind, result.layers);
     for (const std::size_t m : places) {
       const std::size_t at = (first_module_[network] + m) * configuration_count() + c;
       values("module_loss")[at] = result.loss;
       values("module_loss_round")[at] = result.loss_round;
+      values("module_capacity")[at] = reconstruct::module_capacity(planned.graph, planned.modules[m].module, bits);
       values("module_settled")[at] = result.settled;
+      values("module_kept_rounding")[at] = result.kept_rounding != 0 ? 1.0 : 0.0;
       values("module_joined")[at] = static_cast<double>(places.size());
     }
   }
-  const auto losses = collect(reconstructed.modules, &ModuleResult::loss);
-  const std::size_t pair = network * configuration_count() + c;
-  double& largest = values("oscillation_max")[pair] = 0.0;
-  double& total = values("oscillation_total")[pair] = 0.0;
-  for (std::size_t m = 1; m < losses.size(); ++m) {
-    const double difference = std::abs(losses[m] - losses[m - 1]);
-    largest = std::max(largest, difference);
-    total += difference;
-  }
+  const auto oscillation = reconstruct::oscillation(collect(reconstructed.modules, &ModuleResult::loss));
+  values("oscillation_max")[network * configuration_count() + c] = oscillation.largest;
+  values("oscillation_total")[network * configuration_count() + c] = oscillation.total;
 }
 
 void Assembler::write_certificates(const Unit& unit, const CertifyResult& certified) {
@@ -429,7 +435,7 @@ Variable to_variable(const VariableSpec& spec, std::vector<double> values) {
   if (!spec.soundness.empty()) set_attribute(attributes, "soundness", std::string(spec.soundness));
   if (!spec.equation.empty()) set_attribute(attributes, "equation", std::string(spec.equation));
   if (spec.name == "status") set_flags(attributes, {0, 1, 2, 3, 4}, "pending done failed timed_out skipped");
-  if (spec.name == "bound_applicable") set_flags(attributes, {0, 1}, "no yes");
+  if (spec.name == "bound_applicable" || spec.name == "module_kept_rounding") set_flags(attributes, {0, 1}, "no yes");
   set_data(variable, spec.kind, std::move(values));
   return variable;
 }

@@ -131,7 +131,7 @@ void add_module_coordinates(Group& root, const Plan& plan) {
     for (const auto& [module_kind, module_position, module] : planned.modules) {
       network.push_back(planned.study.label);
       name.push_back(module.name);
-      kind.emplace_back(to_string(module_kind));
+      kind.push_back(module_kind);
       position.push_back(module_position);
       first_layer.push_back(module.layers.front());
       layers.push_back(std::ssize(module.layers));
@@ -139,7 +139,7 @@ void add_module_coordinates(Group& root, const Plan& plan) {
   }
   add_coordinate(root, "module_network", "module", network, "network of the module");
   add_coordinate(root, "module_name", "module", name, "name of its first weight layer, or first..last");
-  add_coordinate(root, "module_kind", "module", kind, "layer, or the kind of [reconstruct] modules");
+  add_coordinate(root, "module_kind", "module", kind, "layer, block, stage, or named: by the study");
   add_coordinate(root, "module_position", "module", position,
                  "number of the module among those of its network and kind, from 0");
   add_coordinate(root, "module_first_layer", "module", first_layer, "layer_position of its first weight layer");

@@ -4,6 +4,7 @@
 #include <fstream>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <span>
 
 #include <fmt/format.h>
@@ -199,19 +200,52 @@ PlannedNetwork plan_network(const StudyNetwork& study, const std::vector<SampleA
   return planned;
 }
 
+/// Modules of another kind than layers, as the study wants them; none where it wants layers.
+std::vector<reconstruct::Module> larger_modules(const network::Graph& graph, const reconstruct::Options& options) {
+  if (!options.named.empty()) return reconstruct::named_modules(graph, options.named, "[reconstruct] modules");
+  if (options.modules == reconstruct::ModuleKind::layer) return {};
+  return reconstruct::find_modules(graph, options.modules);
+}
+
+/// The runs of [reconstruct] join all modules of the network, neighbours that can be one.
+void require_runs_fit(const PlannedNetwork& planned, std::span<const reconstruct::Module> modules,
+                      std::span<const Index> runs) {
+  if (runs.empty()) return;
+  const Index sum = std::accumulate(runs.begin(), runs.end(), Index{0});
+  if (sum != std::ssize(modules)) {
+    throw InputError(fmt::format("the `runs` of [reconstruct] have {} modules together, network '{}' has {}", sum,
+                                 planned.study.label, modules.size()),
+                     planned.study.where);
+  }
+  std::size_t first = 0;
+  for (const Index run : runs) {
+    const auto last = first + static_cast<std::size_t>(run) - 1;
+    for (std::size_t next = first + 1; next <= last; ++next) {
+      if (may_merge(planned.graph, modules[first], modules[next])) continue;
+      throw InputError(fmt::format("the `runs` of [reconstruct] join '{}' and '{}' of network '{}', which cannot be one "
+                                   "module: another value is read within or from outside",
+                                   modules[first].name, modules[next].name, planned.study.label),
+                       planned.study.where);
+    }
+    first = last + 1;
+  }
+}
+
 /// Calibration samples and the modules that are reported, where the study has a method.
 void plan_reconstruction(PlannedNetwork& planned, const Study& study, const std::vector<SampleAxisEntry>& samples) {
   if (!reconstructs(study)) return;
   planned.calibration = find_set(samples, planned.study.calibration);
   planned.calibration->require_fits(planned.graph.input_shape(), planned.study.label);
-  const auto add = [&](reconstruct::ModuleKind kind) {
-    for (auto& module : reconstruct::find_modules(planned.graph, kind)) {
-      const auto position = std::ranges::count(planned.modules, kind, &PlannedModule::kind);
-      planned.modules.push_back({.kind = kind, .position = position, .module = std::move(module)});
+  const auto add = [&](const std::string& kind, const std::vector<reconstruct::Module>& modules) {
+    for (std::size_t m = 0; m < modules.size(); ++m) {
+      planned.modules.push_back({.kind = kind, .position = static_cast<Index>(m), .module = modules[m]});
     }
   };
-  add(reconstruct::ModuleKind::layer);
-  if (study.reconstruct.modules != reconstruct::ModuleKind::layer) add(study.reconstruct.modules);
+  const auto layers = reconstruct::find_modules(planned.graph, reconstruct::ModuleKind::layer);
+  const auto larger = larger_modules(planned.graph, study.reconstruct);
+  add("layer", layers);
+  add(study.reconstruct.named.empty() ? std::string(to_string(study.reconstruct.modules)) : "named", larger);
+  require_runs_fit(planned, larger.empty() ? layers : larger, study.reconstruct.runs);
 }
 
 // ------------------------------------------------------------------------------------------------------------ work

@@ -69,7 +69,7 @@ void write(ByteWriter& out, const ReconstructResult& reconstructed) {
   out.value(static_cast<std::uint64_t>(reconstructed.modules.size()));
   for (const auto& module : reconstructed.modules) {
     out.values(module.layers).value(module.loss_round).value(module.loss).value(module.settled);
-    out.value(static_cast<std::int64_t>(module.iterations));
+    out.value(module.kept_rounding);
   }
 }
 
@@ -151,7 +151,7 @@ ReconstructResult read_modules(ByteReader& in) {
     module.loss_round = in.value<double>();
     module.loss = in.value<double>();
     module.settled = in.value<double>();
-    module.iterations = in.value<std::int64_t>();
+    module.kept_rounding = in.value<std::uint8_t>();
   }
   return reconstructed;
 }

@@ -1,5 +1,6 @@
 #include "quantbound/sweep/study_quantizer.hpp"
 
+#include <algorithm>
 #include <array>
 
 namespace quantbound::sweep {
@@ -10,6 +11,8 @@ using quantize::Quantizer;
 using reconstruct::Method;
 
 constexpr std::array rounding_rules{Quantizer::floor, Quantizer::round, Quantizer::truncate, Quantizer::stochastic};
+constexpr std::array methods{Method::gptq,  Method::adaround, Method::brecq,
+                             Method::qdrop, Method::mrecg,    Method::mrecg_loss};
 constexpr std::string_view equalized_rounding = "cle_round";
 
 }  // namespace
@@ -18,6 +21,7 @@ std::vector<std::string> quantizer_names() {
   std::vector<std::string> names;
   for (const Quantizer rule : rounding_rules) names.emplace_back(to_string(rule));
   names.emplace_back(equalized_rounding);
+  for (const Method method : methods) names.emplace_back(to_string(method));
   return names;
 }
 
@@ -26,7 +30,17 @@ std::optional<StudyQuantizer> parse_study_quantizer(std::string_view name) {
     return StudyQuantizer{.name = std::string(name), .rounding = *rule, .method = std::nullopt};
   }
   if (name == equalized_rounding) return StudyQuantizer{.name = std::string(name), .method = Method::round};
-  return std::nullopt;
+  const auto method = std::ranges::find(methods, name, [](Method m) { return to_string(m); });
+  if (method == methods.end()) return std::nullopt;
+  return StudyQuantizer{.name = std::string(name), .method = *method};
+}
+
+reconstruct::Options options_of(const StudyQuantizer& quantizer, const reconstruct::Options& shared,
+                                std::uint64_t seed) {
+  reconstruct::Options options = shared;
+  options.seed = seed;
+  if (quantizer.name == equalized_rounding) options.equalization = reconstruct::Equalization::cross_layer;
+  return options;
 }
 
 }  // namespace quantbound::sweep

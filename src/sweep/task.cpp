@@ -120,7 +120,7 @@ ReconstructResult result_of(const reconstruct::Reconstruction& reconstruction) {
                               .loss_round = report.loss_round,
                               .loss = report.loss,
                               .settled = report.settled,
-                              .iterations = report.iterations});
+                              .kept_rounding = static_cast<std::uint8_t>(report.kept_rounding ? 1 : 0)});
   }
   return result;
 }
@@ -170,9 +170,10 @@ reconstruct::Reconstruction TaskRunner::reconstruct_configuration(Index network,
   watch.stop = watch_.stop;
   watch.save = [&](std::span<const std::byte> bytes) { on_shelf<ShelfFailed>([&] { shelf_->write(state, bytes); }); };
   if (auto saved = on_shelf<ShelfFailed>([&] { return shelf_->read(state); })) watch.saved = std::move(*saved);
-  return reconstruct::reconstruct(pairs(network).network(),
-                                  plan_->configurations[static_cast<std::size_t>(configuration)], *quantizer.method,
-                                  {calibration_, planned.calibration->count()}, plan_->study.reconstruct, watch);
+  const auto& planned_configuration = plan_->configurations[static_cast<std::size_t>(configuration)];
+  return reconstruct::reconstruct(pairs(network).network(), planned_configuration, *quantizer.method,
+                                  {calibration_, planned.calibration->count()},
+                                  options_of(quantizer, plan_->study.reconstruct, planned_configuration.seed), watch);
 }
 
 /// What is on the shelf already was made by a run that was killed before it could record it.

@@ -51,7 +51,7 @@ struct LayerInfo {
 
 /// One position of the `module` axis.
 struct PlannedModule {
-  reconstruct::ModuleKind kind = reconstruct::ModuleKind::layer;
+  std::string kind;    ///< layer, block, stage, or named: by the study
   Index position = 0;  ///< among the modules of its kind
   reconstruct::Module module;
 };

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <variant>
@@ -68,7 +69,7 @@ struct ModuleResult {
   std::vector<Index> layers;  ///< its weight layers
   double loss_round = 0.0, loss = 0.0;
   double settled = 1.0;
-  Index iterations = 0;
+  std::uint8_t kept_rounding = 0;  ///< 1: the method found nothing better
   bool operator==(const ModuleResult&) const = default;
 };
 

@@ -2,6 +2,7 @@
 /// reconstruction method, which is fitted to calibration samples (docs/theory.md 7).
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,5 +25,9 @@ struct StudyQuantizer {
 /// cross-layer equalization.
 std::vector<std::string> quantizer_names();
 std::optional<StudyQuantizer> parse_study_quantizer(std::string_view name);
+
+/// What the method of a configuration with this seed works with, of what all share. @pre quantizer.method
+reconstruct::Options options_of(const StudyQuantizer& quantizer, const reconstruct::Options& shared,
+                                std::uint64_t seed);
 
 }  // namespace quantbound::sweep
