@@ -1,5 +1,6 @@
 #include "quantbound/network/adjoint.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "quantbound/core/assert.hpp"
@@ -65,6 +66,16 @@ class Reverse {
     return std::move(result);
   }
 
+  std::vector<LayerParameters> run_to_layers(std::span<const double> weights) {
+    layer_gradients_.assign(layers_.begin(), layers_.end());
+    for (LayerParameters& layer : layer_gradients_) {
+      std::fill(layer.weights.begin(), layer.weights.end(), 0.0);
+      std::fill(layer.bias.begin(), layer.bias.end(), 0.0);
+    }
+    run(weights);
+    return std::move(layer_gradients_);
+  }
+
  private:
   const Values& input(const Node& node, std::size_t which = 0) const { return values_[index(node.inputs[which])]; }
   const Shape& input_shape(const Node& node, std::size_t which = 0) const {
@@ -83,11 +94,25 @@ class Reverse {
 
   void pass(const Input& /*op*/, const Node& node, const Values& /*g*/) { QUANTBOUND_ASSERT(false, node.name); }
 
+  /// Every channel of the output has one bias.
+  static std::vector<double> bias_gradient(const Node& node, const Values& g) {
+    const Index channels = node.shape.front(), pixels = tensor::elements(node.shape) / channels;
+    std::vector<double> sums(index(channels), 0.0);
+    for (Index i = 0; i < std::ssize(g); ++i) sums[index(i / pixels % channels)] += g[index(i)];
+    return sums;
+  }
+
   void pass(const Convolution& op, const Node& node, const Values& g) {
+    if (!layer_gradients_.empty())
+      layer_gradients_[index(op.layer)] = {
+          tensor::convolve_weight_adjoint_reference(op.geometry, input(node), g, batch_), bias_gradient(node, g)};
     give(node, tensor::convolve_adjoint(op.geometry, layers_[index(op.layer)].weights, g, batch_));
   }
 
   void pass(const Dense& op, const Node& node, const Values& g) {
+    if (!layer_gradients_.empty())
+      layer_gradients_[index(op.layer)] = {tensor::dense_weight_adjoint_reference(op.outputs, input(node), g, batch_),
+                                           bias_gradient(node, g)};
     give(node, tensor::dense_adjoint(op.outputs, layers_[index(op.layer)].weights, g, batch_));
   }
 
@@ -164,6 +189,7 @@ class Reverse {
   const std::vector<Values>& values_;
   Index batch_;
   std::vector<Values> gradients_;
+  std::vector<LayerParameters> layer_gradients_;  ///< empty where nobody asks for them
 };
 
 }  // namespace
@@ -184,6 +210,11 @@ std::span<const double> Tape::value(NodeId node) const { return values_.at(index
 std::vector<double> Tape::pull_back(std::span<const double> weights) const {
   QUANTBOUND_ASSERT(weights.size() == output().size(), weights.size(), output().size());
   return Reverse(*graph_, layers_, values_, batch_).run(weights);
+}
+
+std::vector<LayerParameters> Tape::pull_back_to_layers(std::span<const double> weights) const {
+  QUANTBOUND_ASSERT(weights.size() == output().size(), weights.size(), output().size());
+  return Reverse(*graph_, layers_, values_, batch_).run_to_layers(weights);
 }
 
 }  // namespace quantbound::network

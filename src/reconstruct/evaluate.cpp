@@ -65,7 +65,7 @@ std::vector<float> evaluate(const Graph& graph, std::span<const LayerParameters>
   return result;
 }
 
-Index positions(const tensor::Shape& shape) { return tensor::elements(shape) / std::max<Index>(1, shape.front()); }
+Index positions(const tensor::Shape& shape) { return shape.size() == 3 ? tensor::elements(shape) / shape.front() : 1; }
 
 double mean_loss(const tensor::Shape& shape, std::span<const float> a, std::span<const float> b, Index count,
                  const std::string& where) {

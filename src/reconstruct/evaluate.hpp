@@ -20,12 +20,12 @@ inline constexpr Index evaluation_batch = 32;
 std::vector<float> evaluate(const Graph& graph, std::span<const LayerParameters> layers, std::span<const float> inputs,
                             Index count);
 
-/// Mean over samples and positions of the sum over channels of (a - b)^2, in double: docs/theory.md 7.2, lp_loss. A
-/// flat value is all channels. `where` names the place in the core::NumericalError of a loss that is not finite.
+/// Mean over samples and positions of the sum over channels of (a - b)^2, in double: docs/theory.md 7.2, lp_loss. What
+/// is no image is all channels. `where` names the place in the core::NumericalError of a loss that is not finite.
 double mean_loss(const tensor::Shape& shape, std::span<const float> a, std::span<const float> b, Index count,
                  const std::string& where);
 
-/// Positions of a value of this shape: all but its channels.
+/// Pixels of an image; 1 for any other shape.
 Index positions(const tensor::Shape& shape);
 
 }  // namespace quantbound::reconstruct::detail

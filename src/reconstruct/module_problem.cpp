@@ -71,8 +71,8 @@ Candidate make_candidate(const ModuleProblem& problem, std::vector<std::vector<d
     bias = quantize::quantize_bias(bias, problem.module.layers[i], problem.settings[i]);
   }
   result.output = evaluate(problem.graph, result.layers, problem.quantized_input, problem.samples);
-  result.loss = mean_loss(problem.graph.output_shape(), problem.target, result.output, problem.samples,
-                          problem.module.name);
+  result.loss =
+      mean_loss(problem.graph.output_shape(), problem.target, result.output, problem.samples, problem.module.name);
   return result;
 }
 

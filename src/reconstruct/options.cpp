@@ -75,6 +75,12 @@ bool is_trained(Method method) { return method != Method::round && method != Met
 
 Method objective_of(Method method, const Options& options) { return is_mrecg(method) ? options.joint : method; }
 
+bool uses_moments(Method method, const Options& options) {
+  if (method == Method::gptq) return true;
+  return is_trained(method) && options.quadratic == QuadraticLoss::moments && options.weighting == Weighting::none &&
+         objective_of(method, options) != Method::qdrop;
+}
+
 void check(Method method, const Calibration& calibration, const Options& options) {
   if (calibration.count < 1) throw core::InputError("there are no calibration samples; give some", "reconstruct");
   if (is_trained(method)) check_numbers(options, calibration.count);
@@ -89,6 +95,14 @@ void check(Method method, const Calibration& calibration, const Options& options
           fmt::format("{} goes layer by layer; leave the named modules out", to_string(method)), "modules");
   require(options.weighting == Weighting::none || joins,
           fmt::format("{} does not weight; brecq, qdrop and mrecg do", to_string(method)), "weighting");
+  require(options.runs.empty() || method != Method::mrecg_loss,
+          "mrecg_loss chooses its runs by losses; leave them out, or take mrecg", "runs");
+  require(options.joins >= 0, "it must not be negative", "joins");
+  require(options.join_penalty >= 0.0 && std::isfinite(options.join_penalty), "it must not be negative",
+          "join_penalty");
+  require(options.longest_run == 0 || options.longest_run >= 2, "joined modules are two or more", "longest_run");
+  require(options.capacity.stride_factor > 0.0 && std::isfinite(options.capacity.stride_factor), "it must be positive",
+          "stride_factor");
   require(options.joint == Method::brecq || options.joint == Method::qdrop,
           "the modules that mrecg joins are reconstructed by brecq or qdrop", "joint");
 }

@@ -13,6 +13,9 @@ bool is_trained(Method method);
 /// By which method single modules are reconstructed: that of mrecg is Options::joint.
 Method objective_of(Method method, const Options& options);
 
+/// Some of its layers are quantized by the second moments of their inputs.
+bool uses_moments(Method method, const Options& options);
+
 /// Throws core::InputError naming the option.
 void check(Method method, const Calibration& calibration, const Options& options);
 

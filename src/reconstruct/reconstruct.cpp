@@ -1,141 +1,138 @@
 #include "quantbound/reconstruct/reconstruct.hpp"
 
-#include <array>
-
-#include <fmt/format.h>
+#include <algorithm>
 
 #include "quantbound/core/assert.hpp"
-#include "quantbound/core/error.hpp"
-#include "quantbound/quantize/quantize.hpp"
+#include "quantbound/quantize/equalization.hpp"
 
-#include "evaluate.hpp"
+#include "options.hpp"
+#include "scheme.hpp"
+#include "state.hpp"
 #include "values.hpp"
+#include "walk.hpp"
 
 namespace quantbound::reconstruct {
 
 namespace {
 
-std::size_t at(Index i) { return static_cast<std::size_t>(i); }
+using detail::State;
 
-/// The layers of one module.
-std::vector<LayerParameters> layers_of(const Module& module, std::span<const LayerParameters> layers) {
-  std::vector<LayerParameters> result;
-  for (const Index layer : module.layers) result.push_back(layers[at(layer)]);
-  return result;
+std::vector<LayerParameters> prepared(const Network& network, const Options& options) {
+  if (options.equalization == Equalization::none) return network.layers;
+  return quantize::equalized(network.graph, network.layers, quantize::find_equalization(network.graph, network.layers));
 }
 
-/// Weights for a module, what it makes of the quantized prefix with them, and how far that is from f.
-struct Candidate {
-  std::vector<LayerParameters> layers;
-  std::vector<float> output;
-  double loss = 0.0;
+/// Modules of the first state that come first among these too: the second pass would find the same for them, since
+/// batches depend on seed, layer and iteration alone.
+State taken_over(State first, std::span<const Module> modules, std::span<const Module> first_modules) {
+  State state{.pass = 1};
+  for (const ModuleReport& report : first.reports) state.losses.push_back(report.loss);
+  std::size_t same = 0;
+  while (same < modules.size() && modules[same] == first_modules[same]) ++same;
+  const std::size_t layers = same == 0 ? 0 : static_cast<std::size_t>(modules[same - 1].layers.back()) + 1;
+  state.layers.assign(first.layers.begin(), first.layers.begin() + static_cast<Index>(layers));
+  state.reports.assign(first.reports.begin(), first.reports.begin() + static_cast<Index>(same));
+  return state;
+}
+
+/// All passes that a method takes; what it made is in the state.
+struct Passes {
+  std::vector<Module> modules;
+  State state;
+  bool stopped = false;
 };
 
-class Driver {
- public:
-  Driver(const Network& network, const quantize::Configuration& configuration, Method method,
-         const Calibration& calibration, const Options& options, const Watch& watch)
-      : network_(network),
-        configuration_(configuration),
-        method_(method),
-        calibration_(calibration),
-        watch_(watch),
-        modules_(find_modules(network.graph, options.modules)),
-        values_(network.graph, modules_, calibration) {
-    configuration_.quantizer = quantize::Quantizer::round;
-    result_.original = network.layers;
-    result_.quantized = result_.original;
+Passes walk(const detail::Task& task, Method method, State state) {
+  const Options& options = task.options;
+  std::vector<Module> modules = detail::single_modules(task.graph, method, options);
+  const auto pass = [&](std::vector<Module> joined) {
+    const bool ended = detail::Walk(task, joined, state).run();
+    return Passes{std::move(joined), std::move(state), !ended};
+  };
+  if (!options.runs.empty()) return pass(detail::joined_modules(task.graph, modules, options));
+  if (method == Method::mrecg) {
+    const auto capacity = detail::capacities(task.graph, modules, task.configuration, options);
+    return pass(detail::joined_by_capacity(task.graph, modules, capacity, options));
   }
-
-  Reconstruction run() && {
-    for (Index module = 0; module < std::ssize(modules_); ++module) {
-      if (watch_.stop && watch_.stop()) {
-        result_.stopped = true;
-        break;
-      }
-      reconstruct(module);
-    }
-    return std::move(result_);
+  if (method != Method::mrecg_loss) return pass(std::move(modules));
+  if (state.pass == 0) {
+    Passes first = pass(modules);
+    if (first.stopped) return first;
+    std::vector<double> losses;
+    for (const ModuleReport& report : first.state.reports) losses.push_back(report.loss);
+    const auto joined = detail::joined_by_loss(task.graph, modules, losses, options);
+    state = taken_over(std::move(first.state), joined, modules);
   }
+  return pass(detail::joined_by_loss(task.graph, modules, state.losses, options));
+}
 
- private:
-  void reconstruct(Index number) {
-    const Module& module = modules_[at(number)];
-    const Graph graph = module_graph(network_.graph, module);
-    values_.reach(number);
-    std::vector<float> target = detail::evaluate(graph, layers_of(module, result_.original),
-                                                 values_.original(module.input), calibration_.count);
-    Candidate kept = candidate(module, graph, rounded(module), target);
-    result_.modules.push_back({.module = module, .loss_round = kept.loss, .loss = kept.loss});
-    for (std::size_t i = 0; i < module.layers.size(); ++i) {
-      result_.quantized[at(module.layers[i])] = std::move(kept.layers[i]);
-    }
-    values_.finish(number, {std::move(target), std::move(kept.output)});
-    if (watch_.progress) {
-      watch_.progress({.module = number, .modules = std::ssize(modules_), .loss = kept.loss, .name = module.name});
+/// Columns of the weights squared, by group: the second moments of the layer that has most of them.
+Index largest_moments(const Graph& graph) {
+  Index most = 0;
+  for (const NodeId id : graph.weight_layers()) {
+    const network::Operator& op = graph.nodes[static_cast<std::size_t>(id)].op;
+    if (const auto* convolution = std::get_if<network::Convolution>(&op)) {
+      const auto& geometry = convolution->geometry;
+      most = std::max(most, geometry.groups * geometry.fan_in() * geometry.fan_in());
+    } else {
+      const Index inputs = std::get<network::Dense>(op).inputs;
+      most = std::max(most, inputs * inputs);
     }
   }
-
-  Candidate candidate(const Module& module, const Graph& graph, std::vector<LayerParameters> layers,
-                      std::span<const float> target) const {
-    Candidate result{std::move(layers), {}, 0.0};
-    result.output = detail::evaluate(graph, result.layers, values_.quantized(module.input), calibration_.count);
-    result.loss = detail::mean_loss(graph.output_shape(), target, result.output, calibration_.count, module.name);
-    return result;
-  }
-
-  std::vector<LayerParameters> rounded(const Module& module) const {
-    std::vector<LayerParameters> layers;
-    for (const Index layer : module.layers) {
-      const auto own = quantize::at_layer(configuration_, layer, std::ssize(network_.layers));
-      layers.push_back(quantize::quantize_layer(result_.original[at(layer)], layer, own));
-    }
-    return layers;
-  }
-
-  const Network& network_;
-  quantize::Configuration configuration_;
-  Method method_;
-  Calibration calibration_;
-  const Watch& watch_;
-  std::vector<Module> modules_;
-  detail::Values values_;
-  Reconstruction result_;
-};
-
-void check(const Network& network, const Calibration& calibration) {
-  const auto input = at(tensor::elements(network.graph.input_shape()));
-  if (calibration.count < 1) throw core::InputError("reconstruction needs calibration samples; give some", "");
-  QUANTBOUND_ASSERT(calibration.inputs.size() == at(calibration.count) * input, calibration.inputs.size(),
-                    calibration.count, input);
+  return most;
 }
 
 }  // namespace
 
-std::string_view to_string(Method method) {
-  switch (method) {
-    case Method::round:
-      return "round";
-  }
-  return "?";
-}
-
-std::optional<Method> parse_method(std::string_view text) {
-  for (const Method method : std::array{Method::round}) {
-    if (to_string(method) == text) return method;
-  }
-  return std::nullopt;
-}
-
 Reconstruction reconstruct(const Network& network, const quantize::Configuration& configuration, Method method,
                            const Calibration& calibration, const Options& options, const Watch& watch) {
-  check(network, calibration);
-  return Driver(network, configuration, method, calibration, options, watch).run();
+  const Index input = tensor::elements(network.graph.input_shape());
+  QUANTBOUND_ASSERT(std::ssize(calibration.inputs) == calibration.count * input, calibration.inputs.size(),
+                    calibration.count, input);
+  detail::check(method, calibration, options);
+  Reconstruction result;
+  result.original = prepared(network, options);
+  detail::Task task{.graph = network.graph,
+                    .original = result.original,
+                    .configuration = configuration,
+                    .method = detail::objective_of(method, options),
+                    .calibration = calibration,
+                    .options = options,
+                    .watch = watch,
+                    .identity = detail::identity(network, configuration, method, calibration, options)};
+  task.configuration.quantizer = quantize::Quantizer::round;
+  State state = watch.saved.empty() ? State{} : detail::from_bytes(watch.saved, task.identity);
+  Passes passes = walk(task, method, std::move(state));
+
+  result.stopped = passes.stopped;
+  result.quantized = std::move(passes.state.layers);
+  for (std::size_t i = result.quantized.size(); i < result.original.size(); ++i) {
+    result.quantized.push_back(result.original[i]);
+  }
+  const auto capacity = detail::capacities(network.graph, passes.modules, configuration, options);
+  result.modules = std::move(passes.state.reports);
+  for (std::size_t i = 0; i < result.modules.size(); ++i) {
+    result.modules[i].module = passes.modules[i];
+    result.modules[i].capacity = capacity[i];
+  }
+  return result;
 }
 
-Index reconstruct_memory(const Graph& graph, Index samples, const Options& options) {
+Index reconstruct_memory(const Graph& graph, Index samples, Method method, const Options& options) {
+  const auto modules = detail::single_modules(graph, method, options);
   const Index both = 2;  // of f and of the quantized network
-  return detail::held_elements(graph, find_modules(graph, options.modules)) * both * samples * Index{sizeof(float)};
+  Index bytes = both * detail::held_elements(graph, modules) * samples * Index{sizeof(float)};
+  if (options.weighting == Weighting::fisher) {
+    Index widest = 0;
+    for (const Module& module : modules) {
+      widest = std::max(widest, tensor::elements(graph.nodes[static_cast<std::size_t>(module.output)].shape));
+    }
+    bytes += widest * samples * Index{sizeof(float)};
+  }
+  // The moments, their sums and, for gptq, the factors of their inverse.
+  const Index copies = method == Method::gptq ? 4 : 3;
+  if (detail::uses_moments(method, options)) bytes += copies * largest_moments(graph) * Index{sizeof(double)};
+  return bytes;
 }
 
 }  // namespace quantbound::reconstruct

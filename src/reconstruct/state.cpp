@@ -19,12 +19,13 @@ void describe(const Graph& graph, core::ByteWriter& out) {
 }
 
 void describe(const Options& options, core::ByteWriter& out) {
-  for (const Index value : {options.iterations, options.batch}) out.value(value);
+  for (const Index value : {options.iterations, options.batch, options.joins, options.longest_run}) out.value(value);
   for (const double value : {options.learning_rate, options.regularization, options.warm_up, options.beta_first,
-                             options.beta_last, options.drop, options.damping}) {
+                             options.beta_last, options.drop, options.damping, options.join_penalty, options.capacity.stride_factor}) {
     out.value(value);
   }
   out.value(options.weighting).value(options.quadratic).value(options.equalization).value(options.bias_correction);
+  out.value(options.homogeneity).value(options.order);
   out.value(options.modules).value(options.joint).value(options.seed).values(options.runs);
   for (const LayerRange& range : options.named) out.text(range.first).text(range.last);
 }
@@ -76,9 +77,10 @@ core::Bytes to_bytes(const State& state, std::uint64_t identity) {
 State from_bytes(std::span<const std::byte> bytes, std::uint64_t identity) {
   core::ByteReader in(bytes);
   if (in.value<std::uint64_t>() != format || in.value<std::uint64_t>() != identity) {
-    throw core::InputError("the saved state belongs to another network, configuration, option or set of samples; begin "
-                           "without it",
-                           "reconstruction");
+    throw core::InputError(
+        "the saved state belongs to another network, configuration, option or set of samples; begin "
+        "without it",
+        "reconstruction");
   }
   State state;
   state.pass = in.value<Index>();

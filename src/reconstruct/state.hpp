@@ -12,11 +12,11 @@
 namespace quantbound::reconstruct::detail {
 
 struct State {
-  Index pass = 0;                         ///< mrecg_loss goes through the network twice
-  std::vector<double> losses;             ///< of the first pass, once that is complete
-  std::vector<LayerParameters> layers;    ///< of the modules that are done, in order
-  std::vector<ModuleReport> reports;      ///< of those; their modules and capacities are not stored
-  core::Bytes training;                   ///< of the next module; empty: not begun
+  Index pass = 0;                       ///< mrecg_loss goes through the network twice
+  std::vector<double> losses;           ///< of the first pass, once that is complete
+  std::vector<LayerParameters> layers;  ///< of the modules that are done, in order
+  std::vector<ModuleReport> reports;    ///< of those; their modules and capacities are not stored
+  core::Bytes training;                 ///< of the next module; empty: not begun
 };
 
 /// What a state depends on: everything that the caller gave.

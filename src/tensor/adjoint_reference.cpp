@@ -60,6 +60,42 @@ std::vector<double> dense_adjoint_reference(Index outputs, std::span<const doubl
   return result;
 }
 
+std::vector<double> convolve_weight_adjoint_reference(const Convolution& geometry, std::span<const double> input,
+                                                      std::span<const double> gradient, Index batch) {
+  const Convolution& g = geometry;
+  const Index in_group = g.channels_in / g.groups, out_group = g.channels_out / g.groups;
+  const Index area = g.window.kernel_height * g.window.kernel_width, pixels = g.height * g.width;
+  QUANTBOUND_ASSERT(std::ssize(input) == batch * g.channels_in * pixels, input.size());
+  QUANTBOUND_ASSERT(std::ssize(gradient) == batch * g.channels_out * g.out_height() * g.out_width(), gradient.size());
+  std::vector<double> result(static_cast<std::size_t>(g.weight_count()), 0.0);
+  std::size_t place = 0;
+  for (Index n = 0; n < batch; ++n)
+    for (Index o = 0; o < g.channels_out; ++o)
+      for (Index y = 0; y < g.out_height(); ++y)
+        for (Index x = 0; x < g.out_width(); ++x, ++place)
+          for_each_inside(g.window, g.height, g.width, y, x, [&](Index tap, Index element) {
+            for (Index i = 0; i < in_group; ++i) {
+              const Index channel = n * g.channels_in + o / out_group * in_group + i;
+              result[static_cast<std::size_t>((o * in_group + i) * area + tap)] +=
+                  gradient[place] * input[static_cast<std::size_t>(channel * pixels + element)];
+            }
+          });
+  return result;
+}
+
+std::vector<double> dense_weight_adjoint_reference(Index outputs, std::span<const double> input,
+                                                   std::span<const double> gradient, Index batch) {
+  const Index inputs = std::ssize(input) / batch;
+  QUANTBOUND_ASSERT(std::ssize(gradient) == batch * outputs, gradient.size(), batch, outputs);
+  std::vector<double> result(static_cast<std::size_t>(outputs * inputs), 0.0);
+  for (Index n = 0; n < batch; ++n)
+    for (Index o = 0; o < outputs; ++o)
+      for (Index i = 0; i < inputs; ++i)
+        result[static_cast<std::size_t>(o * inputs + i)] +=
+            gradient[static_cast<std::size_t>(n * outputs + o)] * input[static_cast<std::size_t>(n * inputs + i)];
+  return result;
+}
+
 std::vector<double> sum_pool_adjoint_reference(const Window& window, const Image& image,
                                                std::span<const double> gradient, Index batch) {
   std::vector<double> result(static_cast<std::size_t>(batch * image.elements()), 0.0);

@@ -23,6 +23,9 @@ class Tape {
   /// Gradient of sum_i weights[s, i] * f_i(x_s) with respect to x_s. `weights` is batch x output elements; the result
   /// batch x input elements.
   std::vector<double> pull_back(std::span<const double> weights) const;
+  /// With respect to the parameters of every layer, summed over the batch; zeros where the output does not depend on a
+  /// layer. Plain loops: the reference of FloatGradient's.
+  std::vector<LayerParameters> pull_back_to_layers(std::span<const double> weights) const;
 
  private:
   const Graph* graph_;

@@ -51,7 +51,7 @@ struct Links {
 Links find_links(const network::Graph& graph);
 
 struct EqualizationOptions {
-  Index rounds = 50;  ///< most rounds over all links
+  Index rounds = 200;  ///< most rounds over all links
   /// Rounds end when no scale changes by more than this factor minus one.
   double settled = 0.01;
   /// |e| is at most this: beyond it a channel of nearly zero weights would get a scale for nothing. @pre 0..60

@@ -15,6 +15,8 @@
 
 #include "quantbound/network/network.hpp"
 #include "quantbound/quantize/configuration.hpp"
+#include "quantbound/reconstruct/capacity.hpp"
+#include "quantbound/reconstruct/gptq.hpp"
 #include "quantbound/reconstruct/module.hpp"
 
 namespace quantbound::reconstruct {
@@ -55,11 +57,17 @@ struct Options {
   BiasCorrection bias_correction = BiasCorrection::none;
   /// What round, brecq, qdrop and mrecg take for a module; gptq and adaround go by layers.
   ModuleKind modules = ModuleKind::block;
-  std::vector<LayerRange> named;   ///< modules by name in place of a kind
-  std::vector<Index> runs;         ///< brecq, qdrop, mrecg: so many modules each are one; empty: none, or as mrecg chooses
+  std::vector<LayerRange> named;  ///< modules by name in place of a kind
+  std::vector<Index> runs;  ///< brecq, qdrop, mrecg: so many modules each are one; empty: none, or as mrecg chooses
   Method joint = Method::brecq;    ///< of mrecg and mrecg_loss: brecq or qdrop
+  CapacityOptions capacity;
+  Homogeneity homogeneity = Homogeneity::converted;  ///< mrecg: of the modules of a pair
+  Index joins = 0;                 ///< mrecg, mrecg_loss: neighbours that are joined; 0: a quarter of the pairs, at least one
+  double join_penalty = 1.0;       ///< SelectionOptions::penalty
+  Index longest_run = 0;           ///< of joined modules; 0: two for mrecg, three for mrecg_loss
   double damping = 0.01;           ///< gptq
-  std::uint64_t seed = 1;          ///< of batches, mixed inputs and labels drawn for the Fisher information
+  ColumnOrder order = ColumnOrder::natural;  ///< gptq
+  std::uint64_t seed = 1;        ///< of batches, mixed inputs and labels drawn for the Fisher information
 };
 
 /// The samples that a method is fitted to, as the float engine takes them: count x input elements.
@@ -88,10 +96,11 @@ struct Watch {
 /// module's output, over all calibration samples, the quantized module reading the quantized prefix.
 struct ModuleReport {
   Module module;
-  double loss_round = 0.0;  ///< with weights rounded to nearest, from the same prefix
-  double loss = 0.0;        ///< never above loss_round: where a method does not improve on it, rounding is kept
+  double capacity = 0.0;    ///< ModCap, in bits (capacity.hpp)
+  double loss_round = 0.0;     ///< with weights rounded to nearest, from the same prefix
+  double loss = 0.0;           ///< never above loss_round: where a method does not improve on it, rounding is kept
   bool kept_rounding = false;  ///< the method's own weights were no better
-  double settled = 1.0;  ///< fraction of soft roundings that are at 0 or 1 before the last, hard rounding
+  double settled = 1.0;        ///< fraction of soft roundings that are at 0 or 1 before the last, hard rounding
   Index iterations = 0;
   bool operator==(const ModuleReport&) const = default;
 };
@@ -110,7 +119,8 @@ struct Reconstruction {
 Reconstruction reconstruct(const Network& network, const quantize::Configuration& configuration, Method method,
                            const Calibration& calibration, const Options& options, const Watch& watch);
 
-/// Bytes that the values held for so many samples take at most (the caller's samples not counted).
-Index reconstruct_memory(const Graph& graph, Index samples, const Options& options);
+/// Bytes that a reconstruction from so many samples takes at most for the values of f and of the quantized network that
+/// it holds at once, Fisher weights and second moments included; the caller's samples and the engines are not counted.
+Index reconstruct_memory(const Graph& graph, Index samples, Method method, const Options& options);
 
 }  // namespace quantbound::reconstruct

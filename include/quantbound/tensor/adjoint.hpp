@@ -40,6 +40,13 @@ std::vector<double> max_pool_adjoint(const Window& window, const Image& image, s
 /// What the rearrangement copied from `in` to `out` is added back: out_gradient is read, in_gradient added to.
 void rearrange_adjoint(const Rearrangement& rearrangement, const double* out_gradient, double* in_gradient);
 
+/// Derivatives with respect to weights, summed over the batch: plain loops, which the float engine is held against. Of
+/// a bias it is the sum of the output gradients of its channel.
+std::vector<double> convolve_weight_adjoint_reference(const Convolution& geometry, std::span<const double> input,
+                                                      std::span<const double> gradient, Index batch);
+std::vector<double> dense_weight_adjoint_reference(Index outputs, std::span<const double> input,
+                                                   std::span<const double> gradient, Index batch);
+
 std::vector<double> convolve_adjoint_reference(const Convolution& geometry, std::span<const double> weights,
                                                std::span<const double> gradient, Index batch);
 std::vector<double> dense_adjoint_reference(Index outputs, std::span<const double> weights,
