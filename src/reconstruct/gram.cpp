@@ -93,6 +93,11 @@ std::vector<double> row_losses(const Gram& gram, std::span<const double> weights
   return losses;
 }
 
+Index GramAccumulator::bytes(const network::Operator& layer) {
+  const Convolution g = geometry_of(layer);
+  return static_cast<Index>(sizeof(double)) * (g.groups * g.fan_in() * g.fan_in() + g.weight_count() + g.channels_out);
+}
+
 GramAccumulator::GramAccumulator(const network::Operator& layer, const network::LayerParameters& original,
                                  std::span<const double> quantized_bias)
     : geometry_(geometry_of(layer)), weights_(original.weights), bias_change_(original.bias.size()) {

@@ -28,12 +28,15 @@ struct Gram {
   std::span<const double> moments_of(Index group) const;
 };
 
-/// The loss of each row, summed over none of them: their sum is the mean square deviation of the layer's output.
+/// The loss of each row. Their sum is the mean square deviation of the layer's outputs.
 /// @pre both are rows x columns
 std::vector<double> row_losses(const Gram& gram, std::span<const double> weights, std::span<const double> quantized);
 
 class GramAccumulator {
  public:
+  /// Memory of the Gram of a layer: it grows with the square of the weights per output (5 GB for VGG's 25088).
+  static Index bytes(const network::Operator& layer);
+
   /// A Convolution or Dense with its parameters in f; `quantized_bias` is b'.
   GramAccumulator(const network::Operator& layer, const network::LayerParameters& original,
                   std::span<const double> quantized_bias);

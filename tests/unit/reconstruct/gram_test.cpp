@@ -93,6 +93,8 @@ TEST(Gram, IsTheMeanOverSamplesAndPlaces) {
       data.quantized_bias[i] += 0.01 * static_cast<double>(i % 3);
     const Gram gram = gram_of(data, 5), expected = plain_gram(data);
     EXPECT_EQ(gram.count, expected.count);
+    const std::size_t numbers = gram.moments.size() + gram.residual.size() + gram.energy.size();
+    EXPECT_EQ(GramAccumulator::bytes(op), static_cast<Index>(8 * numbers));
     expect_close(gram.moments, expected.moments);
     expect_close(gram.residual, expected.residual);
     expect_close(gram.energy, expected.energy);
