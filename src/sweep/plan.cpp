@@ -387,7 +387,12 @@ double observation_bytes(const Plan& plan, const PlannedNetwork& network, int th
 double reconstruction_bytes(const Plan& plan, const PlannedNetwork& network) {
   const Index samples = network.calibration->count();
   const Index inputs = samples * elements(network.graph.input_shape()) * Index{sizeof(float)};
-  const Index values = reconstruct::reconstruct_memory(network.graph, samples, plan.study.reconstruct);
+  Index values = 0;
+  for (const auto& quantizer : plan.study.quantizers) {
+    if (!quantizer.method) continue;
+    const auto options = options_of(quantizer, plan.study.reconstruct, plan.study.seed);
+    values = std::max(values, reconstruct::reconstruct_memory(network.graph, samples, *quantizer.method, options));
+  }
   return static_cast<double>(inputs + values) + 2.0 * sizeof(double) * static_cast<double>(network.parameters);
 }
 

@@ -102,6 +102,9 @@ void parse_training(Table& table, reconstruct::Options& options) {
   options.warm_up = within(table, "warm_up", options.warm_up, 0.0, 1.0);
   options.drop = within(table, "drop", options.drop, 0.0, 1.0);
   options.damping = within(table, "damping", options.damping, 0.0, most);
+  options.order = one_of<reconstruct::ColumnOrder>(
+      table, "order", options.order,
+      {{"natural", reconstruct::ColumnOrder::natural}, {"activations", reconstruct::ColumnOrder::descending_diagonal}});
   if (const auto beta = table.numbers("beta"); !beta.empty()) {
     if (beta.size() != 2 || beta[0] < beta[1] || beta[1] < 1.0 || beta[0] > 1000.0) {
       table.fail("beta", "`beta` is [first, last], the exponent of the regularizer: falling, within 1 to 1000");
@@ -113,6 +116,20 @@ void parse_training(Table& table, reconstruct::Options& options) {
                                         {{"none", Weighting::none}, {"fisher", Weighting::fisher}});
   options.quadratic = one_of<QuadraticLoss>(table, "quadratic", options.quadratic,
                                             {{"moments", QuadraticLoss::moments}, {"batches", QuadraticLoss::batches}});
+}
+
+/// Which modules mrecg and mrecg_loss join, and what they fit then.
+void parse_joining(Table& table, reconstruct::Options& options) {
+  using reconstruct::Method;
+  options.joint = one_of<Method>(table, "joint", options.joint, {{"brecq", Method::brecq}, {"qdrop", Method::qdrop}});
+  options.capacity.stride_factor = within(table, "stride_factor", options.capacity.stride_factor, 1e-6, 1e6);
+  options.homogeneity = choice(table, "homogeneity",
+                               table.text("homogeneity").value_or(std::string(to_string(options.homogeneity))),
+                               {"strict", "definition", "converted"}, reconstruct::parse_homogeneity);
+  options.joins = table.integer("joins", 1, 1 << 20).value_or(options.joins);
+  options.join_penalty = within(table, "join_penalty", options.join_penalty, 0.0, 1e6);
+  options.longest_run = table.integer("longest_run", 1, 1 << 20).value_or(options.longest_run);
+  for (const auto run : table.integers("runs", 1, 1 << 20)) options.runs.push_back(run);
 }
 
 reconstruct::Options parse_options(Table& table) {
@@ -128,8 +145,7 @@ reconstruct::Options parse_options(Table& table) {
       table, "bias_correction", options.bias_correction,
       {{"none", BiasCorrection::none}, {"empirical", BiasCorrection::empirical}});
   parse_modules(table, options);
-  options.joint = one_of<Method>(table, "joint", options.joint, {{"brecq", Method::brecq}, {"qdrop", Method::qdrop}});
-  for (const auto run : table.integers("runs", 1, 1 << 20)) options.runs.push_back(run);
+  parse_joining(table, options);
   return options;
 }
 
