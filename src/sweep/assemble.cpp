@@ -239,21 +239,26 @@ std::size_t Assembler::pair_of_region(const Unit& unit) const {
 
 namespace {
 
-/// The modules of a kind that cover the layers of what was reconstructed together.
-std::vector<std::size_t> covered(const std::vector<PlannedModule>& modules, const std::string& kind,
-                                 const std::vector<Index>& layers) {
+/// The modules of a kind that were reconstructed together as `result`; none where they are not its parts.
+std::vector<std::size_t> parts_of(const ModuleResult& result, const std::vector<PlannedModule>& modules,
+                                  const std::string& kind) {
   std::vector<std::size_t> places;
+  std::size_t layers = 0;
   for (std::size_t m = 0; m < modules.size(); ++m) {
-    if (modules[m].kind == kind && std::ranges::includes(layers, modules[m].module.layers)) places.push_back(m);
+    if (modules[m].kind != kind || !std::ranges::includes(result.layers, modules[m].module.layers)) continue;
+    places.push_back(m);
+    layers += modules[m].module.layers.size();
   }
-  return places;
+  const bool whole = layers == result.layers.size() && modules[places.back()].module.output == result.output;
+  return whole ? places : std::vector<std::size_t>();
 }
 
-/// The kind of modules that a configuration was reconstructed by: layers where each of its modules is one, else the
-/// other kind of the network.
-const std::string& kind_of(const std::vector<PlannedModule>& modules, const ReconstructResult& reconstructed) {
-  const bool single = std::ranges::all_of(reconstructed.modules, [](const auto& m) { return m.layers.size() == 1; });
-  return single ? modules.front().kind : modules.back().kind;
+/// The kind of modules that a configuration was reconstructed by: layers, or the other one of the network.
+const std::string& kind_of(const ReconstructResult& reconstructed, const std::vector<PlannedModule>& modules) {
+  const std::string& first = modules.front().kind;
+  const bool by_first = std::ranges::all_of(
+      reconstructed.modules, [&](const ModuleResult& result) { return !parts_of(result, modules, first).empty(); });
+  return by_first ? first : modules.back().kind;
 }
 
 /// Of every weight layer in this configuration.
@@ -268,10 +273,11 @@ std::vector<int> bits_of_layers(const quantize::Configuration& configuration, In
 void Assembler::write_modules(const Unit& unit, const ReconstructResult& reconstructed) {
   const auto network = static_cast<std::size_t>(current_->network), c = static_cast<std::size_t>(unit.first);
   const auto& planned = plan_->networks[network];
-  const auto& kind = kind_of(planned.modules, reconstructed);
+  const auto& kind = kind_of(reconstructed, planned.modules);
   const auto bits = bits_of_layers(plan_->configurations[c], std::ssize(planned.layers));
   for (const auto& result : reconstructed.modules) {
-    const auto places = covered(planned.modules, kind, result.layers);
+    const auto places = parts_of(result, planned.modules, kind);
+    QUANTBOUND_ASSERT(!places.empty(), kind, result.layers.front());
     for (const std::size_t m : places) {
       const std::size_t at = (first_module_[network] + m) * configuration_count() + c;
       values("module_loss")[at] = result.loss;

@@ -243,9 +243,10 @@ void plan_reconstruction(PlannedNetwork& planned, const Study& study, const std:
   };
   const auto layers = reconstruct::find_modules(planned.graph, reconstruct::ModuleKind::layer);
   const auto larger = larger_modules(planned.graph, study.reconstruct);
-  add("layer", layers);
-  add(study.reconstruct.named.empty() ? std::string(to_string(study.reconstruct.modules)) : "named", larger);
   require_runs_fit(planned, larger.empty() ? layers : larger, study.reconstruct.runs);
+  add("layer", layers);
+  if (larger == layers) return;
+  add(study.reconstruct.named.empty() ? std::string(to_string(study.reconstruct.modules)) : "named", larger);
 }
 
 // ------------------------------------------------------------------------------------------------------------ work

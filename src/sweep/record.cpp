@@ -68,7 +68,7 @@ void write(ByteWriter& out, const AttackResult& attacked) { out.values(attacked.
 void write(ByteWriter& out, const ReconstructResult& reconstructed) {
   out.value(static_cast<std::uint64_t>(reconstructed.modules.size()));
   for (const auto& module : reconstructed.modules) {
-    out.values(module.layers).value(module.loss_round).value(module.loss).value(module.settled);
+    out.values(module.layers).value(static_cast<std::int64_t>(module.output)).value(module.loss_round).value(module.loss).value(module.settled);
     out.value(module.kept_rounding);
   }
 }
@@ -148,6 +148,7 @@ ReconstructResult read_modules(ByteReader& in) {
   for (auto count = in.value<std::uint64_t>(); count > 0; --count) {
     auto& module = reconstructed.modules.emplace_back();
     module.layers = in.values<Index>();
+    module.output = in.value<std::int64_t>();
     module.loss_round = in.value<double>();
     module.loss = in.value<double>();
     module.settled = in.value<double>();

@@ -117,6 +117,7 @@ ReconstructResult result_of(const reconstruct::Reconstruction& reconstruction) {
   ReconstructResult result;
   for (const auto& report : reconstruction.modules) {
     result.modules.push_back({.layers = report.module.layers,
+                              .output = report.module.output,
                               .loss_round = report.loss_round,
                               .loss = report.loss,
                               .settled = report.settled,

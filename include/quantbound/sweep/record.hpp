@@ -67,6 +67,7 @@ struct ObserveResult {
 /// What became of one module of a configuration.
 struct ModuleResult {
   std::vector<Index> layers;  ///< its weight layers
+  Index output = 0;           ///< the node whose value its loss is about
   double loss_round = 0.0, loss = 0.0;
   double settled = 1.0;
   std::uint8_t kept_rounding = 0;  ///< 1: the method found nothing better
