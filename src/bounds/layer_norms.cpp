@@ -218,6 +218,32 @@ LayerReport measure_layer_reference(const LayerParameters& parameters, const Lay
   return report;
 }
 
+LayerReport measure_given(const LayerParameters& original, const LayerShape& shape, Index layer,
+                          std::span<const GivenLayer> quantized) {
+  LayerReport report{measure_original(original, shape, layer), {}};
+  for (const GivenLayer& given : quantized) {
+    QUANTBOUND_ASSERT(std::isfinite(given.step_max) && given.step_max >= 0.0, given.step_max, layer);
+    report.quantized.push_back(measure_pair(original, report.norms, given.parameters, shape, layer));
+    report.quantized.back().step_max = given.step_max;
+  }
+  return report;
+}
+
+NetworkNorms measure_network(const network::Graph& graph, std::span<const LayerParameters> original,
+                             std::span<const GivenLayer> quantized) {
+  const std::vector<LayerShape> shapes = layer_shapes(graph);
+  QUANTBOUND_ASSERT(original.size() == shapes.size() && quantized.size() == shapes.size(), original.size(),
+                    quantized.size(), shapes.size());
+  NetworkNorms norms;
+  for (std::size_t layer = 0; layer < shapes.size(); ++layer) {
+    LayerReport report =
+        measure_given(original[layer], shapes[layer], static_cast<Index>(layer), quantized.subspan(layer, 1));
+    norms.layers.push_back(report.norms);
+    norms.quantized.push_back(std::move(report.quantized.front()));
+  }
+  return norms;
+}
+
 std::vector<std::byte> to_bytes(const LayerReport& report) {
   std::vector<double> numbers;
   numbers.reserve(norm_fields.size());

@@ -6,36 +6,22 @@
 
 #include "quantbound/core/assert.hpp"
 
+#include "layer_layout.hpp"
+
 namespace quantbound::quantize {
 
 namespace {
 
+using detail::for_each_weight;
+using detail::LayerLayout;
 using network::Graph;
 
 std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 
-/// Where the weights of a layer lie: row by row, within a row input channel by input channel.
-struct LayerLayout {
-  Index rows = 0, kernel = 1, groups = 1, channels = 0;
-
-  Index channels_of_row() const { return channels / groups; }
-  Index first_channel(Index row) const { return row / (rows / groups) * channels_of_row(); }
-  bool depthwise() const { return groups == channels && rows == channels; }
-};
-
 std::vector<LayerLayout> layouts(const Graph& graph) {
   std::vector<LayerLayout> result;
-  for (const network::NodeId node : graph.weight_layers()) {
-    const network::Operator& op = graph.nodes[at(node)].op;
-    if (const auto* convolution = std::get_if<network::Convolution>(&op)) {
-      const tensor::Convolution& geometry = convolution->geometry;
-      result.push_back({geometry.channels_out, geometry.window.kernel_height * geometry.window.kernel_width,
-                        geometry.groups, geometry.channels_in});
-    } else {
-      const auto& dense = std::get<network::Dense>(op);
-      result.push_back({dense.outputs, 1, 1, dense.inputs});
-    }
-  }
+  for (const network::NodeId node : graph.weight_layers())
+    result.push_back(detail::layout_of(graph.nodes[at(node)].op));
   return result;
 }
 
@@ -61,18 +47,6 @@ Factors<Number> factors_of(Index layer, const LayerLayout& layout, std::span<con
     }
   }
   return factors;
-}
-
-/// Calls visit(weight, row, channel) for all weights.
-template <class Weights, class Visit>
-void for_each_weight(Weights& weights, const LayerLayout& layout, Visit visit) {
-  auto weight = weights.begin();
-  for (Index row = 0; row < layout.rows; ++row) {
-    const Index first = layout.first_channel(row);
-    for (Index channel = first; channel < first + layout.channels_of_row(); ++channel) {
-      for (Index tap = 0; tap < layout.kernel; ++tap) visit(*weight++, at(row), at(channel));
-    }
-  }
 }
 
 /// Whether a range can take part: products of three stay far from both ends of the doubles.
@@ -228,6 +202,21 @@ bool exact(double value, int exponent) {
   return std::isfinite(result) && scaled(result, -exponent) == value;
 }
 
+/// Calls visit(value, exponent) for every weight and bias.
+template <class Layers, class Visit>
+void for_each_exponent(const Graph& graph, Layers& layers, const Equalization& equalization, Visit visit) {
+  const std::vector<LayerLayout> layout = layouts(graph);
+  const auto exponents = exponents_of_layers(layout, equalization.links, equalization.exponents);
+  for (std::size_t layer = 0; layer < layout.size(); ++layer) {
+    const Factors<int>& exponent = exponents[layer];
+    for_each_weight(layers[layer].weights, layout[layer], [&](auto& weight, std::size_t row, std::size_t channel) {
+      visit(weight, exponent.rows[row] + exponent.channels[channel]);
+    });
+    for (std::size_t row = 0; row < layers[layer].bias.size(); ++row)
+      visit(layers[layer].bias[row], exponent.rows[row]);
+  }
+}
+
 /// Takes back what would cost a bit: no scale for the channels of weights that do not scale exactly, until all do.
 class ExactScales {
  public:
@@ -302,24 +291,16 @@ Equalization find_equalization(const Graph& graph, std::span<const LayerParamete
 
 std::vector<LayerParameters> equalized(const Graph& graph, std::span<const LayerParameters> layers,
                                        const Equalization& equalization) {
-  const std::vector<LayerLayout> layout = layouts(graph);
-  const auto exponents = exponents_of_layers(layout, equalization.links, equalization.exponents);
+  QUANTBOUND_ASSERT(scales_exactly(graph, layers, equalization));
   std::vector<LayerParameters> result(layers.begin(), layers.end());
-  for (std::size_t layer = 0; layer < result.size(); ++layer) {
-    const Factors<int>& exponent = exponents[layer];
-    bool all_exact = true;
-    const auto scale = [&](double& value, int e) {
-      all_exact &= exact(value, e);
-      value = scaled(value, e);
-    };
-    for_each_weight(result[layer].weights, layout[layer], [&](double& weight, std::size_t row, std::size_t channel) {
-      scale(weight, exponent.rows[row] + exponent.channels[channel]);
-    });
-    for (std::size_t row = 0; row < result[layer].bias.size(); ++row)
-      scale(result[layer].bias[row], exponent.rows[row]);
-    QUANTBOUND_ASSERT(all_exact, layer);
-  }
+  for_each_exponent(graph, result, equalization, [](double& value, int exponent) { value = scaled(value, exponent); });
   return result;
+}
+
+bool scales_exactly(const Graph& graph, std::span<const LayerParameters> layers, const Equalization& equalization) {
+  bool all = true;
+  for_each_exponent(graph, layers, equalization, [&](double value, int exponent) { all &= exact(value, exponent); });
+  return all;
 }
 
 Equalization inverse(const Equalization& equalization) {

@@ -50,7 +50,7 @@ std::vector<Module> stages(const Graph& graph) {
 }
 
 /// The weight layers between two nodes, if these enclose a module: nothing else is read, and nothing within is read
-/// from outside or is the output.
+/// from outside.
 std::optional<std::vector<Index>> enclosed_layers(const Graph& graph, NodeId from, NodeId to) {
   if (from >= to) return std::nullopt;
   std::vector<char> within(graph.nodes.size(), 0);
@@ -63,7 +63,6 @@ std::optional<std::vector<Index>> enclosed_layers(const Graph& graph, NodeId fro
     }
   }
   const auto inside = [&](NodeId id) { return id != from && id != to && within[at(id)] != 0; };
-  if (inside(graph.output)) return std::nullopt;
   for (NodeId id = from + 1; id < std::ssize(graph.nodes); ++id) {
     const auto& inputs = graph.nodes[at(id)].inputs;
     if (within[at(id)] == 0 && std::any_of(inputs.begin(), inputs.end(), inside)) return std::nullopt;
@@ -80,15 +79,16 @@ std::optional<std::vector<Index>> enclosed_layers(const Graph& graph, NodeId fro
 Index layer_named(const Graph& graph, const std::string& name, const std::string& where) {
   const std::vector<NodeId> nodes = graph.weight_layers();
   std::vector<std::string> names;
+  names.reserve(nodes.size());
   for (const NodeId id : nodes) names.push_back(graph.nodes[at(id)].name);
   const auto found = std::find(names.begin(), names.end(), name);
   if (found != names.end()) return found - names.begin();
-  const auto suggestion = core::nearest(name, names);
-  throw core::InputError(suggestion
-                             ? fmt::format("no weight layer is named '{}'; did you mean '{}'?", name, *suggestion)
-                             : fmt::format("no weight layer is named '{}'; the first is '{}', the last '{}'", name,
-                                           names.front(), names.back()),
-                         where);
+  if (const auto suggestion = core::nearest(name, names))
+    throw core::InputError(fmt::format("no weight layer is named '{}'; did you mean '{}'?", name, *suggestion), where);
+  if (names.empty()) throw core::InputError("the network has no weight layers: it has no modules", where);
+  throw core::InputError(
+      fmt::format("no weight layer is named '{}'; the first is '{}', the last '{}'", name, names.front(), names.back()),
+      where);
 }
 
 /// What no edge passes by around weight layers first..last, as close as possible, and the elementwise nodes behind.

@@ -46,7 +46,7 @@ class BatchTraining final : public ModuleTraining {
 };
 
 BatchTraining::BatchTraining(const ModuleProblem& problem, std::span<const float> fisher,
-                               const TrainingOptions& options)
+                             const TrainingOptions& options)
     : problem_(problem),
       fisher_(fisher),
       options_(options),
@@ -125,8 +125,8 @@ void BatchTraining::restore(std::span<const std::byte> state) {
 class MomentTraining final : public ModuleTraining {
  public:
   MomentTraining(const ModuleProblem& problem, const TrainingOptions& options)
-      : layer_(problem.original.front().weights, moments_of(problem), problem.grids.front().weights,
-               options.rounding) {}
+      : layer_(problem.original.front().weights, moments_of(problem), problem.grids.front().weights, options.rounding) {
+  }
 
   Index iteration() const override { return layer_.rounding().iteration(); }
   void advance() override { layer_.iterate(); }

@@ -20,8 +20,9 @@ void describe(const Graph& graph, core::ByteWriter& out) {
 
 void describe(const Options& options, core::ByteWriter& out) {
   for (const Index value : {options.iterations, options.batch, options.joins, options.longest_run}) out.value(value);
-  for (const double value : {options.learning_rate, options.regularization, options.warm_up, options.beta_first,
-                             options.beta_last, options.drop, options.damping, options.join_penalty, options.capacity.stride_factor}) {
+  for (const double value :
+       {options.learning_rate, options.regularization, options.warm_up, options.beta_first, options.beta_last,
+        options.drop, options.damping, options.join_penalty, options.capacity.stride_factor}) {
     out.value(value);
   }
   out.value(options.weighting).value(options.quadratic).value(options.equalization).value(options.bias_correction);

@@ -119,20 +119,20 @@ bool Walk::solve(Index number) {
 }
 
 std::optional<std::vector<std::vector<double>>> Walk::found_weights(const ModuleProblem& problem,
-                                                                     ModuleReport& report) {
+                                                                    ModuleReport& report) {
   if (task_.method != Method::gptq) return trained_weights(problem, report);
   const GptqOptions options{.damping = task_.options.damping, .order = task_.options.order};
-  return {{gptq(problem.original.front().weights, moments_of(problem), problem.grids.front().weights, options).weights}};
+  return {
+      {gptq(problem.original.front().weights, moments_of(problem), problem.grids.front().weights, options).weights}};
 }
 
 std::optional<std::vector<std::vector<double>>> Walk::trained_weights(const ModuleProblem& problem,
-                                                                       ModuleReport& report) {
+                                                                      ModuleReport& report) {
   const Options& options = task_.options;
   const TrainingOptions settings = training_options(task_.method, options);
   std::vector<float> fisher;
   if (options.weighting == Weighting::fisher) {
-    fisher =
-        fisher_weights(task_.graph, task_.original, problem.module, problem.target, problem.samples, options.seed);
+    fisher = fisher_weights(task_.graph, task_.original, problem.module, problem.target, problem.samples, options.seed);
   }
   const auto training = uses_moments(task_.method, options) && is_quadratic(problem)
                             ? train_on_moments(problem, settings)

@@ -93,6 +93,27 @@ LayerNorms measure_original(const network::LayerParameters& parameters, const La
 QuantizedLayerNorms measure_pair(const network::LayerParameters& original, const LayerNorms& original_norms,
                                  const network::LayerParameters& quantized, const LayerShape& shape, Index layer);
 
+/// W' and b' that were not made by rounding W on the fly: reconstructed, or read from a file.
+struct GivenLayer {
+  const network::LayerParameters& parameters;
+  double step_max = 0.0;  ///< the largest step of their grids
+};
+/// What measure_layer reports, for given layers instead of configurations: a pass over W and W' for each.
+/// @pre steps are finite and not negative
+LayerReport measure_given(const network::LayerParameters& original, const LayerShape& shape, Index layer,
+                          std::span<const GivenLayer> quantized);
+
+/// What the theories of norms read (NormInput), for one configuration.
+struct NetworkNorms {
+  std::vector<LayerNorms> layers;
+  std::vector<QuantizedLayerNorms> quantized;
+};
+/// All layers of one pair. `original` may be f itself or f after quantize::equalized, which is the same function with
+/// other weights: its norms belong to this configuration alone.
+/// @pre as many of each as the graph has weight layers
+NetworkNorms measure_network(const network::Graph& graph, std::span<const network::LayerParameters> original,
+                             std::span<const GivenLayer> quantized);
+
 /// Native doubles: the ten of LayerNorms, then per configuration the thirteen of QuantizedLayerNorms and both envelopes
 /// as a count and (slope, offset) pairs.
 std::vector<std::byte> to_bytes(const LayerReport& report);

@@ -10,8 +10,9 @@
 /// 2^e_i: every product is what it was. A double times a power of two is exact unless it leaves the range of normal
 /// doubles, and a channel where that happens keeps its scale (e = 0). So whatever is proved of the pair (equalized f,
 /// f_q) holds for (f, f_q), with no rounding to account for; even network::forward gives the same bits, underflow
-/// apart. The scales of the paper are rounded to the nearest power of two for this; after that the two largest weights
-/// of a channel differ by a factor of at most 2 where the paper makes them equal.
+/// apart. For this the scales of the paper are rounded to the nearest power of two: every weight is within a factor of
+/// 2 of where the paper has it, sqrt(2) for either of its channels. Values between layers are those of f times powers
+/// of two, so a deviation measured there is in other units.
 ///
 /// Not across what is not positively homogeneous (Clip, so Relu6; Sigmoid, ...), nor where a value has several readers
 /// or meets another one: skipped, with the reason. Biases are not absorbed here (bias_correction.hpp).
@@ -71,10 +72,15 @@ struct Equalization {
 Equalization find_equalization(const network::Graph& graph, std::span<const LayerParameters> layers,
                                const EqualizationOptions& options = {});
 
-/// The layers with the scales applied. With inverse(e) after e the layers are what they were, bit for bit.
-/// @pre no weight leaves the range where scaling is exact: as found for these layers
+/// The layers with the scales applied. With inverse(e) after e the layers are what they were, bit for bit. What was
+/// quantized on the equalized weights may be scaled back the same way: a pair (f, f_q scaled back) that differs by the
+/// same function, with f as it came.
+/// @pre scales_exactly: so where the equalization was found for these layers
 std::vector<LayerParameters> equalized(const network::Graph& graph, std::span<const LayerParameters> layers,
                                        const Equalization& equalization);
 Equalization inverse(const Equalization& equalization);
+/// Whether no weight or bias is rounded.
+bool scales_exactly(const network::Graph& graph, std::span<const LayerParameters> layers,
+                    const Equalization& equalization);
 
 }  // namespace quantbound::quantize

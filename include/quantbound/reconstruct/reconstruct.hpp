@@ -59,15 +59,15 @@ struct Options {
   ModuleKind modules = ModuleKind::block;
   std::vector<LayerRange> named;  ///< modules by name in place of a kind
   std::vector<Index> runs;  ///< brecq, qdrop, mrecg: so many modules each are one; empty: none, or as mrecg chooses
-  Method joint = Method::brecq;    ///< of mrecg and mrecg_loss: brecq or qdrop
+  Method joint = Method::brecq;  ///< of mrecg and mrecg_loss: brecq or qdrop
   CapacityOptions capacity;
   Homogeneity homogeneity = Homogeneity::converted;  ///< mrecg: of the modules of a pair
-  Index joins = 0;                 ///< mrecg, mrecg_loss: neighbours that are joined; 0: a quarter of the pairs, at least one
-  double join_penalty = 1.0;       ///< SelectionOptions::penalty
-  Index longest_run = 0;           ///< of joined modules; 0: two for mrecg, three for mrecg_loss
-  double damping = 0.01;           ///< gptq
+  Index joins = 0;  ///< mrecg, mrecg_loss: neighbours that are joined; 0: a quarter of the pairs, at least one
+  double join_penalty = 1.0;                 ///< SelectionOptions::penalty
+  Index longest_run = 0;                     ///< of joined modules; 0: two for mrecg, three for mrecg_loss
+  double damping = 0.01;                     ///< gptq
   ColumnOrder order = ColumnOrder::natural;  ///< gptq
-  std::uint64_t seed = 1;        ///< of batches, mixed inputs and labels drawn for the Fisher information
+  std::uint64_t seed = 1;                    ///< of batches, mixed inputs and labels drawn for the Fisher information
 };
 
 /// The samples that a method is fitted to, as the float engine takes them: count x input elements.
@@ -96,7 +96,7 @@ struct Watch {
 /// module's output, over all calibration samples, the quantized module reading the quantized prefix.
 struct ModuleReport {
   Module module;
-  double capacity = 0.0;    ///< ModCap, in bits (capacity.hpp)
+  double capacity = 0.0;       ///< ModCap, in bits (capacity.hpp)
   double loss_round = 0.0;     ///< with weights rounded to nearest, from the same prefix
   double loss = 0.0;           ///< never above loss_round: where a method does not improve on it, rounding is kept
   bool kept_rounding = false;  ///< the method's own weights were no better

@@ -20,7 +20,7 @@ using tensor::Index;
 struct SelectionOptions {
   Index k = 0;  ///< number of joins wanted; 0: a quarter of the pairs of neighbours, at least one
   /// lambda = -penalty * (the largest squared difference that may be joined); sign and size are not published. From 1
-  /// on the best set of exactly k joins wins unless fewer are worth as much or more; 0 ignores k.
+  /// on no join beyond k pays: the k largest differences, as far as runs allow. 0 ignores k.
   double penalty = 1.0;
   Index longest_run = 2;
 };

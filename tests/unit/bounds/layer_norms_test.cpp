@@ -337,6 +337,61 @@ TEST(LayerNorms, BitsDoNotDependOnThreads) {
   EXPECT_EQ(one, three);
 }
 
+TEST(LayerNorms, GivenLayersHaveTheReportOfTheReference) {
+  const std::vector<LayerShape> shapes{dense_shape(37, 53), convolution_shape(6, 4, 2, 3, 2),
+                                       convolution_shape(33, 33, 33, 3, 1)};
+  const std::vector<Configuration> configurations = many_configurations();
+  std::uint64_t seed = 100;
+  for (const LayerShape& shape : shapes) {
+    const LayerParameters layer = random_layer(shape, ++seed);
+    std::vector<LayerParameters> quantized;
+    for (const Configuration& configuration : configurations)
+      quantized.push_back(quantize::quantize_layer(layer, 3, configuration));
+    std::vector<GivenLayer> given;
+    for (std::size_t i = 0; i < configurations.size(); ++i) {
+      double step = 0.0;
+      for (const auto& grid : quantize::choose_grids(layer.weights, shape.rows, configurations[i]))
+        step = std::max(step, grid.step);
+      given.push_back({quantized[i], step});
+    }
+
+    EXPECT_EQ(measure_given(layer, shape, 3, given), measure_layer_reference(layer, shape, 3, configurations));
+  }
+}
+
+/// On the grid, but every weight on the wrong side of where it rounds to: what reconstruction may choose.
+LayerParameters rounded_away(const LayerParameters& layer, const quantize::RowGrid& grid) {
+  LayerParameters result = layer;
+  for (double& w : result.weights) {
+    const double down = std::floor(w / grid.step), nearest = std::nearbyint(w / grid.step);
+    w = std::clamp(down == nearest ? down + 1.0 : down, grid.lowest, grid.highest) * grid.step;
+  }
+  return result;
+}
+
+TEST(LayerNorms, OfWeightsOnTheGridThatAreNotTheNearestAreBounds) {
+  const LayerShape shape = dense_shape(9, 30);
+  const LayerParameters layer = random_layer(shape, 31);
+  const quantize::RowGrid grid = quantize::choose_grids(layer.weights, shape.rows, {.bits = 4}).front();
+  const LayerParameters quantized = rounded_away(layer, grid);
+
+  const std::vector<GivenLayer> given{{quantized, grid.step}};
+  const QuantizedLayerNorms norms = measure_given(layer, shape, 0, given).quantized.front();
+
+  Exact delta_norm = 0;
+  for (std::size_t row = 0; row < 9; ++row) {
+    Exact sum = 0;
+    for (std::size_t i = 30 * row; i < 30 * row + 30; ++i)
+      sum += abs(Exact(quantized.weights[i]) - Exact(layer.weights[i]));
+    if (sum > delta_norm) delta_norm = sum;
+  }
+  EXPECT_GE(Exact(norms.delta_norm), delta_norm);
+  EXPECT_LE(Exact(norms.delta_norm), delta_norm * Exact(1.0 + 1e-12));
+  EXPECT_GT(norms.delta_max, 0.5 * grid.step);
+  EXPECT_LE(norms.delta_max, grid.step * (1.0 + 1e-12));
+  EXPECT_EQ(norms.step_max, grid.step);
+}
+
 TEST(LayerNorms, BytesComeBackAsTheSameReport) {
   const LayerShape shape = dense_shape(30, 20);
   const LayerReport report = measure_layer(random_layer(shape, 2), shape, 0, many_configurations());

@@ -301,6 +301,36 @@ TEST(Equalization, ScaleThatWouldCostABitIsNotUsed) {
   EXPECT_THAT(find_equalization(large.graph, large.layers).exponents, ElementsAre(ElementsAre(0, -3)));
 }
 
+TEST(Equalization, SaysWhetherOtherLayersScaleExactly) {
+  const Network network = two_layers({8.0, -4.0, 0.5, 1.0}, {2.0, 4.0, 1.0, -3.0}, 2);
+  const Equalization found = find_equalization(network.graph, network.layers);  // 1, -1
+  auto layers = network.layers;
+  EXPECT_TRUE(scales_exactly(network.graph, layers, found));
+  layers[0].weights[0] = 0x1p-1074;
+  EXPECT_FALSE(scales_exactly(network.graph, layers, found));
+  EXPECT_TRUE(scales_exactly(network.graph, layers, inverse(found)));
+  layers[0].weights[0] = 0.0;
+  layers[1].weights[0] = -0x1p1023;
+  EXPECT_FALSE(scales_exactly(network.graph, layers, found));
+  layers[1].weights[0] = 1.0;
+  layers[0].bias[1] = 0x1p1023;
+  EXPECT_FALSE(scales_exactly(network.graph, layers, found));
+}
+
+TEST(Equalization, WhatWasQuantizedOnEqualizedWeightsMayBeScaledBack) {
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    const Network network = separable(seed);
+    const Equalization found = find_equalization(network.graph, network.layers);
+    const auto quantized = quantize_layers(equalized(network.graph, network.layers, found), {.bits = 4});
+    ASSERT_TRUE(scales_exactly(network.graph, quantized, inverse(found)));
+    const auto back = equalized(network.graph, quantized, inverse(found));
+    EXPECT_FALSE(equal(back, quantized));
+    Draw draw(seed);
+    const auto inputs = draw.normals(2 * 3 * 8 * 8);
+    EXPECT_EQ(forward(network.graph, back, inputs, 2), forward(network.graph, quantized, inputs, 2));
+  }
+}
+
 TEST(Equalization, ScaleTakenBackInOneLayerIsTakenBackInItsNeighbours) {
   Network network = separable(11);
   const auto before = find_equalization(network.graph, network.layers);

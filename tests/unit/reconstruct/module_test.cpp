@@ -146,6 +146,15 @@ TEST(Blocks, OfMobileNetV2AreInvertedResidualsWithAndWithoutSkip) {
   EXPECT_EQ(blocks[18].name, "last");
 }
 
+std::string error_of(const Graph& graph, const std::vector<LayerRange>& ranges) {
+  try {
+    named_modules(graph, ranges, "study.toml:3:1");
+  } catch (const core::InputError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
 /// A small network node by node.
 class SmallBlocks : public ::testing::Test {
  protected:
@@ -219,11 +228,26 @@ TEST_F(SmallBlocks, AFireModuleIsItsSqueezeAndItsBranches) {
   EXPECT_THAT(block_sizes(), ElementsAre(1, 3, 3));
 }
 
+TEST_F(SmallBlocks, APointwiseLayerThatDoesNotNarrowIsNoSqueeze) {
+  const NodeId wide = relu(conv(0, 6, 1));
+  b_.add(network::Concat{0}, {relu(conv(wide, 3, 1)), relu(conv(wide, 3, 3))});
+
+  EXPECT_THAT(block_sizes(), ElementsAre(1, 2));
+}
+
+TEST_F(SmallBlocks, ANetworkWithoutWeightsHasNoModules) {
+  relu(0);
+
+  EXPECT_THAT(block_sizes(), ElementsAre());
+  EXPECT_EQ(error_of(b_.build().graph, {{"conv", "conv"}}),
+            "the network has no weight layers: it has no modules (study.toml:3:1)");
+}
+
 TEST_F(SmallBlocks, ALayerOfADenseBlockKeepsItsBottleneckAndNoMore) {
-  NodeId at = relu(conv(0, 6, 1));
+  NodeId at = relu(conv(relu(conv(0, 6, 3)), 5, 1));  // narrows, but is no squeeze
   for (int layer = 0; layer < 2; ++layer) at = b_.add(network::Concat{0}, {at, relu(conv(relu(conv(at, 4, 1)), 2, 3))});
 
-  EXPECT_THAT(block_sizes(), ElementsAre(1, 2, 2));
+  EXPECT_THAT(block_sizes(), ElementsAre(1, 1, 2, 2));
 }
 
 TEST_F(SmallBlocks, AnActivationMadeOfSeveralNodesBelongsToTheLayer) {
@@ -279,15 +303,6 @@ TEST(Merge, OfLayersIsAllowedInAChainButNotAcrossAShortcutNorOfBranches) {
   const Graph branches = b.build().graph;
   const std::vector<Module> both = find_modules(branches, ModuleKind::layer);
   EXPECT_FALSE(may_merge(branches, both[0], both[1]));
-}
-
-std::string error_of(const Graph& graph, const std::vector<LayerRange>& ranges) {
-  try {
-    named_modules(graph, ranges, "study.toml:3:1");
-  } catch (const core::InputError& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 TEST(NamedModules, TakeNamedLayersTogetherAndLeaveTheOthersSingle) {
