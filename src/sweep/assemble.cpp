@@ -282,8 +282,8 @@ void Assembler::write_modules(const Unit& unit, const ReconstructResult& reconst
       const std::size_t at = (first_module_[network] + m) * configuration_count() + c;
       values("module_loss")[at] = result.loss;
       values("module_loss_round")[at] = result.loss_round;
-      values("module_capacity")[at] = reconstruct::module_capacity(
-          planned.graph, planned.modules[m].module, bits, plan_->study.reconstruct.capacity);
+      values("module_capacity")[at] = reconstruct::module_capacity(planned.graph, planned.modules[m].module, bits,
+                                                                   plan_->study.reconstruct.capacity);
       values("module_settled")[at] = result.settled;
       values("module_kept_rounding")[at] = result.kept_rounding != 0 ? 1.0 : 0.0;
       values("module_joined")[at] = static_cast<double>(places.size());
