@@ -250,7 +250,9 @@ class ResumeReconstruction(program.WithFolder):
         cls.addClassCleanup(holder.doCleanups)
         cls.study = holder.write("study.toml", toml(RECONSTRUCTED))
         whole = holder.folder / "whole.h5"
+        start = time.monotonic()
         run = quantbound("sweep", cls.study, "--output", whole, "--threads", 1)
+        cls.seconds = time.monotonic() - start
         if run.code != 0:
             raise AssertionError(run.err)
         cls.whole = program.describe(whole)
@@ -269,6 +271,9 @@ class ResumeReconstruction(program.WithFolder):
     def assert_complete(self, ranks=None):
         run = quantbound(*self.words(), ranks=ranks)
         self.assertEqual(run.code, 0, run.err)
+        self.assert_result()
+
+    def assert_result(self):
         self.assertEqual(sorted(path.name for path in self.folder.iterdir()), ["out.h5"])
         self.assertEqual(program.differences(self.whole, program.describe(self.out)), [])
         self.out.unlink()
@@ -286,24 +291,34 @@ class ResumeReconstruction(program.WithFolder):
     def test_a_stop_within_a_module_leaves_a_state_that_is_continued(self):
         for ranks in (None, 2):
             with self.subTest(ranks=ranks):
-                stops, states = 0, 0
-                while stops < 4:
-                    run = self.start(ranks=ranks)
-                    self.wait_for(run, lambda: self.journal.exists())
-                    time.sleep(0.4)
-                    for pid in run.ranks():
-                        os.kill(pid, signal.SIGUSR1)
-                    ended = run.wait()
-                    if ended.code == 0:  # faster than the stops
+                states = 0
+                for stop in range(4):
+                    run = quantbound(*self.words("--max-time", (0.5 + 0.4 * stop) * self.seconds / 3 / 60), ranks=ranks)
+                    if run.code == 0:
                         break
-                    self.assertEqual((ended.code, ended.errors), (STOPPED, []), ended.err)
-                    stops += 1
+                    self.assertEqual((run.code, run.errors), (STOPPED, []), run.err)
                     states += len(self.pieces("state")) > 0
                 self.assertGreater(states, 0, "no stop came within a reconstruction")
-                if self.out.exists():
-                    self.out.unlink()
-                else:
-                    self.assert_complete(ranks=3 if ranks else None)
+                if run.code != 0:
+                    run = quantbound(*self.words(), ranks=3 if ranks else None)
+                self.assertEqual(run.code, 0, run.err)
+                self.assert_result()
+
+    def test_a_state_is_worth_keeping(self):
+        """A reconstruction that is never given the time for more than a part of a module ends all the same."""
+        words = ("--set", "quantization.quantizer=qdrop", "--set", "quantization.bits=2", "--set", "reconstruct.iterations=6000")
+        whole = self.folder / "whole.h5"
+        start = time.monotonic()
+        run = quantbound("sweep", self.study, "--output", whole, "--threads", 1, *words)
+        self.assertEqual(run.code, 0, run.err)
+        seconds = time.monotonic() - start
+        stops = 0
+        while (run := quantbound(*self.words(*words, "--max-time", max(0.25 * seconds, 1.0) / 60))).code == STOPPED:
+            stops += 1
+            self.assertLess(stops, 100, "no progress is kept")
+        self.assertEqual(run.code, 0, run.err)
+        self.assertGreater(stops, 0)
+        self.assertEqual(program.differences(program.describe(whole), program.describe(self.out)), [])
 
     def test_killed_between_and_after_the_reconstructions(self):
         for count in (1, 4):
