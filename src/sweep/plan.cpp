@@ -403,6 +403,17 @@ double reconstruction_bytes(const Plan& plan, const PlannedNetwork& network) {
   return static_cast<double>(inputs + values) + 2.0 * sizeof(double) * static_cast<double>(network.parameters);
 }
 
+/// Reconstructed weights that are at hand while other stages work on the network: a byte each, and f's own after an
+/// equalization.
+double kept_bytes(const Plan& plan, const PlannedNetwork& network) {
+  const auto weights = static_cast<double>(network.parameters);
+  double bytes = reconstructs(plan.study) ? sizeof(double) * weights : 0.0;
+  for (Index c = 0; c < std::ssize(plan.configurations); ++c) {
+    if (quantizer_of(plan.study, c).method) bytes += weights;
+  }
+  return bytes;
+}
+
 std::vector<Unit> cut(const Plan& plan, const PlannedNetwork& network) {
   const auto configurations = static_cast<double>(plan.configurations.size());
   const auto macs = static_cast<double>(network.multiply_adds), weights = static_cast<double>(network.parameters);
@@ -526,8 +537,9 @@ double memory(const Plan& plan, const PlannedNetwork& network, int threads) {
     largest = std::max(largest, 2.0 * weights + detail::certify_bytes(method, size, plan.study.certify));
   }
   if (weight_theory_passes(plan.study) > 0.0 || plan.study.attack) largest = std::max(largest, weights);
+  largest = std::max(largest, observation_bytes(plan, network, threads)) + kept_bytes(plan, network);
   if (reconstructs(plan.study)) largest = std::max(largest, reconstruction_bytes(plan, network));
-  return process_bytes + weights + std::max(largest, observation_bytes(plan, network, threads));
+  return process_bytes + weights + largest;
 }
 
 bool reconstructs(const Task& task) { return task.units.front().stage == Stage::reconstruct; }

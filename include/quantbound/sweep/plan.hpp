@@ -97,7 +97,7 @@ Plan make_plan(Study study);
 /// The network with its weights, as the plan describes it.
 network::Network load(const PlannedNetwork& network);
 /// Bytes of a rank with so many threads while it works on the network, estimated: the program, the weights, and the
-/// larger of what observation and what the costliest method takes.
+/// largest of what observation, what the costliest method of [certify], and what a reconstruction takes.
 double memory(const Plan& plan, const PlannedNetwork& network, int threads);
 /// Whether the task makes the weights that tasks of other stages read: all of these come before all of those.
 bool reconstructs(const Task& task);
