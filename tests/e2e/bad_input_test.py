@@ -49,9 +49,10 @@ class BadInput(program.WithFolder):
         path = self.write(name, content)
         self.assert_sweep_refused(pattern, network=[{"file": path, "domain": domain}], ranks=ranks)
         for words in (("plan", self.folder / "study.toml"), ("inspect", path), ("bound", path, "--box", "0", "1"),
-                      ("certify", path, "--box", "0", "1")):
+                      ("certify", path, "--box", "0", "1"), ("quantize", path, "-o", self.folder / "out.onnx")):
             with self.subTest(verb=words[0]):
                 self.assert_refused(quantbound(*words), pattern)
+                self.assertFalse((self.folder / "out.onnx").exists())
 
 
 class Study(BadInput):

@@ -7,6 +7,7 @@
 #include <map>
 
 #include <gtest/gtest.h>
+#include <omp.h>
 
 #include "quantbound/network/forward.hpp"
 #include "quantbound/network/readers.hpp"
@@ -42,6 +43,8 @@ double error(const Network& network, std::span<const LayerParameters> quantized,
 std::map<Method, double> errors(const Network& network) {
   const quantize::Configuration configuration{
       .granularity = quantize::Granularity::channel, .bits = 3, .step_rule = quantize::StepRule::mse, .edge_bits = 8};
+  const int threads = omp_get_max_threads();
+  omp_set_num_threads(1);  // the networks are small
   const Options options{.iterations = 400, .batch = 32, .learning_rate = 1e-2};
   const auto inputs = digits();
   std::map<Method, double> result;
@@ -51,6 +54,7 @@ std::map<Method, double> errors(const Network& network) {
         reconstruct(network, configuration, method, {std::span(inputs).first(half * pixels), half}, options, {});
     result[method] = error(network, made.quantized, inputs);
   }
+  omp_set_num_threads(threads);
   return result;
 }
 
