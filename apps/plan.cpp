@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <string>
 
 #include <fmt/format.h>
 #include <omp.h>
@@ -84,6 +85,15 @@ void print_samples(const sweep::Plan& plan, const sweep::SampleAxisEntry& entry)
   fmt::print("\n");
 }
 
+/// What methods are fitted to, each set once.
+void print_calibration(const sweep::Plan& plan) {
+  std::map<std::string, Index> sets;
+  for (const auto& network : plan.networks) {
+    if (network.calibration) sets[network.calibration->name()] = network.calibration->count();
+  }
+  for (const auto& [name, count] : sets) fmt::print("calibration {}: {}\n", name, count);
+}
+
 void print_text(const sweep::Plan& plan, const Totals& sum, int threads) {
   TextTable table({"network", "layers", "parameters", "multiply-adds", "input", "regions"});
   constexpr std::size_t shown = 40;
@@ -99,6 +109,7 @@ void print_text(const sweep::Plan& plan, const Totals& sum, int threads) {
              counted(plan.configurations.size(), "configuration"),
              counted(plan.networks.size() * plan.configurations.size(), "pair"), counted(plan.tasks.size(), "task"));
   for (const auto& entry : plan.samples) print_samples(plan, entry);
+  print_calibration(plan);
   for (const auto& [part, seconds] : sum.seconds)
     fmt::print("{:<27} {:>9.1f} core seconds, estimated\n", part_name(plan, part), seconds);
   fmt::print("{:<27} {:>9.1f} core seconds, estimated; the longest task takes {:.1f}\n", "in all", sum.all,

@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <fmt/chrono.h>
@@ -23,6 +24,7 @@
 #include "quantbound/parallel/stop_token.hpp"
 #include "quantbound/store/journal.hpp"
 #include "quantbound/store/result_file.hpp"
+#include "quantbound/store/shelf_directory.hpp"
 #include "quantbound/sweep/assemble.hpp"
 #include "quantbound/sweep/task.hpp"
 
@@ -119,11 +121,25 @@ bool check_output(const fs::path& output, const sweep::Plan& plan, bool resume) 
   return false;
 }
 
-std::vector<std::size_t> missing_tasks(const sweep::Plan& plan, const store::JournalReader& journal) {
+/// Whether every task of the network is finished: its weights are not needed any more.
+std::vector<bool> finished_networks(const sweep::Plan& plan, const std::set<std::uint64_t>& finished) {
+  std::vector<bool> result(plan.networks.size(), true);
+  for (std::size_t t = 0; t < plan.tasks.size(); ++t) {
+    if (!finished.contains(t)) result[static_cast<std::size_t>(plan.tasks[t].network)] = false;
+  }
+  return result;
+}
+
+/// What is not in the journal, and reconstructions whose weights are needed but gone.
+std::vector<std::size_t> missing_tasks(const sweep::Plan& plan, const store::JournalReader& journal,
+                                       const sweep::Shelf& shelf) {
   const std::set<std::uint64_t> finished(journal.keys().begin(), journal.keys().end());
+  const auto over = finished_networks(plan, finished);
   std::vector<std::size_t> missing;
   for (std::size_t t = 0; t < plan.tasks.size(); ++t) {
-    if (!finished.contains(t)) missing.push_back(t);
+    const sweep::Task& task = plan.tasks[t];
+    const bool needed = reconstructs(task) && !over[static_cast<std::size_t>(task.network)];
+    if (!finished.contains(t) || (needed && weights_are_missing(plan, shelf, task))) missing.push_back(t);
   }
   return missing;
 }
@@ -203,6 +219,7 @@ std::size_t write_results(const fs::path& output, const sweep::Plan& plan, const
     fmt::print(stderr, "quantbound: note: {} is not applied to {}: {}\n", to_string(note.method),
                plan.networks[static_cast<std::size_t>(note.network)].study.label, note.text);
   }
+  store::ShelfDirectory(journal, plan.hash).clear();
   store::remove_journals(journal);
   return assembler.failures().size();
 }
@@ -223,44 +240,124 @@ struct Work {
   std::vector<std::size_t> missing;
 };
 
-/// Runs what is missing. A rank that cannot keep its records stops all of them in order, so that the others keep
-/// theirs.
-Exit compute(parallel::Session& session, const Work& work, const std::string& schedule, parallel::StopToken& stop) {
-  const sweep::Plan& plan = work.plan;  // no structured binding: clang 14 cannot capture one
-  const std::vector<std::size_t>& missing = work.missing;
-  std::optional<store::JournalWriter> journal;
-  const auto open = [&] { journal.emplace(store::journal_directory(work.output), session.rank(), plan.hash); };
-  if (const Exit code = on_every_rank(session, open); code != done) return code;
-  sweep::TaskRunner runner(plan, [&] { return stop.stop_requested(); });
-  std::vector<double> costs;
-  costs.reserve(missing.size());
-  for (const auto task : missing) costs.push_back(plan.tasks[task].cost);
-  std::exception_ptr failure;
-  bool dropped = false;  // a task that the stop cut short
-  const auto execute = [&](std::size_t i) {
-    try {
-      const auto record = runner.run(missing[i]);
-      dropped = dropped || !record;
-      if (record) journal->append(missing[i], sweep::to_bytes(*record));
-    } catch (...) {
-      failure = std::current_exception();
-      stop.request_stop();
+/// "resnet20, brecq/channel/2/seed 1: module 4/9 (layer2.0.conv1), iteration 4000/20000, loss 0.0123, 3 min 20 s left"
+class ReconstructionTeller {
+ public:
+  explicit ReconstructionTeller(const sweep::Plan& plan) : plan_(plan) {}
+
+  std::string tell(const sweep::ReconstructionProgress& at) {
+    const auto& module = at.module;
+    const double within =
+        module.iterations > 0 ? static_cast<double>(module.iteration) / static_cast<double>(module.iterations) : 1.0;
+    const double fraction = (static_cast<double>(module.module) + within) / static_cast<double>(module.modules);
+    const auto now = std::chrono::steady_clock::now();
+    if (std::pair(at.network, at.configuration) != task_) {
+      task_ = {at.network, at.configuration};
+      start_ = now;
+      first_fraction_ = fraction;
     }
-  };
-  ProgressPrinter progress(plan.tasks.size() - missing.size(), plan.tasks.size());
-  const auto on_progress = [&](const parallel::Progress& p) { progress.update(p.done, p.cost_done, p.cost_total); };
-  const auto outcome = schedule == "static" ? parallel::run_static(session, costs, stop, execute, on_progress)
-                                            : parallel::run_dynamic(session, costs, stop, execute, on_progress);
-  progress.finish();
-  const auto close = [&] {
-    if (failure) std::rethrow_exception(failure);
-    journal->close();
-  };
-  if (const Exit code = on_every_rank(session, close); code != done) return code;
-  const bool complete =
-      outcome == parallel::Outcome::finished && parallel::max_over_ranks(session, dropped ? 1 : 0) == 0;
-  return complete ? done : stopped_early;
-}
+    const double elapsed = std::chrono::duration<double>(now - start_).count();
+    const double gone = fraction - first_fraction_;
+    const std::string iteration =
+        module.iterations > 0 ? fmt::format(", iteration {}/{}", module.iteration, module.iterations) : "";
+    return fmt::format("{}, {}: module {}/{} ({}){}, loss {:.4g}, {} left",
+                       plan_.networks[static_cast<std::size_t>(at.network)].study.label,
+                       label(plan_.study, at.configuration), module.module + 1, module.modules, module.name, iteration,
+                       module.loss, gone > 0.0 ? duration(elapsed * (1.0 - fraction) / gone) : "?");
+  }
+
+ private:
+  const sweep::Plan& plan_;
+  std::pair<network::Index, network::Index> task_{-1, -1};
+  std::chrono::steady_clock::time_point start_;
+  double first_fraction_ = 0.0;
+};
+
+/// One rank's part of computing.
+class Worker {
+ public:
+  Worker(parallel::Session& session, const Work& work, std::string schedule, parallel::StopToken& stop)
+      : session_(session),
+        work_(work),
+        schedule_(std::move(schedule)),
+        stop_(stop),
+        shelf_(store::journal_directory(work.output), work.plan.hash),
+        teller_(work.plan),
+        runner_(work.plan, shelf_, watch()) {}
+
+  /// Weights are reconstructed first; when all ranks have come to the end of that, everything else is computed.
+  Exit compute() {
+    const auto open = [&] {
+      journal_.emplace(store::journal_directory(work_.output), session_.rank(), work_.plan.hash);
+    };
+    if (const Exit code = on_every_rank(session_, open); code != done) return code;
+    std::vector<std::size_t> first, second;
+    for (const auto task : work_.missing) (reconstructs(work_.plan.tasks[task]) ? first : second).push_back(task);
+    const std::size_t finished = work_.plan.tasks.size() - work_.missing.size();
+    const bool complete = run(first, finished) && run(second, finished + first.size());
+    const auto close = [&] {
+      if (failure_) std::rethrow_exception(failure_);
+      journal_->close();
+    };
+    if (const Exit code = on_every_rank(session_, close); code != done) return code;
+    return complete ? done : stopped_early;
+  }
+
+ private:
+  sweep::TaskWatch watch() {
+    sweep::TaskWatch watch{.stop = [this] { return stop_.stop_requested(); }, .progress = {}};
+    // One rank that computes speaks of its own task: with the dynamic schedule rank 0 does not.
+    const bool speaks = session_.rank() == (schedule_ == "dynamic" && session_.size() > 1 ? 1 : 0);
+    if (speaks) {
+      watch.progress = [this](const sweep::ReconstructionProgress& at) {
+        const std::string said = teller_.tell(at);
+        if (progress_) progress_->running(said);
+      };
+    }
+    return watch;
+  }
+
+  /// A rank that cannot keep its records stops all of them in order, so that the others keep theirs.
+  void execute(std::size_t task) {
+    try {
+      const auto record = runner_.run(task);
+      dropped_ = dropped_ || !record;
+      if (record) journal_->append(task, sweep::to_bytes(*record));
+    } catch (...) {
+      failure_ = std::current_exception();
+      stop_.request_stop();
+    }
+  }
+
+  /// Whether all of the tasks were finished, on every rank alike. All ranks come to the end together.
+  bool run(const std::vector<std::size_t>& tasks, std::size_t finished) {
+    if (tasks.empty()) return true;
+    std::vector<double> costs;
+    costs.reserve(tasks.size());
+    for (const auto task : tasks) costs.push_back(work_.plan.tasks[task].cost);
+    progress_.emplace(finished, work_.plan.tasks.size());
+    const auto on_progress = [&](const parallel::Progress& p) { progress_->update(p.done, p.cost_done, p.cost_total); };
+    const auto run = [&](std::size_t i) { execute(tasks[i]); };
+    const auto outcome = schedule_ == "static" ? parallel::run_static(session_, costs, stop_, run, on_progress)
+                                               : parallel::run_dynamic(session_, costs, stop_, run, on_progress);
+    progress_->finish();
+    // A failing rank has asked all others to stop, but perhaps after their last task.
+    const bool here = outcome == parallel::Outcome::finished && !dropped_ && !failure_;
+    return parallel::max_over_ranks(session_, here ? 0 : 1) == 0;
+  }
+
+  parallel::Session& session_;
+  const Work& work_;
+  std::string schedule_;
+  parallel::StopToken& stop_;
+  store::ShelfDirectory shelf_;
+  ReconstructionTeller teller_;
+  sweep::TaskRunner runner_;
+  std::optional<store::JournalWriter> journal_;
+  std::optional<ProgressPrinter> progress_;
+  std::exception_ptr failure_;
+  bool dropped_ = false;  ///< a task that the stop cut short
+};
 
 /// Fails where this rank reads other files than rank 0.
 void require_same(const sweep::Plan& plan, const std::string& hash_of_root) {
@@ -292,7 +389,8 @@ int run_sweep(const Call& call) {
   code = on_every_rank(session, [&] {
     require_same(work.plan, hash);
     const store::JournalReader journal(store::journal_directory(work.output), hash);
-    work.missing = missing_tasks(work.plan, journal);
+    const store::ShelfDirectory shelf(store::journal_directory(work.output), hash);
+    work.missing = missing_tasks(work.plan, journal, shelf);
   });  // and everyone has read the journals before anyone writes
   if (code != done) return code;
   const int threads = choose_threads(session, settings.threads);
@@ -300,7 +398,7 @@ int run_sweep(const Call& call) {
   facts.bindings = report_binding(session, threads);
   facts.schedule = settings.schedule.value_or(session.size() <= 4 ? "static" : "dynamic");
   facts.tasks_run = work.missing.size();
-  code = compute(session, work, facts.schedule, stop);
+  code = Worker(session, work, facts.schedule, stop).compute();
   if (code == stopped_early && session.is_root()) {
     fmt::print(stderr, "quantbound: stopped early, progress is saved; run the same command again with --resume\n");
   }

@@ -101,10 +101,16 @@ bool Pair::rounds_activations() const {
                      [](const auto& grid) { return grid.has_value(); });
 }
 
-Pair make_pair(const network::Network& f, const quantize::Configuration& configuration) {
-  Pair pair{f.name, f.graph, f.layers, quantize::quantize_layers(f.layers, configuration), {}, {}};
+Pair make_pair(const std::string& name, const Graph& graph, std::vector<LayerParameters> original,
+               std::vector<LayerParameters> quantized) {
+  QUANTBOUND_ASSERT(original.size() == quantized.size(), original.size(), quantized.size());
+  Pair pair{name, graph, std::move(original), std::move(quantized), {}, {}};
   pair.change = changes_between(pair.f, pair.fq);
   return pair;
+}
+
+Pair make_pair(const network::Network& f, const quantize::Configuration& configuration) {
+  return make_pair(f.name, f.graph, f.layers, quantize::quantize_layers(f.layers, configuration));
 }
 
 Pair make_pair(const network::Network& f, const network::Network& fq) {

@@ -8,6 +8,7 @@
 
 #include "quantbound/core/assert.hpp"
 #include "quantbound/core/error.hpp"
+#include "quantbound/quantize/quantize.hpp"
 
 #include "layer_terms.hpp"
 #include "measurement.hpp"
@@ -61,17 +62,29 @@ Index micro_batch(const Graph& graph) {
   return static_cast<Index>(std::clamp<std::uint64_t>(std::bit_floor(wanted_multiply_adds / each), 16, 256));
 }
 
+std::vector<LayerSource> rounding_sources(std::span<const LayerParameters> layers,
+                                          std::span<const Configuration> configurations) {
+  std::vector<LayerSource> sources;
+  for (const Configuration& configuration : configurations) {
+    sources.emplace_back([layers, configuration](Index layer) {
+      return quantize::quantize_layer(layers[at(layer)], layer,
+                                      quantize::at_layer(configuration, layer, std::ssize(layers)));
+    });
+  }
+  return sources;
+}
+
 BlockObservation observe(const Graph& graph, std::span<const LayerParameters> layers,
-                         std::span<const Configuration> configurations, std::span<const double> inputs,
+                         std::span<const LayerSource> quantized, std::span<const double> inputs,
                          std::span<const Index> labels, const ObserveOptions& options) {
   const SamplesView samples{inputs, labels, tensor::elements(graph.input_shape())};
   QUANTBOUND_ASSERT(inputs.size() % at(samples.input_size) == 0, inputs.size(), samples.input_size);
   QUANTBOUND_ASSERT(labels.empty() || std::ssize(labels) == samples.count(), labels.size(), samples.count());
   const Arithmetic arithmetic = arithmetic_of(graph, options.precision);
   require_finite(inputs, arithmetic);
-  if (samples.count() == 0) return of_nothing(configurations.size());
+  if (samples.count() == 0) return of_nothing(quantized.size());
 
-  const Variants variants(layers, configurations);
+  const Variants variants(layers, std::vector<LayerSource>(quantized.begin(), quantized.end()));
   Measurement measurement(graph, variants, samples, arithmetic);
   measurement.run();
   measurement.estimate_error();
@@ -80,6 +93,12 @@ BlockObservation observe(const Graph& graph, std::span<const LayerParameters> la
   const Index layer_samples = std::min(options.layer_samples, samples.count());
   result.layers = layer_terms(graph, variants, inputs.first(at(layer_samples * samples.input_size)), arithmetic);
   return result;
+}
+
+BlockObservation observe(const Graph& graph, std::span<const LayerParameters> layers,
+                         std::span<const Configuration> configurations, std::span<const double> inputs,
+                         std::span<const Index> labels, const ObserveOptions& options) {
+  return observe(graph, layers, rounding_sources(layers, configurations), inputs, labels, options);
 }
 
 }  // namespace quantbound::observe

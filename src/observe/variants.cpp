@@ -8,9 +8,7 @@ namespace quantbound::observe::detail {
 
 LayerParameters Variants::quantized(Index variant, Index layer) const {
   QUANTBOUND_ASSERT(variant > 0 && variant < count(), variant, count());
-  const Configuration& configuration = configurations_[static_cast<std::size_t>(variant - 1)];
-  return quantize::quantize_layer(layers_[static_cast<std::size_t>(layer)], layer,
-                                  quantize::at_layer(configuration, layer, layers()));
+  return sources_[static_cast<std::size_t>(variant - 1)](layer);
 }
 
 std::vector<LayerParameters> Variants::quantized(Index variant, Index first, Index count) const {

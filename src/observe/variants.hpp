@@ -1,30 +1,32 @@
-/// f and its quantized versions under one numbering: variant 0 is f, variant c + 1 is f_q in configuration c. Weights
-/// are made layer by layer when they are asked for and not kept.
+/// f and its quantized versions under one numbering: variant 0 is f, variant c + 1 is f_q of source c. Weights are made
+/// layer by layer when they are asked for and not kept.
 #pragma once
 
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "quantbound/network/network.hpp"
-#include "quantbound/quantize/quantize.hpp"
+#include "quantbound/observe/deviation.hpp"
 
 namespace quantbound::observe::detail {
 
 using network::Index;
 using network::LayerParameters;
-using quantize::Configuration;
 
 class Variants {
  public:
-  /// Both spans must outlive the object.
+  /// `layers` must outlive the object.
+  Variants(std::span<const LayerParameters> layers, std::vector<LayerSource> sources)
+      : layers_(layers), sources_(std::move(sources)) {}
   Variants(std::span<const LayerParameters> layers, std::span<const Configuration> configurations)
-      : layers_(layers), configurations_(configurations) {}
+      : Variants(layers, rounding_sources(layers, configurations)) {}
 
-  Index count() const { return std::ssize(configurations_) + 1; }
+  Index count() const { return std::ssize(sources_) + 1; }
   Index layers() const { return std::ssize(layers_); }
   std::span<const LayerParameters> original() const { return layers_; }
 
-  /// W' and b' of one layer in configuration variant - 1. @pre variant > 0
+  /// W' and b' of one layer from source variant - 1. @pre variant > 0
   LayerParameters quantized(Index variant, Index layer) const;
 
   /// Calls use(parameters) with the weights of one layer, which need not live longer than the call.
@@ -42,7 +44,7 @@ class Variants {
 
  private:
   std::span<const LayerParameters> layers_;
-  std::span<const Configuration> configurations_;
+  std::vector<LayerSource> sources_;
 };
 
 }  // namespace quantbound::observe::detail

@@ -11,6 +11,8 @@
 #include "quantbound/bounds/bound_table.hpp"
 #include "quantbound/core/assert.hpp"
 #include "quantbound/observe/confidence.hpp"
+#include "quantbound/reconstruct/capacity.hpp"
+#include "quantbound/reconstruct/oscillation.hpp"
 #include "quantbound/sweep/dataset_schema.hpp"
 
 #include "axes.hpp"
@@ -43,9 +45,17 @@ struct Assembler::NetworkState {
   Index network = 0;
   bool failed = false;  ///< a unit that every configuration needs failed
   std::vector<bool> configuration_failed, configuration_timed_out;
+  std::vector<bool> reconstruction_failed;  ///< of these nothing is known: f stood in for f_q
   std::vector<bounds::LayerReport> layers;
+  std::map<std::pair<Index, Index>, bounds::LayerNorms> equalized;  ///< by configuration and layer: of f
   std::vector<std::vector<NamedBound>> weight_bounds;  ///< configuration: the theories that read the weights
   std::vector<detail::Observations> samples;
+
+  /// Norms of f's layer as the configuration is compared with it.
+  const bounds::LayerNorms& norms(std::size_t configuration, std::size_t layer) const {
+    const auto own = equalized.find({static_cast<Index>(configuration), static_cast<Index>(layer)});
+    return own == equalized.end() ? layers[layer].norms : own->second;
+  }
 };
 
 Assembler::~Assembler() = default;
@@ -55,6 +65,7 @@ Assembler::Assembler(const Plan& plan) : plan_(&plan) {
   first_layer_ = axes.first_layer;
   first_region_ = axes.first_region;
   first_output_ = axes.first_output;
+  first_module_ = axes.first_module;
   first_sample_ = axes.first_sample;
   samples_ = axes.samples;
   const std::map<std::string_view, std::size_t> extent{{"network", plan.networks.size()},
@@ -67,6 +78,7 @@ Assembler::Assembler(const Plan& plan) : plan_(&plan) {
                                                        {"samples", plan.samples.size()},
                                                        {"quantile", plan.study.quantiles.size()},
                                                        {"norm", detail::norm_labels.size()},
+                                                       {"module", axes.modules},
                                                        {"sample", axes.samples}};
   for (const auto& spec : variable_specs()) {
     std::size_t size = 1;
@@ -97,6 +109,7 @@ void Assembler::add(std::size_t index, Record record) {
     current_->network = task.network;
     current_->configuration_failed.assign(configuration_count(), false);
     current_->configuration_timed_out.assign(configuration_count(), false);
+    current_->reconstruction_failed.assign(configuration_count(), false);
     current_->weight_bounds.resize(configuration_count());
     constexpr Index memory_bytes = Index{1} << 29;  // for all deviations of the network
     const Index sets = std::ssize(plan_->samples);
@@ -115,6 +128,7 @@ void Assembler::add_unit(std::size_t task, const Unit& unit, UnitResult result) 
   NetworkState& state = *current_;
   if (const auto* failure = std::get_if<Failure>(&result.result)) {
     failures_.push_back({.task = task, .network = state.network, .stage = unit.stage, .message = failure->message});
+    if (unit.stage == Stage::reconstruct) state.reconstruction_failed[static_cast<std::size_t>(unit.first)] = true;
     if (unit.stage == Stage::norms) {
       state.failed = true;
     } else {
@@ -123,13 +137,17 @@ void Assembler::add_unit(std::size_t task, const Unit& unit, UnitResult result) 
     }
   } else if (auto* norms = std::get_if<NormsResult>(&result.result)) {
     std::ranges::move(norms->layers, std::back_inserter(state.layers));
+    for (const auto& [configuration, layer, own] : norms->equalized) state.equalized[{configuration, layer}] = own;
   } else if (auto* bounds = std::get_if<WeightBoundsResult>(&result.result)) {
     std::ranges::move(bounds->configurations, state.weight_bounds.begin() + unit.first);
   } else if (const auto* certified = std::get_if<CertifyResult>(&result.result)) {
     write_certificates(unit, *certified);
+  } else if (const auto* reconstructed = std::get_if<ReconstructResult>(&result.result)) {
+    write_modules(unit, *reconstructed);
   } else if (const auto* attacked = std::get_if<AttackResult>(&result.result)) {
     const auto first = pair_of_region(unit);
     for (std::size_t i = 0; i < attacked->deviation.size(); ++i) {
+      if (state.reconstruction_failed[static_cast<std::size_t>(unit.first) + i]) continue;
       double& largest = values("attacked")[first + i];
       largest = std::fmax(largest, attacked->deviation[i]);  // over the groups of starts; NaN: the first of them
     }
@@ -163,11 +181,12 @@ void Assembler::write_norms(const NetworkState& state) {
     values("weight_norm")[layer] = report.norms.weight_norm;
     values("bias_norm")[layer] = report.norms.bias_norm;
     for (std::size_t c = 0; c < configurations; ++c) {
+      if (state.reconstruction_failed[c]) continue;
       const auto& quantized = report.quantized[c];
       values("step_max")[layer * configurations + c] = quantized.step_max;
       values("delta_max")[layer * configurations + c] = quantized.delta_max;
       values("delta_norm")[layer * configurations + c] = quantized.delta_norm;
-      values("r")[layer * configurations + c] = std::max(report.norms.augmented, quantized.augmented);
+      values("r")[layer * configurations + c] = std::max(state.norms(c, l).augmented, quantized.augmented);
     }
   }
 }
@@ -175,8 +194,10 @@ void Assembler::write_norms(const NetworkState& state) {
 void Assembler::write_bounds(const NetworkState& state) {
   const auto& planned = plan_->networks[static_cast<std::size_t>(state.network)];
   const auto domain = bounds::make_domain(planned.graph, planned.domain);
-  const auto original = collect(state.layers, [](const auto& report) { return report.norms; });
   for (std::size_t c = 0; c < configuration_count(); ++c) {
+    if (state.reconstruction_failed[c]) continue;
+    std::vector<bounds::LayerNorms> original;
+    for (std::size_t l = 0; l < state.layers.size(); ++l) original.push_back(state.norms(c, l));
     const auto quantized = collect(state.layers, [&](const auto& report) { return report.quantized[c]; });
     auto table = bounds::evaluate_norm_theories({planned.graph, domain, original, quantized});
     const std::size_t pair = static_cast<std::size_t>(state.network) * configuration_count() + c;
@@ -216,6 +237,64 @@ std::size_t Assembler::pair_of_region(const Unit& unit) const {
   return region * configuration_count() + static_cast<std::size_t>(unit.first);
 }
 
+namespace {
+
+/// The modules of a kind that were reconstructed together as `result`; none where they are not its parts.
+std::vector<std::size_t> parts_of(const ModuleResult& result, const std::vector<PlannedModule>& modules,
+                                  const std::string& kind) {
+  std::vector<std::size_t> places;
+  std::size_t layers = 0;
+  for (std::size_t m = 0; m < modules.size(); ++m) {
+    if (modules[m].kind != kind || !std::ranges::includes(result.layers, modules[m].module.layers)) continue;
+    places.push_back(m);
+    layers += modules[m].module.layers.size();
+  }
+  const bool whole = layers == result.layers.size() && modules[places.back()].module.output == result.output;
+  return whole ? places : std::vector<std::size_t>();
+}
+
+/// The kind of modules that a configuration was reconstructed by: the larger ones where it was by these (whose parts
+/// are layers, too), else layers.
+const std::string& kind_of(const ReconstructResult& reconstructed, const std::vector<PlannedModule>& modules) {
+  const std::string& larger = modules.back().kind;
+  const bool by_larger = std::ranges::all_of(
+      reconstructed.modules, [&](const ModuleResult& result) { return !parts_of(result, modules, larger).empty(); });
+  return by_larger ? larger : modules.front().kind;
+}
+
+/// Of every weight layer in this configuration.
+std::vector<int> bits_of_layers(const quantize::Configuration& configuration, Index layers) {
+  std::vector<int> bits;
+  for (Index l = 0; l < layers; ++l) bits.push_back(quantize::at_layer(configuration, l, layers).bits);
+  return bits;
+}
+
+}  // namespace
+
+void Assembler::write_modules(const Unit& unit, const ReconstructResult& reconstructed) {
+  const auto network = static_cast<std::size_t>(current_->network), c = static_cast<std::size_t>(unit.first);
+  const auto& planned = plan_->networks[network];
+  const auto& kind = kind_of(reconstructed, planned.modules);
+  const auto bits = bits_of_layers(plan_->configurations[c], std::ssize(planned.layers));
+  for (const auto& result : reconstructed.modules) {
+    const auto places = parts_of(result, planned.modules, kind);
+    QUANTBOUND_ASSERT(!places.empty(), kind, result.layers.front());
+    for (const std::size_t m : places) {
+      const std::size_t at = (first_module_[network] + m) * configuration_count() + c;
+      values("module_loss")[at] = result.loss;
+      values("module_loss_round")[at] = result.loss_round;
+      values("module_capacity")[at] = reconstruct::module_capacity(planned.graph, planned.modules[m].module, bits,
+                                                                   plan_->study.reconstruct.capacity);
+      values("module_settled")[at] = result.settled;
+      values("module_kept_rounding")[at] = result.kept_rounding != 0 ? 1.0 : 0.0;
+      values("module_joined")[at] = static_cast<double>(places.size());
+    }
+  }
+  const auto oscillation = reconstruct::oscillation(collect(reconstructed.modules, &ModuleResult::loss));
+  values("oscillation_max")[network * configuration_count() + c] = oscillation.largest;
+  values("oscillation_total")[network * configuration_count() + c] = oscillation.total;
+}
+
 void Assembler::write_certificates(const Unit& unit, const CertifyResult& certified) {
   const std::size_t methods = plan_->study.methods.size(), m = static_cast<std::size_t>(unit.method);
   const auto network = static_cast<std::size_t>(current_->network);
@@ -223,6 +302,7 @@ void Assembler::write_certificates(const Unit& unit, const CertifyResult& certif
   const std::size_t first_output = first_output_[network] + static_cast<std::size_t>(unit.region) * outputs;
   for (std::size_t i = 0; i < certified.configurations.size(); ++i) {
     const auto& [not_applicable, certificate] = certified.configurations[i];
+    if (current_->reconstruction_failed[static_cast<std::size_t>(unit.first) + i]) continue;
     if (!not_applicable.empty()) {
       auto& note = method_notes_[network * methods + m];
       if (note.empty()) note = not_applicable;
@@ -262,7 +342,7 @@ void Assembler::write_observations(const NetworkState& state) {
       values("accuracy_top5_reference")[at] = fraction(set->correct_top5, entry.count);
     }
     for (std::size_t c = 0; c < configuration_count(); ++c) {
-      if (!observations.complete(static_cast<Index>(c))) continue;
+      if (!observations.complete(static_cast<Index>(c)) || state.reconstruction_failed[c]) continue;
       const auto summary = observations.summarize(static_cast<Index>(c));
       const std::size_t measured = (network * configuration_count() + c) * sets + s;
       write_rankings(summary.counts, entry, measured);
@@ -363,7 +443,7 @@ Variable to_variable(const VariableSpec& spec, std::vector<double> values) {
   if (!spec.soundness.empty()) set_attribute(attributes, "soundness", std::string(spec.soundness));
   if (!spec.equation.empty()) set_attribute(attributes, "equation", std::string(spec.equation));
   if (spec.name == "status") set_flags(attributes, {0, 1, 2, 3, 4}, "pending done failed timed_out skipped");
-  if (spec.name == "bound_applicable") set_flags(attributes, {0, 1}, "no yes");
+  if (spec.name == "bound_applicable" || spec.name == "module_kept_rounding") set_flags(attributes, {0, 1}, "no yes");
   set_data(variable, spec.kind, std::move(values));
   return variable;
 }
@@ -410,6 +490,7 @@ Dataset Assembler::finish() {
   detail::add_coordinates(root, *plan_);
   for (const auto& spec : variable_specs()) {
     if (spec.name == "observed_sample" && !study.per_sample) continue;
+    if (is_about_reconstruction(spec) && !reconstructs(study)) continue;
     root.add_variable(to_variable(spec, std::move(values(std::string(spec.name)))));
   }
   root.add_variable({.name = "method_note",

@@ -124,6 +124,28 @@ void add_sample_coordinates(Group& root, const Plan& plan) {
   add_coordinate(root, "sample_row", "sample", row, "number of the sample in its set, from 0");
 }
 
+void add_module_coordinates(Group& root, const Plan& plan) {
+  std::vector<std::string> network, name, kind;
+  std::vector<std::int64_t> position, first_layer, layers;
+  for (const auto& planned : plan.networks) {
+    for (const auto& [module_kind, module_position, module] : planned.modules) {
+      network.push_back(planned.study.label);
+      name.push_back(module.name);
+      kind.push_back(module_kind);
+      position.push_back(module_position);
+      first_layer.push_back(module.layers.front());
+      layers.push_back(std::ssize(module.layers));
+    }
+  }
+  add_coordinate(root, "module_network", "module", network, "network of the module");
+  add_coordinate(root, "module_name", "module", name, "name of its first weight layer, or first..last");
+  add_coordinate(root, "module_kind", "module", kind, "layer, block, stage, or named: by the study");
+  add_coordinate(root, "module_position", "module", position,
+                 "number of the module among those of its network and kind, from 0");
+  add_coordinate(root, "module_first_layer", "module", first_layer, "layer_position of its first weight layer");
+  add_coordinate(root, "module_layers", "module", layers, "number of its weight layers");
+}
+
 void add_equations(Group& root, const Study& study) {
   add_coordinate(
       root, "theory_equation", "theory",
@@ -149,6 +171,8 @@ RaggedAxes ragged_axes(const Plan& plan) {
     axes.first_output.push_back(axes.region_outputs);
     axes.layers += network.layers.size();
     axes.regions += network.regions.size();
+    axes.first_module.push_back(axes.modules);
+    axes.modules += network.modules.size();
     axes.region_outputs += network.regions.size() * static_cast<std::size_t>(network.outputs());
   }
   for (const auto& entry : plan.samples) {
@@ -174,7 +198,9 @@ void add_axes(Group& root, const Plan& plan) {
   root.add_axis({.name = "network",
                  .labels = collect(plan.networks, [](const auto& n) { return n.study.label; }),
                  .attributes = described("network")});
-  root.add_axis({.name = "quantizer", .labels = names(study.quantizers), .attributes = described("rounding rule")});
+  root.add_axis({.name = "quantizer",
+                 .labels = collect(study.quantizers, [](const auto& q) { return q.name; }),
+                 .attributes = described("rounding rule or reconstruction method")});
   root.add_axis({.name = "granularity",
                  .labels = names(study.granularities),
                  .attributes = described("one step per tensor or per output channel")});
@@ -183,7 +209,7 @@ void add_axes(Group& root, const Plan& plan) {
                  .attributes = described("bits of a weight")});
   root.add_axis({.name = "seed",
                  .labels = collect(study.seeds, [](std::uint64_t s) { return static_cast<std::int64_t>(s); }),
-                 .attributes = described("seed of stochastic rounding")});
+                 .attributes = described("seed of stochastic rounding and of reconstruction")});
   root.add_axis({.name = "layer",
                  .labels = counting(ragged.layers),
                  .attributes = described("weight layers of all networks, one after the other")});
@@ -203,10 +229,16 @@ void add_axes(Group& root, const Plan& plan) {
       {.name = "norm",
        .labels = std::vector<std::string>(norm_labels.begin(), norm_labels.end()),
        .attributes = described("2-norm of the deviation over outputs, and that over the 2-norm of the output")});
-  if (!study.per_sample) return;
-  root.add_axis({.name = "sample",
-                 .labels = counting(ragged.samples),
-                 .attributes = described("samples of all sets, one after the other")});
+  if (reconstructs(study)) {
+    root.add_axis({.name = "module",
+                   .labels = counting(ragged.modules),
+                   .attributes = described("modules of all networks, one after the other; of a network kind by kind")});
+  }
+  if (study.per_sample) {
+    root.add_axis({.name = "sample",
+                   .labels = counting(ragged.samples),
+                   .attributes = described("samples of all sets, one after the other")});
+  }
 }
 
 void add_coordinates(Group& root, const Plan& plan) {
@@ -214,6 +246,7 @@ void add_coordinates(Group& root, const Plan& plan) {
   add_layer_coordinates(root, plan);
   add_region_coordinates(root, plan);
   add_equations(root, plan.study);
+  if (reconstructs(plan.study)) add_module_coordinates(root, plan);
   if (plan.study.per_sample) add_sample_coordinates(root, plan);
 }
 

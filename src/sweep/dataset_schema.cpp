@@ -142,6 +142,29 @@ constexpr std::array specs{
                  "fraction of samples whose deviation is at least half of the original's margin, so that the class can "
                  "flip",
                  "1", observed, ""},
+    VariableSpec{"module_loss", "module C",
+                 "reconstruction loss of the module on the calibration samples: mean over samples and positions of the "
+                 "sum over channels of the squared deviation from f, the module reading the quantized network; of "
+                 "modules that were reconstructed together, of all of them",
+                 "1", observed, "arXiv 2303.11906, eq. 1"},
+    VariableSpec{"module_loss_round", "module C",
+                 "the same with its weights rounded to nearest instead, behind the same quantized network", "1",
+                 observed, "arXiv 2303.11906, eq. 1"},
+    VariableSpec{"module_capacity", "module C", "capacity of the module: bits of its weights, strided ones scaled", "1",
+                 estimate, "arXiv 2303.11906, eq. 3"},
+    VariableSpec{"module_settled", "module C",
+                 "fraction of the soft roundings that were at 0 or 1 before the last, hard rounding", "1", observed,
+                 "arXiv 2004.10568, eq. 24"},
+    VariableSpec{"module_kept_rounding", "module C",
+                 "whether its weights were left rounded to nearest, because the method found none with a smaller loss",
+                 "1", "", "", Kind::flag},
+    VariableSpec{"module_joined", "module C",
+                 "modules of its kind that were reconstructed together with it, itself among them; 0: none", "1", "",
+                 "", Kind::count},
+    VariableSpec{"oscillation_max", "network C", "largest difference of the losses of adjacent modules", "1", observed,
+                 "arXiv 2303.11906"},
+    VariableSpec{"oscillation_total", "network C", "sum of the absolute differences of the losses of adjacent modules",
+                 "1", observed, "arXiv 2303.11906"},
 };
 
 }  // namespace
@@ -152,6 +175,10 @@ const VariableSpec& variable_spec(std::string_view name) {
   const auto found = std::ranges::find(specs, name, &VariableSpec::name);
   QUANTBOUND_ASSERT(found != specs.end(), name);
   return *found;
+}
+
+bool is_about_reconstruction(const VariableSpec& spec) {
+  return spec.name.starts_with("module_") || spec.name.starts_with("oscillation_");
 }
 
 std::vector<std::string> dimensions_of(const VariableSpec& spec) {

@@ -4,6 +4,7 @@
 #include <fstream>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <span>
 
 #include <fmt/format.h>
@@ -17,6 +18,7 @@
 #include "quantbound/sweep/dataset_schema.hpp"
 
 #include "certify_cost.hpp"
+#include "reconstruct_cost.hpp"
 
 namespace quantbound::sweep {
 
@@ -198,6 +200,61 @@ PlannedNetwork plan_network(const StudyNetwork& study, const std::vector<SampleA
   return planned;
 }
 
+/// Modules of another kind than layers, as the study wants them; none where it wants layers.
+std::vector<reconstruct::Module> larger_modules(const network::Graph& graph, const reconstruct::Options& options) {
+  if (!options.named.empty()) return reconstruct::named_modules(graph, options.named, "[reconstruct] modules");
+  if (options.modules == reconstruct::ModuleKind::layer) return {};
+  return reconstruct::find_modules(graph, options.modules);
+}
+
+/// The runs of [reconstruct] join all modules of the network, neighbours that can be one.
+void require_runs_fit(const PlannedNetwork& planned, std::span<const reconstruct::Module> modules,
+                      std::span<const Index> runs) {
+  if (runs.empty()) return;
+  const Index sum = std::accumulate(runs.begin(), runs.end(), Index{0});
+  if (sum != std::ssize(modules)) {
+    throw InputError(fmt::format("the `runs` of [reconstruct] have {} modules together, network '{}' has {}", sum,
+                                 planned.study.label, modules.size()),
+                     planned.study.where);
+  }
+  std::size_t first = 0;
+  for (const Index run : runs) {
+    const auto last = first + static_cast<std::size_t>(run) - 1;
+    for (std::size_t next = first + 1; next <= last; ++next) {
+      if (may_merge(planned.graph, modules[first], modules[next])) continue;
+      throw InputError(
+          fmt::format("the `runs` of [reconstruct] join '{}' and '{}' of network '{}', which cannot be one "
+                      "module: another value is read within or from outside",
+                      modules[first].name, modules[next].name, planned.study.label),
+          planned.study.where);
+    }
+    first = last + 1;
+  }
+}
+
+/// Calibration samples and the modules that are reported, where the study has a method.
+void plan_reconstruction(PlannedNetwork& planned, const Study& study, const std::vector<SampleAxisEntry>& samples) {
+  if (!reconstructs(study)) return;
+  planned.calibration = find_set(samples, planned.study.calibration);
+  planned.calibration->require_fits(planned.graph.input_shape(), planned.study.label);
+  for (const auto& quantizer : study.quantizers) {
+    if (!quantizer.method) continue;
+    const auto options = options_of(quantizer, study.reconstruct, study.seed);
+    reconstruct::check_options(*quantizer.method, planned.calibration->count(), options);
+  }
+  const auto add = [&](const std::string& kind, const std::vector<reconstruct::Module>& modules) {
+    for (std::size_t m = 0; m < modules.size(); ++m) {
+      planned.modules.push_back({.kind = kind, .position = static_cast<Index>(m), .module = modules[m]});
+    }
+  };
+  const auto layers = reconstruct::find_modules(planned.graph, reconstruct::ModuleKind::layer);
+  const auto larger = larger_modules(planned.graph, study.reconstruct);
+  require_runs_fit(planned, larger.empty() ? layers : larger, study.reconstruct.runs);
+  add("layer", layers);
+  if (larger == layers) return;
+  add(study.reconstruct.named.empty() ? std::string(to_string(study.reconstruct.modules)) : "named", larger);
+}
+
 // ------------------------------------------------------------------------------------------------------------ work
 
 std::vector<Unit> cut_norms(const PlannedNetwork& network, double configurations) {
@@ -333,6 +390,30 @@ double observation_bytes(const Plan& plan, const PlannedNetwork& network, int th
   return largest;
 }
 
+/// What a reconstruction keeps: the samples, values of both networks, and both networks' weights.
+double reconstruction_bytes(const Plan& plan, const PlannedNetwork& network) {
+  const Index samples = network.calibration->count();
+  const Index inputs = samples * elements(network.graph.input_shape()) * Index{sizeof(float)};
+  Index values = 0;
+  for (const auto& quantizer : plan.study.quantizers) {
+    if (!quantizer.method) continue;
+    const auto options = options_of(quantizer, plan.study.reconstruct, plan.study.seed);
+    values = std::max(values, reconstruct::reconstruct_memory(network.graph, samples, *quantizer.method, options));
+  }
+  return static_cast<double>(inputs + values) + 2.0 * sizeof(double) * static_cast<double>(network.parameters);
+}
+
+/// Reconstructed weights that are at hand while other stages work on the network: a byte each, and f's own after an
+/// equalization.
+double kept_bytes(const Plan& plan, const PlannedNetwork& network) {
+  const auto weights = static_cast<double>(network.parameters);
+  double bytes = reconstructs(plan.study) ? sizeof(double) * weights : 0.0;
+  for (Index c = 0; c < std::ssize(plan.configurations); ++c) {
+    if (quantizer_of(plan.study, c).method) bytes += weights;
+  }
+  return bytes;
+}
+
 std::vector<Unit> cut(const Plan& plan, const PlannedNetwork& network) {
   const auto configurations = static_cast<double>(plan.configurations.size());
   const auto macs = static_cast<double>(network.multiply_adds), weights = static_cast<double>(network.parameters);
@@ -352,11 +433,26 @@ std::vector<Unit> cut(const Plan& plan, const PlannedNetwork& network) {
   return units;
 }
 
+/// Of every configuration that a method makes, or that is measured beside those. Each is a task by itself.
+void add_reconstructions(Plan& plan, Index network, double load_cost) {
+  const auto& planned = plan.networks[static_cast<std::size_t>(network)];
+  if (!reconstructs(plan.study)) return;
+  for (Index c = 0; c < std::ssize(plan.configurations); ++c) {
+    const auto method = module_method(quantizer_of(plan.study, c));
+    if (!method) continue;
+    const double cost = load_cost + detail::reconstruct_seconds(*method, planned.graph, planned.calibration->count(),
+                                                                plan.study.reconstruct);
+    const Unit unit{.stage = Stage::reconstruct, .first = c, .count = 1, .cost = cost};
+    plan.tasks.push_back({.network = network, .units = {unit}, .cost = cost});
+  }
+}
+
 /// Packs consecutive units into tasks of about one second.
 void add_tasks(Plan& plan, Index network) {
   const auto& planned = plan.networks[static_cast<std::size_t>(network)];
   const bool synthetic = std::holds_alternative<network::FamilyPoint>(planned.study.origin);
   const double load_cost = static_cast<double>(planned.parameters) * (synthetic ? seconds::generate_per_weight : 2e-9);
+  add_reconstructions(plan, network, load_cost);
   Task task{.network = network};
   for (const auto& unit : cut(plan, planned)) {
     if (!task.units.empty() && task.cost + unit.cost > seconds::per_task) {
@@ -417,6 +513,8 @@ void drop_unobserved(Plan& plan) {
 
 std::string_view to_string(Stage stage) {
   switch (stage) {
+    case Stage::reconstruct:
+      return "reconstruct";
     case Stage::norms:
       return "norms";
     case Stage::weight_bounds:
@@ -439,8 +537,12 @@ double memory(const Plan& plan, const PlannedNetwork& network, int threads) {
     largest = std::max(largest, 2.0 * weights + detail::certify_bytes(method, size, plan.study.certify));
   }
   if (weight_theory_passes(plan.study) > 0.0 || plan.study.attack) largest = std::max(largest, weights);
-  return process_bytes + weights + std::max(largest, observation_bytes(plan, network, threads));
+  largest = std::max(largest, observation_bytes(plan, network, threads)) + kept_bytes(plan, network);
+  if (reconstructs(plan.study)) largest = std::max(largest, reconstruction_bytes(plan, network));
+  return process_bytes + weights + largest;
 }
+
+bool reconstructs(const Task& task) { return task.units.front().stage == Stage::reconstruct; }
 
 bool observes(const Plan& plan, const PlannedNetwork& network, Index samples) {
   const auto& entry = plan.samples[static_cast<std::size_t>(samples)];
@@ -451,7 +553,10 @@ Plan make_plan(Study study) {
   Plan plan{.study = std::move(study)};
   plan.configurations = configurations(plan.study);
   plan.samples = sample_axis(plan.study);
-  for (const auto& network : plan.study.networks) plan.networks.push_back(plan_network(network, plan.samples));
+  for (const auto& network : plan.study.networks) {
+    plan.networks.push_back(plan_network(network, plan.samples));
+    plan_reconstruction(plan.networks.back(), plan.study, plan.samples);
+  }
   drop_unobserved(plan);
   for (const auto& network : plan.networks) {
     for (const auto& entry : plan.samples) {

@@ -11,9 +11,12 @@ using core::ByteWriter;
 
 void write(ByteWriter& out, const Failure& failure) { out.text(failure.message); }
 
+static_assert(std::is_trivially_copyable_v<EqualizedNorms>);
+
 void write(ByteWriter& out, const NormsResult& norms) {
   out.value(static_cast<std::uint64_t>(norms.layers.size()));
   for (const auto& layer : norms.layers) out.values(bounds::to_bytes(layer));
+  out.values(norms.equalized);
 }
 
 void write(ByteWriter& out, const WeightBoundsResult& bounds) {
@@ -62,11 +65,24 @@ void write(ByteWriter& out, const CertifyResult& certified) {
 
 void write(ByteWriter& out, const AttackResult& attacked) { out.values(attacked.deviation); }
 
+void write(ByteWriter& out, const ReconstructResult& reconstructed) {
+  out.value(static_cast<std::uint64_t>(reconstructed.modules.size()));
+  for (const auto& module : reconstructed.modules) {
+    out.values(module.layers)
+        .value(static_cast<std::int64_t>(module.output))
+        .value(module.loss_round)
+        .value(module.loss)
+        .value(module.settled);
+    out.value(module.kept_rounding);
+  }
+}
+
 NormsResult read_norms(ByteReader& in) {
   NormsResult norms;
   for (auto count = in.value<std::uint64_t>(); count > 0; --count) {
     norms.layers.push_back(bounds::from_bytes(in.values<std::byte>()));
   }
+  norms.equalized = in.values<EqualizedNorms>();
   return norms;
 }
 
@@ -131,6 +147,20 @@ CertifyResult read_certificates(ByteReader& in) {
   return certified;
 }
 
+ReconstructResult read_modules(ByteReader& in) {
+  ReconstructResult reconstructed;
+  for (auto count = in.value<std::uint64_t>(); count > 0; --count) {
+    auto& module = reconstructed.modules.emplace_back();
+    module.layers = in.values<Index>();
+    module.output = in.value<std::int64_t>();
+    module.loss_round = in.value<double>();
+    module.loss = in.value<double>();
+    module.settled = in.value<double>();
+    module.kept_rounding = in.value<std::uint8_t>();
+  }
+  return reconstructed;
+}
+
 }  // namespace
 
 std::vector<std::byte> to_bytes(const Record& record) {
@@ -171,6 +201,9 @@ Record record_from_bytes(std::span<const std::byte> bytes) {
         break;
       case 5:
         unit.result = AttackResult{in.values<double>()};
+        break;
+      case 6:
+        unit.result = read_modules(in);
         break;
       default:
         throw core::Error("a stored record is of an unknown kind", "");

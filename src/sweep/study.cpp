@@ -10,8 +10,10 @@
 #include <fmt/format.h>
 
 #include "quantbound/bounds/theory.hpp"
+#include "quantbound/core/assert.hpp"
 #include "quantbound/core/error.hpp"
 
+#include "study_reconstruct.hpp"
 #include "study_table.hpp"
 
 namespace quantbound::sweep {
@@ -19,7 +21,9 @@ namespace quantbound::sweep {
 namespace {
 
 using core::InputError;
+using detail::choice;
 using detail::place;
+using detail::require_distinct;
 using detail::Table;
 namespace fs = std::filesystem;
 
@@ -50,17 +54,6 @@ std::string existing(const Context& context, const std::string& location, const 
         place(node.source()));
   }
   return dataset.empty() ? file.string() : file.string() + ':' + dataset;
-}
-
-/// Parses a name of a closed set; the error lists the set.
-template <class Parse>
-auto choice(Table& table, std::string_view key, const std::string& word, const std::vector<std::string>& known,
-            const Parse& parse) {
-  if (const auto value = parse(word)) return *value;
-  const auto suggestion = detail::nearest(word, known);
-  table.fail(key, suggestion
-                      ? fmt::format("`{}` = '{}' is not known; did you mean '{}'?", key, word, *suggestion)
-                      : fmt::format("`{}` = '{}' is not known; choose from: {}", key, word, fmt::join(known, ", ")));
 }
 
 template <class Enum>
@@ -115,6 +108,7 @@ StudyNetwork common_part(Context& context, Table& table) {
   StudyNetwork network;
   if (auto domain = table.table("domain")) network.domain = parse_domain(context, *domain);
   network.samples = table.texts("samples");
+  network.calibration = table.text("calibration").value_or("");
   for (const auto extent : table.integers("input_shape", 1, any_integer)) {
     if (!network.input_shape) network.input_shape = Shape{};
     network.input_shape->push_back(extent);
@@ -287,13 +281,6 @@ void parse_samples(Context& context, Table& root) {
   }
 }
 
-template <class Value>
-void require_distinct(const Table& table, std::string_view key, const std::vector<Value>& values) {
-  if (std::set<Value>(values.begin(), values.end()).size() != values.size()) {
-    table.fail(key, fmt::format("`{}` names a value twice", key));
-  }
-}
-
 void parse_step(Study& study, Table& table) {
   const auto* node = table.find("step");
   if (node == nullptr) return;
@@ -319,8 +306,7 @@ void parse_quantization(Context& context, Table& root) {
   table.require("bits");
   const auto quantizers = table.has("quantizer") ? table.texts("quantizer") : std::vector<std::string>{"round"};
   for (const auto& word : quantizers) {
-    study.quantizers.push_back(
-        choice(table, "quantizer", word, {"floor", "round", "truncate", "stochastic"}, quantize::parse_quantizer));
+    study.quantizers.push_back(choice(table, "quantizer", word, quantizer_names(), parse_study_quantizer));
   }
   const auto granularities = table.has("granularity") ? table.texts("granularity") : std::vector<std::string>{"tensor"};
   for (const auto& word : granularities) {
@@ -339,7 +325,7 @@ void parse_quantization(Context& context, Table& root) {
   const auto bias_bits = table.integer("bias_bits", 2, 16);
   if (bias_bits && !biases) table.fail("bias_bits", "`bias_bits` needs `biases = true`");
   study.bias_bits = biases ? static_cast<int>(bias_bits.value_or(16)) : 0;
-  require_distinct(table, "quantizer", study.quantizers);
+  require_distinct(table, "quantizer", quantizers);
   require_distinct(table, "granularity", study.granularities);
   require_distinct(table, "bits", study.bits);
   require_distinct(table, "seed", study.seeds);
@@ -420,21 +406,9 @@ observe::AttackOptions parse_attack(Table& table) {
   return options;
 }
 
-/// The set of this name, or an error at `where`.
-const observe::SampleSpec& find_samples(const Study& study, const std::string& name, const std::string& where) {
-  const auto found = std::ranges::find(study.samples, name, &observe::SampleSpec::name);
-  if (found != study.samples.end()) return *found;
-  std::vector<std::string> names;
-  for (const auto& spec : study.samples) names.push_back(spec.name);
-  throw InputError(names.empty()
-                       ? fmt::format("samples '{}' are not defined; add a [[samples]] table with this name", name)
-                       : fmt::format("samples '{}' are not defined; defined are: {}", name, fmt::join(names, ", ")),
-                   where);
-}
-
 /// Only evaluation sets are measured on.
 void require_evaluation_set(const Study& study, const std::string& name, const std::string& where) {
-  if (find_samples(study, name, where).role == observe::Role::evaluation) return;
+  if (detail::find_samples(study, name, where).role == observe::Role::evaluation) return;
   throw InputError(
       fmt::format("samples '{}' have role = \"calibration\": nothing is measured on what a method was fitted "
                   "to; name a set of role = \"evaluation\"",
@@ -476,12 +450,9 @@ void parse_observe(Context& context, Table& root) {
   for (auto& network : study.networks) {
     if (network.samples.empty()) network.samples = samples;
     for (const auto& name : network.samples) require_evaluation_set(study, name, network.where);
-    if (const auto* ball = std::get_if<BallDomain>(&network.domain)) find_samples(study, ball->samples, network.where);
+    if (const auto* ball = std::get_if<BallDomain>(&network.domain))
+      detail::find_samples(study, ball->samples, network.where);
   }
-}
-
-void refuse_later_stages(Table& root) {
-  if (root.has("reconstruct")) root.fail("reconstruct", "[reconstruct] is not available in this version; remove it");
 }
 
 // ------------------------------------------------------------------------------------------------------ overrides
@@ -586,7 +557,7 @@ Study read_study(const fs::path& path, std::span<const Override> overrides) {
   parse_bounds(context, root);
   parse_certify(context, root);
   parse_observe(context, root);
-  refuse_later_stages(root);
+  detail::parse_reconstruct(study, root);
   root.finish();
   std::ostringstream resolved;
   resolved << file << '\n';
@@ -596,11 +567,11 @@ Study read_study(const fs::path& path, std::span<const Override> overrides) {
 
 std::vector<quantize::Configuration> configurations(const Study& study) {
   std::vector<quantize::Configuration> all;
-  for (const auto quantizer : study.quantizers) {
+  for (const auto& quantizer : study.quantizers) {
     for (const auto granularity : study.granularities) {
       for (const int bits : study.bits) {
         for (const auto seed : study.seeds) {
-          all.push_back({.quantizer = quantizer,
+          all.push_back({.quantizer = quantizer.rounding,
                          .granularity = granularity,
                          .bits = bits,
                          .seed = seed,
@@ -614,6 +585,30 @@ std::vector<quantize::Configuration> configurations(const Study& study) {
     }
   }
   return all;
+}
+
+const StudyQuantizer& quantizer_of(const Study& study, Index configuration) {
+  const auto each = study.granularities.size() * study.bits.size() * study.seeds.size();
+  const auto position = static_cast<std::size_t>(configuration) / each;
+  QUANTBOUND_ASSERT(configuration >= 0 && position < study.quantizers.size(), configuration);
+  return study.quantizers[position];
+}
+
+std::string label(const Study& study, Index configuration) {
+  const StudyQuantizer& quantizer = quantizer_of(study, configuration);
+  auto place = static_cast<std::size_t>(configuration);
+  const std::uint64_t seed = study.seeds[place % study.seeds.size()];
+  place /= study.seeds.size();
+  const int bits = study.bits[place % study.bits.size()];
+  const auto granularity = study.granularities[place / study.bits.size() % study.granularities.size()];
+  std::string text = fmt::format("{}/{}/{}", quantizer.name, to_string(granularity), bits);
+  if (study.edge_bits != 0) text += fmt::format("/edges {}", study.edge_bits);
+  if (quantizer.method || quantizer.rounding == quantize::Quantizer::stochastic) text += fmt::format("/seed {}", seed);
+  return text;
+}
+
+bool reconstructs(const Study& study) {
+  return std::ranges::any_of(study.quantizers, [](const StudyQuantizer& q) { return q.method.has_value(); });
 }
 
 }  // namespace quantbound::sweep

@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include <fmt/format.h>
 #include <toml++/toml.h>
 
 #include "quantbound/core/nearest.hpp"
@@ -50,5 +52,23 @@ class Table {
 };
 
 using core::nearest;
+
+/// Parses a name of a closed set; the error lists the set.
+template <class Parse>
+auto choice(const Table& table, std::string_view key, const std::string& word, const std::vector<std::string>& known,
+            const Parse& parse) {
+  if (const auto value = parse(word)) return *value;
+  const auto suggestion = nearest(word, known);
+  table.fail(key, suggestion
+                      ? fmt::format("`{}` = '{}' is not known; did you mean '{}'?", key, word, *suggestion)
+                      : fmt::format("`{}` = '{}' is not known; choose from: {}", key, word, fmt::join(known, ", ")));
+}
+
+template <class Value>
+void require_distinct(const Table& table, std::string_view key, const std::vector<Value>& values) {
+  if (std::set<Value>(values.begin(), values.end()).size() != values.size()) {
+    table.fail(key, fmt::format("`{}` names a value twice", key));
+  }
+}
 
 }  // namespace quantbound::sweep::detail

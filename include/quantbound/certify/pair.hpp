@@ -42,6 +42,10 @@ struct Pair {
 /// f and its quantization. Throws as quantize_layers.
 Pair make_pair(const network::Network& f, const quantize::Configuration& configuration);
 
+/// f_q of given weights, on f's graph; `original` are f's weights. @pre both fit the graph
+Pair make_pair(const std::string& name, const Graph& graph, std::vector<LayerParameters> original,
+               std::vector<LayerParameters> quantized);
+
 /// Two networks. Their graphs need the same operators on the same shapes; of two ReLU chains of dense layers with
 /// different depths the shallower is padded with identities (docs/theory.md 4.1), and where hidden widths differ the
 /// narrower is padded with zeros, which changes neither function. Throws core::InputError naming the first layer

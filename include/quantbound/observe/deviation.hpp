@@ -5,6 +5,7 @@
 /// by comparing some passes with double ones: an estimate, not a bound.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -24,6 +25,12 @@ using quantize::Configuration;
 enum class Precision { automatic, float32, float64 };
 /// "auto", "float", "double"
 std::string_view to_string(Precision precision);
+
+/// W' and b' of a weight layer of f_q, equal ones at every call; called by several threads at once.
+using LayerSource = std::function<LayerParameters(Index layer)>;
+/// Of every configuration: the layers rounded as it says. The layers must outlive the sources.
+std::vector<LayerSource> rounding_sources(std::span<const LayerParameters> layers,
+                                          std::span<const Configuration> configurations);
 
 struct ObserveOptions {
   Precision precision = Precision::automatic;
@@ -65,8 +72,13 @@ struct BlockObservation {
   LayerObservation layers;
 };
 
-/// Measures `inputs` (samples x input elements). `labels` is empty or one per sample. Uses the OpenMP threads of the
-/// caller; the result does not depend on their number. Throws core::NumericalError where a value overflows.
+/// Measures `inputs` (samples x input elements) on the networks whose weights the sources give: what is said above of a
+/// configuration holds for a source. `labels` is empty or one per sample. Uses the OpenMP threads of the caller; the
+/// result does not depend on their number. Throws core::NumericalError where a value overflows.
+BlockObservation observe(const Graph& graph, std::span<const LayerParameters> layers,
+                         std::span<const LayerSource> quantized, std::span<const double> inputs,
+                         std::span<const Index> labels, const ObserveOptions& options);
+/// The same of configurations.
 BlockObservation observe(const Graph& graph, std::span<const LayerParameters> layers,
                          std::span<const Configuration> configurations, std::span<const double> inputs,
                          std::span<const Index> labels, const ObserveOptions& options);

@@ -126,6 +126,9 @@ struct Reconstruction {
 Reconstruction reconstruct(const Network& network, const quantize::Configuration& configuration, Method method,
                            const Calibration& calibration, const Options& options, const Watch& watch);
 
+/// Throws the core::InputError that reconstruct() would throw for these options and so many samples.
+void check_options(Method method, Index samples, const Options& options);
+
 /// Bytes that a reconstruction from so many samples takes at most for the values of f and of the quantized network that
 /// it holds at once, Fisher weights and second moments included; the caller's samples and the engines are not counted.
 Index reconstruct_memory(const Graph& graph, Index samples, Method method, const Options& options);

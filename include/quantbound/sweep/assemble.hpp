@@ -58,6 +58,7 @@ class Assembler {
   void write_theories(std::size_t pair, const std::map<std::string, bounds::TheoryResult>& results);
   /// Position of the unit's region and first configuration among all of them.
   std::size_t pair_of_region(const Unit& unit) const;
+  void write_modules(const Unit& unit, const ReconstructResult& reconstructed);
   void write_certificates(const Unit& unit, const CertifyResult& certified);
   void write_observations(const NetworkState& state);
   void write_rankings(const observe::RankingCounts& counts, const SampleAxisEntry& entry, std::size_t at);
@@ -71,8 +72,8 @@ class Assembler {
   std::size_t configuration_count() const { return plan_->configurations.size(); }
 
   const Plan* plan_;
-  /// Of every network on the axes `layer`, `region` and `region_output`.
-  std::vector<std::size_t> first_layer_, first_region_, first_output_;
+  /// Of every network on the axes `layer`, `region`, `region_output` and `module`.
+  std::vector<std::size_t> first_layer_, first_region_, first_output_, first_module_;
   std::vector<std::size_t> first_sample_;              ///< of every set on the axis `sample`
   std::size_t samples_ = 0;                            ///< length of that axis
   std::vector<std::string> method_notes_;              ///< network x method

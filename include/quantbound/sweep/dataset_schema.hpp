@@ -9,7 +9,7 @@
 
 namespace quantbound::sweep {
 
-inline constexpr std::string_view schema_version = "1.2.0";
+inline constexpr std::string_view schema_version = "1.3.0";
 
 /// real: doubles, NaN where nothing was computed. count: whole numbers, 0 there. flag: small numbers with meanings.
 enum class Kind { real, count, flag };
@@ -28,6 +28,8 @@ struct VariableSpec {
 std::span<const VariableSpec> variable_specs();
 /// @pre the name is in the table
 const VariableSpec& variable_spec(std::string_view name);
+/// Whether only the files of studies that reconstruct have it.
+bool is_about_reconstruction(const VariableSpec& spec);
 /// The dimensions with "C" written out.
 std::vector<std::string> dimensions_of(const VariableSpec& spec);
 

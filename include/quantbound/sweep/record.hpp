@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <variant>
@@ -17,9 +18,16 @@ namespace quantbound::sweep {
 
 using network::Index;
 
+/// Norms of a layer of f as one configuration is compared with it, after an equalization.
+struct EqualizedNorms {
+  Index configuration = 0, layer = 0;
+  bounds::LayerNorms norms;
+};
+
 /// Stage::norms: one report per layer of the unit.
 struct NormsResult {
   std::vector<bounds::LayerReport> layers;
+  std::vector<EqualizedNorms> equalized;  ///< in place of LayerReport::norms
 };
 
 /// What a theory that reads the weights says of one configuration.
@@ -56,6 +64,22 @@ struct ObserveResult {
   std::vector<Index> outside_positions;  ///< in the block, increasing
 };
 
+/// What became of one module of a configuration.
+struct ModuleResult {
+  std::vector<Index> layers;  ///< its weight layers
+  Index output = 0;           ///< the node whose value its loss is about
+  double loss_round = 0.0, loss = 0.0;
+  double settled = 1.0;
+  std::uint8_t kept_rounding = 0;  ///< 1: the method found nothing better
+  bool operator==(const ModuleResult&) const = default;
+};
+
+/// Stage::reconstruct: the modules in their order. The weights are no result of the study: they are kept beside the
+/// journal for the tasks that read them (task.hpp).
+struct ReconstructResult {
+  std::vector<ModuleResult> modules;
+};
+
 /// A unit that could not be computed.
 struct Failure {
   std::string message;
@@ -63,7 +87,8 @@ struct Failure {
 
 struct UnitResult {
   double seconds = 0.0;
-  std::variant<Failure, NormsResult, WeightBoundsResult, ObserveResult, CertifyResult, AttackResult> result;
+  std::variant<Failure, NormsResult, WeightBoundsResult, ObserveResult, CertifyResult, AttackResult, ReconstructResult>
+      result;
 };
 
 struct Record {

@@ -16,6 +16,7 @@
 #include "quantbound/observe/deviation.hpp"
 #include "quantbound/observe/samples.hpp"
 #include "quantbound/quantize/configuration.hpp"
+#include "quantbound/sweep/study_quantizer.hpp"
 
 namespace quantbound::sweep {
 
@@ -49,6 +50,7 @@ struct StudyNetwork {
   std::optional<Shape> input_shape;
   Domain domain;
   std::vector<std::string> samples;  ///< the sample sets that apply to it
+  std::string calibration;           ///< the set that methods are fitted to; empty: none does anything
   std::string where;                 ///< its place in the study file, for errors
 };
 
@@ -58,7 +60,7 @@ struct Study {
   std::vector<StudyNetwork> networks;
   std::vector<observe::SampleSpec> samples;
 
-  std::vector<quantize::Quantizer> quantizers;
+  std::vector<StudyQuantizer> quantizers;
   std::vector<quantize::Granularity> granularities;
   std::vector<int> bits;
   std::vector<std::uint64_t> seeds;
@@ -67,6 +69,8 @@ struct Study {
   quantize::Grid grid = quantize::Grid::symmetric;
   int bias_bits = 0;
   int edge_bits = 0;
+
+  reconstruct::Options reconstruct;  ///< what all methods of the quantizer axis share; the seed is the configuration's
 
   std::vector<std::string> theories;
 
@@ -97,5 +101,11 @@ Study read_study(const std::filesystem::path& path, std::span<const Override> ov
 
 /// All configurations: quantizer x granularity x bits x seed, in this order, the last axis fastest.
 std::vector<quantize::Configuration> configurations(const Study& study);
+/// The quantizer of a configuration. @pre 0 <= configuration < configurations(study).size()
+const StudyQuantizer& quantizer_of(const Study& study, Index configuration);
+/// "brecq/channel/4/seed 1": the configuration under the name of its quantizer, with the seed where it matters.
+std::string label(const Study& study, Index configuration);
+/// Whether a method stands on the quantizer axis.
+bool reconstructs(const Study& study);
 
 }  // namespace quantbound::sweep
