@@ -134,7 +134,8 @@ def rank_correlation(x, y, confidence=0.95):
     where one side has one value only."""
     if len(x) < 4 or len(np.unique(x)) < 2 or len(np.unique(y)) < 2:
         return None
-    rho = float(np.clip(np.corrcoef(mid_ranks(x), mid_ranks(y))[0, 1], -1.0, 1.0))
+    a, b = (mid_ranks(values) - 0.5 * (len(x) + 1.0) for values in (x, y))  # multiples of a half: sums are exact
+    rho = float(np.clip((a @ b) / math.sqrt((a @ a) * (b @ b)), -1.0, 1.0))
     half = statistics.NormalDist().inv_cdf(0.5 + 0.5 * confidence) * math.sqrt((1.0 + 0.5 * rho * rho) / (len(x) - 3.0))
     with np.errstate(divide="ignore"):  # of exact +-1 the interval shrinks to the point
         z = np.arctanh(rho)

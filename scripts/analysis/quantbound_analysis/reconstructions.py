@@ -3,11 +3,11 @@ what the size of the weights buy."""
 import numpy as np
 
 from .figures import LABEL_MARGIN, WIDTH, panels, small_print
-from .modules import AXES, batch_of, configurations, modules_of, of_network, rank_correlation, reconstruct_table, reconstructed_network, weight_bits
+from .modules import batch_of, configurations, modules_of, of_network, rank_correlation, reconstruct_table, reconstructed_network, weight_bits
 from .result import ResultError, Selection, choose, choose_network
 from .style import GAP_COLOUR, OBSERVED_COLOUR, STYLE, plt, quantizer_look
 
-UNTRAINED = ("round", "cle_round", "gptq")  # know no batches
+UNTRAINED = ("round", "cle_round", "gptq")  # know neither batches nor schemes of modules
 LOSS = "reconstruction loss"
 
 
@@ -18,10 +18,14 @@ def decades(axis):
         axis.set_major_formatter(plt.LogFormatterMathtext())
         axis.set_minor_formatter(plt.NullFormatter())
         return
-    plain = plt.FuncFormatter(lambda value, _position: f"{value:.3g}")
-    axis.set_major_locator(plt.LogLocator(subs=(1.0, 2.0, 3.0, 5.0, 7.0)))
-    axis.set_major_formatter(plain)
+    axis.set_major_locator(plt.LogLocator(subs=(1.0, 2.0, 3.0, 5.0, 7.0) if high > 6.0 * low else np.arange(1.0, 10.0)))
+    axis.set_major_formatter(plt.FuncFormatter(lambda value, _position: short(value)))
     axis.set_minor_formatter(plt.NullFormatter())
+
+
+def short(value):
+    """Three digits; thousands written out."""
+    return f"{value:.0f}" if 1e3 <= value < 1e6 else f"{value:.3g}"
 
 
 def names_beside(ax, handles, title=None):
@@ -36,8 +40,9 @@ def handle(look, text=None, line=None):
     return plt.Line2D([], [], **{**look.draw(), **({} if line is None else {"linestyle": line})}, label=text or look.label)
 
 
-def chosen_quantizers(ds, wanted):
-    return ds.quantizer.values.tolist() if wanted is None else [choose(ds, "quantizer", wanted, [])]
+def chosen_quantizers(ds, wanted, without=()):
+    """The one that is wanted, or all but those `without`."""
+    return [q for q in ds.quantizer.values.tolist() if q not in without] if wanted is None else [choose(ds, "quantizer", wanted, [])]
 
 
 def per_step(granularity):
@@ -70,7 +75,7 @@ def module_loss(ds, network=None, selection=Selection()):
         for quantizer, modules in lines.items():
             loss_line(top, modules, quantizer_look(quantizer))
             pair = at.sel(quantizer=quantizer)
-            names.append(handle(quantizer_look(quantizer), f"{quantizer_look(quantizer).label}\n{float(pair.oscillation_max):.3g} / {float(pair.oscillation_total):.3g}"))
+            names.append(handle(quantizer_look(quantizer), f"{quantizer_look(quantizer).label}\n{short(float(pair.oscillation_max))} / {short(float(pair.oscillation_total))}"))
         top.set_yscale("log")
         top.set_ylabel(LOSS)
         decades(top.yaxis)
@@ -79,6 +84,7 @@ def module_loss(ds, network=None, selection=Selection()):
         capacity_panel(bottom, at)
         bottom.set_xlabel("last weight layer of the module")
         bottom.xaxis.set_major_locator(plt.MaxNLocator(integer=True))
+        bottom.set_xlim(0.3, float(max(modules.last[-1] for modules in lines.values())) + 0.7)
         small_print(fig, "thick and level: modules reconstructed together, whose loss is one")
     return fig
 
@@ -94,7 +100,8 @@ def loss_line(ax, modules, look):
         places.append(last)
         values.append(loss)
     values = np.array(values)
-    ax.plot(places, np.where(values > 0, values, np.nan), **look.draw(), markevery=ends)
+    size = 4.0 if len(ends) <= 30 else 3.0
+    ax.plot(places, np.where(values > 0, values, np.nan), **{**look.draw(), "markersize": size}, markevery=ends)
 
 
 def capacity_panel(ax, at):
@@ -105,10 +112,11 @@ def capacity_panel(ax, at):
     single = at.module_kind.values == "layer"
     names = []
     kinds = [kind for kind in dict.fromkeys(at.module_kind.values.tolist()) if kind != "layer"]
-    for mine in (np.flatnonzero(~single & np.isfinite(capacity)), ):
-        if len(mine):
-            ax.bar(first[mine] - 0.42, capacity[mine], last[mine] - first[mine] + 0.84, align="edge", color=GAP_COLOUR, edgecolor="#777777", linewidth=0.6)
-            names.append(plt.Rectangle((0, 0), 1, 1, facecolor=GAP_COLOUR, edgecolor="#777777", linewidth=0.6, label=f"{kinds[0]} (all its layers)"))
+    bar = dict(facecolor=GAP_COLOUR, edgecolor="#777777", linewidth=0.6)
+    mine = np.flatnonzero(~single & np.isfinite(capacity))
+    if len(mine):
+        ax.bar(first[mine] - 0.42, capacity[mine], last[mine] - first[mine] + 0.84, align="edge", **bar)
+        names.append(plt.Rectangle((0, 0), 1, 1, **bar, label=f"{kinds[0]} (all its layers)"))
     mine = np.flatnonzero(single & np.isfinite(capacity))
     if len(mine):
         ax.plot(last[mine], capacity[mine], color=OBSERVED_COLOUR, marker="o", markersize=2.6, linewidth=0.7)
@@ -140,7 +148,7 @@ def final_and_earlier(datasets, network, selection):
         at = at.sel(granularity=[labels["granularity"]])
         if selection.seed is not None:
             at = at.sel(seed=[labels["seed"]])
-        for found, modules in configurations(at, chosen_quantizers(ds, selection.quantizer), bits):
+        for found, modules in configurations(at, chosen_quantizers(ds, selection.quantizer, UNTRAINED), bits):
             if modules.largest_earlier > 0 and modules.final > 0:
                 pairs.setdefault(found["quantizer"], {})[(modules.largest_earlier, modules.final)] = None
     return {quantizer: np.array(list(found)).T for quantizer, found in pairs.items()}, labels
@@ -148,7 +156,7 @@ def final_and_earlier(datasets, network, selection):
 
 def loss_correlation(datasets, network=None, selection=Selection()):
     """Final reconstruction error against the largest loss of an earlier module: a point per configuration of one
-    network (seeds, methods, and the schemes of several files), with the rank correlation and its 95 % interval."""
+    network (seeds, trained methods, and the schemes of several files), with the rank correlation and its 95 % interval."""
     datasets = several(datasets)
     network = reconstructed_network(datasets[0], network)
     pairs, labels = final_and_earlier(datasets, network, selection)
@@ -179,7 +187,7 @@ def loss_correlation(datasets, network=None, selection=Selection()):
 
 def in_words(correlation, count):
     if correlation is None:
-        return f"-, {count}"
+        return f"too few, {count}"
     return f"{correlation.rho:.2f} ({correlation.low:.2f} to {correlation.high:.2f}), {count}"
 
 
@@ -200,8 +208,8 @@ def final_by_batch(datasets, network, selection):
             raise ResultError(f"the files have different bits ({labels['bits']} and {mine['bits']}); choose with --bits")
         labels = mine
         at = of_network(ds, reconstructed_network(ds, network)).sel(granularity=[labels["granularity"]])
-        for found, modules in configurations(at, chosen_quantizers(ds, selection.quantizer), labels["bits"]):
-            if found["quantizer"] not in UNTRAINED and modules.final > 0:
+        for found, modules in configurations(at, chosen_quantizers(ds, selection.quantizer, UNTRAINED), labels["bits"]):
+            if modules.final > 0:
                 finals.setdefault(found["quantizer"], {}).setdefault(batch_of(ds), []).append(modules.final)
     return finals, labels
 
@@ -255,7 +263,7 @@ def sizes_and_values(datasets, network, granularity, variable):
             for bits in sorted(ds.bits.values.tolist()):
                 found = values.sel(quantizer=quantizer, bits=bits).values
                 found = found[np.isfinite(found)]
-                if len(found):
+                if len(found) and (variable == "accuracy" or found.min() > 0):
                     rows.append((weight_bits(ds, network, bits), np.median(found), found.min(), found.max(), bits))
             if rows:
                 curves[(quantizer, number)] = np.array(rows).T
@@ -286,21 +294,18 @@ def pareto(datasets, network=None, selection=Selection(), variable=None):
     if not curves:
         raise ResultError(f"the file has no {variable} of {network}" + ("" if selection.quantizer is None else f" with {selection.quantizer}"))
     accuracy = variable == "accuracy"
-    rows = np.concatenate(list(curves.values()), axis=1)
-    rows = rows[:, rows[1] > 0] if not accuracy else rows
-    best = front(rows[0], -rows[1] if accuracy else rows[1])
-    scale, factor = 1e-3, 100.0 if accuracy else 1.0
+    factor = 100.0 if accuracy else 1.0
+    points = placed(curves)
+    size, value, low, high, bits, place = np.concatenate(list(points.values()), axis=1)
+    best = front(size, -value if accuracy else value)
     with plt.rc_context(STYLE):
         fig, (ax,) = panels(1, 3.7)
-        ax.plot(scale * rows[0, best], factor * rows[1, best], color=GAP_COLOUR, linewidth=7.0, solid_capstyle="round", solid_joinstyle="round", zorder=0.6)
+        fig.subplots_adjust(top=0.9)  # two lines above the axes
+        ax.plot(place[best], factor * value[best], color=GAP_COLOUR, linewidth=8.0, marker="o", markersize=11.0, solid_joinstyle="round", zorder=0.6)
+        ax.vlines(place, factor * low, factor * high, color="#555555", linewidth=0.9)
         names = {}
-        order = list(dict.fromkeys(quantizer for quantizer, _ in curves))
-        span = np.log(rows[0].max() / rows[0].min()) if len(np.unique(rows[0])) > 1 else 1.0
-        for (quantizer, _), (size, median, low, high, _) in curves.items():
+        for (quantizer, _), (_, median, *_, shifted) in points.items():
             look = quantizer_look(quantizer)
-            # Methods have the same sizes: their points stand side by side.
-            shifted = scale * size * np.exp(0.05 * span * ((order.index(quantizer) + 0.5) / len(order) - 0.5))
-            ax.vlines(shifted, factor * low, factor * high, color=look.colour, linewidth=1.0, alpha=0.6)
             ax.plot(shifted, factor * median, **look.draw())
             names[quantizer] = handle(look)
         ax.set_xscale("log")
@@ -311,16 +316,25 @@ def pareto(datasets, network=None, selection=Selection(), variable=None):
             ax.set_yscale("log")
             ax.set_ylabel("largest deviation observed (inf-norm)")
             decades(ax.yaxis)
-        label_sizes(ax, scale * rows[0], rows[4], len(datasets) == 1)
-        ax.set_title(f"{network}: {per_step(choose(datasets[0], 'granularity', selection.granularity, ['channel']))}", pad=16 if len(datasets) == 1 else 6)
-        handles = [*names.values(), plt.Line2D([], [], color=GAP_COLOUR, linewidth=7.0, label="Pareto front")]
+        label_sizes(ax, 1e-3 * size, bits, len(datasets) == 1)
+        ax.set_title(f"{network}: {per_step(choose(datasets[0], 'granularity', selection.granularity, ['channel']))}", pad=17)
+        handles = [*names.values(), plt.Line2D([], [], color=GAP_COLOUR, linewidth=8.0, label="Pareto front")]
         if accuracy:
             reference = float(datasets[0].accuracy_reference.sel(network=network).mean("samples"))
-            ax.axhline(factor * reference, color=OBSERVED_COLOUR, linestyle="--", linewidth=0.9)
+            ax.axhline(factor * reference, color=OBSERVED_COLOUR, linestyle="--", linewidth=0.9, zorder=0.8)
             handles.append(plt.Line2D([], [], color=OBSERVED_COLOUR, linestyle="--", linewidth=0.9, label="float"))
         names_beside(ax, handles)
         small_print(fig, "points: median over the seeds; bars: smallest to largest; the size leaves out biases and the steps of the grids")
     return fig
+
+
+def placed(curves):
+    """The curves with their places on the axis in kbit. Methods have the same sizes: their points stand side by side."""
+    order = list(dict.fromkeys(quantizer for quantizer, _ in curves))
+    sizes = np.unique(np.concatenate([rows[0] for rows in curves.values()]))
+    gap = np.diff(np.log(sizes)).min() if len(sizes) > 1 else 0.2
+    return {(quantizer, number): np.vstack([rows, 1e-3 * rows[0] * np.exp(0.45 * gap * ((order.index(quantizer) + 0.5) / len(order) - 0.5))])
+            for (quantizer, number), rows in curves.items()}
 
 
 def label_sizes(ax, sizes, bits, one_file):
