@@ -16,9 +16,11 @@ import quantbound_analysis as qa  # noqa: E402
 
 NETWORKS = {"quickstart.toml": 5, "paper/depth.toml": 4 + 24, "paper/width_depth.toml": 210, "paper/gains.toml": 1 + 3 + 9,
             "paper/real_networks.toml": 6, "paper/acas.toml": 23 * 4, "paper/mnist_certify.toml": 5 * 3, "paper/cnn_certify.toml": 4,
-            "paper/cnn_accuracy.toml": 3}
+            "paper/cnn_accuracy.toml": 3, "paper/reconstruction.toml": 3, "paper/oscillation.toml": 2, "paper/granularity.toml": 1,
+            "paper/batch_size.toml": 1}
 # Studies of networks that are not ours to ship.
-BORROWED = {"paper/real_networks.toml", "paper/acas.toml", "paper/mnist_certify.toml", "paper/cnn_certify.toml", "paper/cnn_accuracy.toml"}
+BORROWED = {"paper/real_networks.toml", "paper/acas.toml", "paper/mnist_certify.toml", "paper/cnn_certify.toml", "paper/cnn_accuracy.toml",
+            "paper/reconstruction.toml", "paper/oscillation.toml", "paper/granularity.toml", "paper/batch_size.toml"}
 
 
 def quantbound(*words):
@@ -45,6 +47,20 @@ class Configs(unittest.TestCase):
     def test_gains_takes_other_networks(self):
         files = json.dumps([str(CONFIGS / "models" / f"digits_mlp_{depth}.onnx") for depth in (5, 7)])
         self.assertEqual(self.plan("paper/gains.toml", "--set", f"network.0.file={files}")["networks"], 2 + 3 + 9)
+
+    def test_random_schemes_are_runs_of_the_study_of_granularity(self):
+        printed = subprocess.run([REPOSITORY / "scripts" / "random-schemes", "11", "100"], capture_output=True, text=True).stdout.split()
+        self.assertEqual(len(set(printed)), 100)
+        for scheme in printed:
+            runs = [int(run) for run in scheme.split(",")]
+            self.assertEqual((sum(runs), max(runs) <= 4), (11, True))
+        again = subprocess.run([REPOSITORY / "scripts" / "random-schemes", "11", "7", "--longest", "11"], capture_output=True, text=True).stdout.split()
+        self.assertEqual(len(set(again)), 7)
+        if (CONFIGS / "paper" / "data").exists():
+            self.assertEqual(self.plan("paper/granularity.toml", "--set", f"reconstruct.runs=[{printed[0]}]")["configurations"], 1)
+        refused = subprocess.run([REPOSITORY / "scripts" / "random-schemes", "3", "5"], capture_output=True, text=True)
+        self.assertEqual(refused.returncode, 2)
+        self.assertIn("3 modules have 4 schemes", refused.stderr)
 
 
 class Quickstart(unittest.TestCase):
