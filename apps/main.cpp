@@ -24,7 +24,8 @@
 namespace quantbound::apps {
 namespace {
 
-const std::array<const Verb*, 6> verbs{&sweep_verb, &plan_verb, &inspect_verb, &bound_verb, &certify_verb, &show_verb};
+const std::array<const Verb*, 7> verbs{&sweep_verb,   &plan_verb,     &inspect_verb, &bound_verb,
+                                       &certify_verb, &quantize_verb, &show_verb};
 
 void print_overview(std::ostream& out) {
   out << "usage: quantbound VERB [arguments] [options]\n\n"

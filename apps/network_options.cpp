@@ -87,12 +87,11 @@ void add_input_options(options::options_description& all) {
                     "input shape of one sample, for files that leave it open, e.g. 3 48 192");
 }
 
-void add_configuration_options(options::options_description& all) {
+void add_configuration_options(options::options_description& all, const char* quantizers) {
   auto add = all.add_options();
   add("bits", options::value<int>()->default_value(8)->value_name("B"), "bits of a weight, 2 to 16");
   add("edge-bits", options::value<int>()->value_name("B"), "of the first and the last layer (default: as --bits)");
-  add("quantizer", options::value<std::string>()->default_value("round")->value_name("Q"),
-      "floor, round, truncate or stochastic");
+  add("quantizer", options::value<std::string>()->default_value("round")->value_name("Q"), quantizers);
   add("granularity", options::value<std::string>()->default_value("tensor")->value_name("G"), "tensor or channel");
   add("step", options::value<std::string>()->default_value("max")->value_name("S"), "max, mse, or the step itself");
   add("grid", options::value<std::string>()->default_value("symmetric")->value_name("K"), "symmetric or affine");
@@ -125,6 +124,13 @@ network::Network read_network_argument(const options::variables_map& values, con
 }
 
 quantize::Configuration read_configuration(const options::variables_map& values) {
+  quantize::Configuration configuration = read_grids(values);
+  configuration.quantizer =
+      choice(values, "quantizer", quantize::parse_quantizer, "floor, round, truncate, stochastic");
+  return configuration;
+}
+
+quantize::Configuration read_grids(const options::variables_map& values) {
   quantize::Configuration configuration;
   configuration.bits = values["bits"].as<int>();
   if (configuration.bits < 2 || configuration.bits > 16) throw InputError("--bits must be from 2 to 16", here);
@@ -133,8 +139,6 @@ quantize::Configuration read_configuration(const options::variables_map& values)
     if (configuration.edge_bits < 2 || configuration.edge_bits > 16)
       throw InputError("--edge-bits must be from 2 to 16", here);
   }
-  configuration.quantizer =
-      choice(values, "quantizer", quantize::parse_quantizer, "floor, round, truncate, stochastic");
   configuration.granularity = choice(values, "granularity", quantize::parse_granularity, "tensor, channel");
   configuration.grid = choice(values, "grid", quantize::parse_grid, "symmetric, affine");
   configuration.seed = values["seed"].as<std::uint64_t>();

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <string>
 
 #include <fmt/format.h>
 #include <omp.h>
@@ -79,10 +80,18 @@ void print_samples(const sweep::Plan& plan, const sweep::SampleAxisEntry& entry)
     too_few.push_back(fmt::format("{} (needs {})", q, observe::samples_needed(q, plan.study.confidence)));
   }
   if (!too_few.empty()) {
-    fmt::print("; too few to bound at confidence {} the quantiles {}", plan.study.confidence,
-               fmt::join(too_few, ", "));
+    fmt::print("; too few to bound at confidence {} the quantiles {}", plan.study.confidence, fmt::join(too_few, ", "));
   }
   fmt::print("\n");
+}
+
+/// What methods are fitted to, each set once.
+void print_calibration(const sweep::Plan& plan) {
+  std::map<std::string, Index> sets;
+  for (const auto& network : plan.networks) {
+    if (network.calibration) sets[network.calibration->name()] = network.calibration->count();
+  }
+  for (const auto& [name, count] : sets) fmt::print("calibration {}: {}\n", name, count);
 }
 
 void print_text(const sweep::Plan& plan, const Totals& sum, int threads) {
@@ -100,6 +109,7 @@ void print_text(const sweep::Plan& plan, const Totals& sum, int threads) {
              counted(plan.configurations.size(), "configuration"),
              counted(plan.networks.size() * plan.configurations.size(), "pair"), counted(plan.tasks.size(), "task"));
   for (const auto& entry : plan.samples) print_samples(plan, entry);
+  print_calibration(plan);
   for (const auto& [part, seconds] : sum.seconds)
     fmt::print("{:<27} {:>9.1f} core seconds, estimated\n", part_name(plan, part), seconds);
   fmt::print("{:<27} {:>9.1f} core seconds, estimated; the longest task takes {:.1f}\n", "in all", sum.all,

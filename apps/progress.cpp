@@ -60,7 +60,7 @@ void ProgressPrinter::print_bar(const std::string& running) const {
 void ProgressPrinter::running(const std::string& what) {
   const auto now = Clock::now();
   const double since_last = std::chrono::duration<double>(now - last_running_).count();
-  if (since_last < (terminal_ ? 0.1 : 30.0)) return;
+  if (since_last < (terminal_ ? 0.1 : 10.0)) return;
   if (terminal_) {
     print_bar(what);
     printed_ = true;

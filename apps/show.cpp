@@ -46,7 +46,8 @@ struct Row {
   std::string tightest_theory;
   double observed_max = 0, accuracy = 0;
   double certified = std::numeric_limits<double>::quiet_NaN(), attacked = certified;  ///< the largest over the regions
-  std::string certified_method;  ///< the tightest in the region that decides
+  std::string certified_method;                             ///< the tightest in the region that decides
+  double module_loss = certified, oscillation = certified;  ///< of the last module; between adjacent modules
 
   double gap() const { return attacked > 0.0 ? certified / attacked : std::numeric_limits<double>::quiet_NaN(); }
 };
@@ -125,6 +126,17 @@ void fill_certificates(Row& row, const StoredResult& result, std::size_t first_r
   }
 }
 
+/// What is left of the deviation from f after the last module, and how much the losses went up and down.
+void fill_modules(Row& row, const StoredResult& result, std::size_t pair, std::size_t configurations) {
+  const auto& owners = result.labels_of("module_network");
+  const auto& losses = result.values("module_loss");
+  for (std::size_t m = 0; m < owners.size(); ++m) {
+    const double loss = losses[m * configurations + row.configuration];
+    if (owners[m] == row.network && !std::isnan(loss)) row.module_loss = loss;
+  }
+  row.oscillation = result.values("oscillation_max")[pair];
+}
+
 std::vector<Row> read_rows(const StoredResult& result) {
   const auto &networks = result.texts("network"), &quantizers = result.texts("quantizer"),
              &granularities = result.texts("granularity");
@@ -133,6 +145,7 @@ std::vector<Row> read_rows(const StoredResult& result) {
   const auto depths = result.whole("network_depth");
   const bool has_certificates = result.has("certified");  // results of version 1.0 have none
   const auto regions = has_certificates ? first_regions(result) : std::vector<std::size_t>(networks.size() + 1, 0);
+  const bool has_modules = result.has("module_loss");  // results of studies without methods have none
   const std::size_t configurations = quantizers.size() * granularities.size() * bits.size() * seeds.size();
   std::vector<Row> rows;
   for (std::size_t n = 0; n < networks.size(); ++n) {
@@ -157,6 +170,7 @@ std::vector<Row> read_rows(const StoredResult& result) {
             if (has_certificates) {
               fill_certificates(row, result, regions[n], regions[n + 1], row.configuration, configurations);
             }
+            if (has_modules) fill_modules(row, result, pair, configurations);
             rows.push_back(std::move(row));
           }
         }
@@ -205,14 +219,14 @@ void print_failures(const StoredResult& result, const std::vector<Row>& rows) {
 
 /// Which stages the rows shown have numbers of.
 struct Columns {
-  bool certified = false, attacked = false;
+  bool certified = false, attacked = false, modules = false;
 };
 
 Columns columns_of(const std::vector<Row>& rows) {
   const auto any = [&](auto value) {
     return std::ranges::any_of(rows, [&](const Row& row) { return !std::isnan(row.*value); });
   };
-  return {.certified = any(&Row::certified), .attacked = any(&Row::attacked)};
+  return {.certified = any(&Row::certified), .attacked = any(&Row::attacked), .modules = any(&Row::module_loss)};
 }
 
 std::vector<std::string> cells(const Row& row, const Columns& columns) {
@@ -232,6 +246,7 @@ std::vector<std::string> cells(const Row& row, const Columns& columns) {
   if (columns.certified) line.insert(line.end(), {short_number(row.certified), name(row.certified_method)});
   if (columns.attacked) line.push_back(short_number(row.attacked));
   if (columns.certified && columns.attacked) line.push_back(short_number(row.gap()));
+  if (columns.modules) line.insert(line.end(), {short_number(row.module_loss), short_number(row.oscillation)});
   line.insert(line.end(), {short_number(row.observed_max), short_number(row.accuracy)});
   return line;
 }
@@ -244,6 +259,7 @@ void print_text(const StoredResult& result, const std::vector<Row>& rows, const 
   if (columns.certified) head.insert(head.end(), {"certified", "method"});
   if (columns.attacked) head.emplace_back("attacked");
   if (columns.certified && columns.attacked) head.emplace_back("gap");
+  if (columns.modules) head.insert(head.end(), {"loss", "oscillation"});
   head.insert(head.end(), {"observed", "accuracy"});
   TextTable table(head);
   std::size_t hidden = 0;
@@ -264,6 +280,10 @@ void print_text(const StoredResult& result, const std::vector<Row>& rows, const 
   if (columns.attacked)
     fmt::print("attacked is the largest deviation that a search found{}.\n",
                columns.certified ? "; gap is certified / attacked" : "");
+  if (columns.modules)
+    fmt::print(
+        "loss is that of the last module on the calibration samples; oscillation is the largest difference of "
+        "the losses of adjacent modules.\n");
 }
 
 void print_json(const std::vector<Row>& rows) {
@@ -280,7 +300,9 @@ void print_json(const std::vector<Row>& rows) {
     item.number("attacked", row.attacked).number("gap", row.gap());
     item.text("tightest_theory", row.tightest_theory)
         .number("observed_max", row.observed_max)
-        .number("accuracy", row.accuracy);
+        .number("accuracy", row.accuracy)
+        .number("module_loss", row.module_loss)
+        .number("oscillation_max", row.oscillation);
     items.push_back(item.str());
   }
   fmt::print("{}\n", JsonObject().raw("rows", json_list(items)).str());

@@ -139,7 +139,7 @@ std::vector<std::size_t> missing_tasks(const sweep::Plan& plan, const store::Jou
   for (std::size_t t = 0; t < plan.tasks.size(); ++t) {
     const sweep::Task& task = plan.tasks[t];
     const bool needed = reconstructs(task) && !over[static_cast<std::size_t>(task.network)];
-    if (!finished.contains(t) || (needed && !is_on_shelf(shelf, task))) missing.push_back(t);
+    if (!finished.contains(t) || (needed && weights_are_missing(plan, shelf, task))) missing.push_back(t);
   }
   return missing;
 }

@@ -34,6 +34,6 @@ struct Verb {
   Ranks ranks = Ranks::first;
 };
 
-extern const Verb sweep_verb, plan_verb, inspect_verb, bound_verb, certify_verb, show_verb;
+extern const Verb sweep_verb, plan_verb, inspect_verb, bound_verb, certify_verb, quantize_verb, show_verb;
 
 }  // namespace quantbound::apps

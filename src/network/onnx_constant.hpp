@@ -26,6 +26,7 @@ using Integers = std::vector<std::int64_t>;
 struct Constant {
   Shape dims;
   std::variant<Reals, Integers> values;
+  std::int32_t type = 0;  ///< TensorProto's element type where a tensor of the file gave the values as they are, else 0
 
   Index size() const;
   bool is_integral() const { return std::holds_alternative<Integers>(values); }
@@ -40,6 +41,9 @@ struct ConstantError {
 
 /// Reads a tensor of any numeric type, from raw_data or from its typed field.
 Constant decode(const ::onnx::TensorProto& tensor);
+
+/// TensorProto's element types that are younger than the header of ONNX 1.12.
+inline constexpr std::int32_t uint4_type = 21, int4_type = 22;
 
 /// Elements of a shape, held against `limit` so that a damaged file cannot ask for more.
 Index checked_elements(const Shape& dims, Index limit);

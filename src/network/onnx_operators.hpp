@@ -1,5 +1,5 @@
-/// The readers of single ONNX operators, in six files by kind. Each adds to the importer what the node's output stands
-/// for; the table in onnx_operators.cpp says which operators and attributes exist.
+/// The readers of single ONNX operators, in seven files by kind. Each adds to the importer what the node's output
+/// stands for; the table in onnx_operators.cpp says which operators and attributes exist.
 #pragma once
 
 #include <initializer_list>
@@ -43,6 +43,10 @@ void import_constant_of_shape(Importer& importer, const OnnxNode& node);
 void import_cast(Importer& importer, const OnnxNode& node);
 void import_shape(Importer& importer, const OnnxNode& node);
 void import_gather(Importer& importer, const OnnxNode& node);
+
+// onnx_quantized.cpp: constants that are stored as integers.
+void import_quantize_linear(Importer& importer, const OnnxNode& node);
+void import_dequantize_linear(Importer& importer, const OnnxNode& node);
 
 // onnx_layout.cpp: shape and order.
 void import_identity(Importer& importer, const OnnxNode& node);

@@ -17,7 +17,7 @@ namespace {
 
 using detail::BatchAxis;
 
-constexpr Index oldest_opset = 7, newest_opset = 18;
+constexpr Index oldest_opset = 7, newest_opset = 21;
 
 ::onnx::ModelProto parse(const std::filesystem::path& path) {
   const std::string bytes = detail::read_file(path);

@@ -69,6 +69,56 @@ std::int64_t as_integer(std::uint64_t value) {
   return static_cast<std::int64_t>(value);
 }
 
+/// Two elements in a byte, the first one in its lower half; int32_data holds a byte in each number.
+template <class Convert>
+Integers from_nibbles(const ::onnx::TensorProto& tensor, Index count, Convert convert) {
+  const Index bytes = count / 2 + count % 2;
+  const auto pairs = elements_of<std::uint8_t, unsigned>(tensor, tensor.int32_data(), bytes,
+                                                         [](std::uint8_t byte) { return unsigned{byte}; });
+  Integers out(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = convert(i % 2 == 0 ? pairs[i / 2] & 15U : pairs[i / 2] >> 4);
+  return out;
+}
+
+std::variant<Reals, Integers> values_of(const ::onnx::TensorProto& tensor, Index n) {
+  using Type = ::onnx::TensorProto;
+  const auto real = [](auto value) { return static_cast<double>(value); };
+  const auto integer = [](auto value) { return static_cast<std::int64_t>(value); };
+  switch (tensor.data_type()) {
+    case Type::FLOAT:
+      return elements_of<float, double>(tensor, tensor.float_data(), n, real);
+    case Type::DOUBLE:
+      return elements_of<double, double>(tensor, tensor.double_data(), n, real);
+    case Type::FLOAT16:
+      return elements_of<std::uint16_t, double>(tensor, tensor.int32_data(), n, from_half);
+    case Type::BFLOAT16:
+      return elements_of<std::uint16_t, double>(tensor, tensor.int32_data(), n, from_bfloat);
+    case Type::INT64:
+      return elements_of<std::int64_t, std::int64_t>(tensor, tensor.int64_data(), n, integer);
+    case Type::INT32:
+      return elements_of<std::int32_t, std::int64_t>(tensor, tensor.int32_data(), n, integer);
+    case Type::INT16:
+      return elements_of<std::int16_t, std::int64_t>(tensor, tensor.int32_data(), n, integer);
+    case Type::INT8:
+      return elements_of<std::int8_t, std::int64_t>(tensor, tensor.int32_data(), n, integer);
+    case Type::UINT16:
+      return elements_of<std::uint16_t, std::int64_t>(tensor, tensor.int32_data(), n, integer);
+    case Type::UINT8:
+    case Type::BOOL:
+      return elements_of<std::uint8_t, std::int64_t>(tensor, tensor.int32_data(), n, integer);
+    case Type::UINT32:
+      return elements_of<std::uint32_t, std::int64_t>(tensor, tensor.uint64_data(), n, integer);
+    case Type::UINT64:
+      return elements_of<std::uint64_t, std::int64_t>(tensor, tensor.uint64_data(), n, as_integer);
+    case int4_type:
+      return from_nibbles(tensor, n, [](unsigned bits) { return static_cast<std::int64_t>(bits ^ 8U) - 8; });
+    case uint4_type:
+      return from_nibbles(tensor, n, [](unsigned bits) { return static_cast<std::int64_t>(bits); });
+    default:
+      throw ConstantError{fmt::format("element type {} is not a number", tensor.data_type())};
+  }
+}
+
 }  // namespace
 
 Constant decode(const ::onnx::TensorProto& tensor) {
@@ -81,37 +131,7 @@ Constant decode(const ::onnx::TensorProto& tensor) {
   if (tensor.has_segment()) throw ConstantError{"it is stored in segments, which nothing writes"};
   Shape dims(tensor.dims().begin(), tensor.dims().end());
   const Index n = checked_elements(dims, max_constant);
-  const auto real = [](auto value) { return static_cast<double>(value); };
-  const auto integer = [](auto value) { return static_cast<std::int64_t>(value); };
-  switch (tensor.data_type()) {
-    case Type::FLOAT:
-      return {dims, elements_of<float, double>(tensor, tensor.float_data(), n, real)};
-    case Type::DOUBLE:
-      return {dims, elements_of<double, double>(tensor, tensor.double_data(), n, real)};
-    case Type::FLOAT16:
-      return {dims, elements_of<std::uint16_t, double>(tensor, tensor.int32_data(), n, from_half)};
-    case Type::BFLOAT16:
-      return {dims, elements_of<std::uint16_t, double>(tensor, tensor.int32_data(), n, from_bfloat)};
-    case Type::INT64:
-      return {dims, elements_of<std::int64_t, std::int64_t>(tensor, tensor.int64_data(), n, integer)};
-    case Type::INT32:
-      return {dims, elements_of<std::int32_t, std::int64_t>(tensor, tensor.int32_data(), n, integer)};
-    case Type::INT16:
-      return {dims, elements_of<std::int16_t, std::int64_t>(tensor, tensor.int32_data(), n, integer)};
-    case Type::INT8:
-      return {dims, elements_of<std::int8_t, std::int64_t>(tensor, tensor.int32_data(), n, integer)};
-    case Type::UINT16:
-      return {dims, elements_of<std::uint16_t, std::int64_t>(tensor, tensor.int32_data(), n, integer)};
-    case Type::UINT8:
-    case Type::BOOL:
-      return {dims, elements_of<std::uint8_t, std::int64_t>(tensor, tensor.int32_data(), n, integer)};
-    case Type::UINT32:
-      return {dims, elements_of<std::uint32_t, std::int64_t>(tensor, tensor.uint64_data(), n, integer)};
-    case Type::UINT64:
-      return {dims, elements_of<std::uint64_t, std::int64_t>(tensor, tensor.uint64_data(), n, as_integer)};
-    default:
-      throw ConstantError{fmt::format("element type {} is not a number", tensor.data_type())};
-  }
+  return {dims, values_of(tensor, n), tensor.data_type()};
 }
 
 }  // namespace quantbound::network::detail

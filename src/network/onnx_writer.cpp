@@ -1,5 +1,6 @@
-// write_onnx: one ONNX node per node of the graph, two for a ScaleShift that scales and shifts. Values bear the names
-// of their nodes; constants those of their node and role ("conv1.weight").
+// write_onnx and write_quantized_onnx: one ONNX node per node of the graph, two for a ScaleShift that scales and shifts
+// and for a layer whose weights are integers. Values bear the names of their nodes; constants those of their node and
+// role ("conv1.weight").
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -12,9 +13,11 @@
 
 #include "quantbound/core/assert.hpp"
 #include "quantbound/core/error.hpp"
+#include "quantbound/network/quantized_writer.hpp"
 #include "quantbound/network/writer.hpp"
 
 #include "atomic_file.hpp"
+#include "onnx_constant.hpp"
 
 namespace quantbound::network {
 
@@ -56,15 +59,53 @@ bool fits_float(const Network& network) {
   return true;
 }
 
+/// ONNX's numbers.
+std::int32_t element_type(IntegerType type) {
+  switch (type) {
+    case IntegerType::int4:
+      return detail::int4_type;
+    case IntegerType::uint4:
+      return detail::uint4_type;
+    case IntegerType::int8:
+      return Proto::INT8;
+    case IntegerType::uint8:
+      return Proto::UINT8;
+    case IntegerType::int16:
+      return Proto::INT16;
+    case IntegerType::uint16:
+      return Proto::UINT16;
+  }
+  return Proto::UNDEFINED;
+}
+
+/// The first opset whose DequantizeLinear takes the type (with an axis).
+Index first_opset(IntegerType type) { return bits_of(type) == 8 ? 13 : 21; }
+
+/// raw_data: little-endian, two elements of 4 bits in a byte, the first one in the lower half.
+std::string raw_integers(std::span<const std::int32_t> values, IntegerType type) {
+  const auto bits = static_cast<std::size_t>(bits_of(type));
+  std::string raw((values.size() * bits + 7) / 8, '\0');
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    QUANTBOUND_ASSERT(values[i] >= lowest(type) && values[i] <= highest(type), values[i], to_string(type));
+    const auto pattern = static_cast<std::uint32_t>(values[i]) & ((1U << bits) - 1U);
+    for (std::size_t bit = 0; bit < bits; bit += 8) {
+      char& byte = raw[(i * bits + bit) / 8];
+      byte = static_cast<char>(static_cast<unsigned char>(byte) | ((pattern >> bit) << (i * bits % 8) & 0xFFU));
+    }
+  }
+  return raw;
+}
+
 class Writer {
  public:
-  Writer(const Network& network, const std::filesystem::path& path)
-      : network_(network), path_(path), type_(fits_float(network) ? Proto::FLOAT : Proto::DOUBLE) {
+  /// With `integers`, one per layer, weights are written as these and everything else as float32.
+  Writer(const Network& network, const std::filesystem::path& path, std::span<const IntegerWeights> integers)
+      : network_(network), path_(path), integers_(integers), type_(fits_float(network) ? Proto::FLOAT : Proto::DOUBLE) {
+    for (const IntegerWeights& weights : integers) opset_ = std::max(opset_, first_opset(weights.type));
     for (const Node& node : network.graph.nodes) values_.push_back(unique(node.name.empty() ? "value" : node.name));
   }
 
   ::onnx::ModelProto model() {
-    model_.set_ir_version(7);
     model_.set_producer_name("quantbound");
     graph().set_name(network_.name.empty() ? "network" : network_.name);
     describe(*graph().add_input(), 0);
@@ -76,6 +117,7 @@ class Writer {
     auto* import = model_.add_opset_import();
     import->set_domain("");
     import->set_version(opset_);
+    model_.set_ir_version(opset_ < 21 ? 7 : 10);
     return std::move(model_);
   }
 
@@ -126,7 +168,7 @@ class Writer {
     return tensor.name();
   }
 
-  Proto& add_tensor(const std::string& name, const Shape& dims, Proto::DataType type) {
+  Proto& add_tensor(const std::string& name, const Shape& dims, std::int32_t type) {
     Proto& tensor = *graph().add_initializer();
     tensor.set_name(unique(name));
     tensor.set_data_type(type);
@@ -186,11 +228,35 @@ class Writer {
   /// Names of the weights and, unless all are zero, of the biases.
   std::vector<std::string> parameters(const Node& node, Index layer, const Shape& dims) {
     const LayerParameters& of_layer = network_.layers[static_cast<std::size_t>(layer)];
-    std::vector<std::string> names{reals(node.name + ".weight", dims, of_layer.weights)};
+    std::vector<std::string> names{integers_.empty()
+                                       ? reals(node.name + ".weight", dims, of_layer.weights)
+                                       : dequantize(node, dims, integers_[static_cast<std::size_t>(layer)])};
     const bool has_bias =
         std::any_of(of_layer.bias.begin(), of_layer.bias.end(), [](double b) { return b != 0.0 || std::signbit(b); });
     if (has_bias) names.push_back(reals(node.name + ".bias", {std::ssize(of_layer.bias)}, of_layer.bias));
     return names;
+  }
+
+  /// Name of what a DequantizeLinear makes of the integers.
+  std::string dequantize(const Node& node, const Shape& dims, const IntegerWeights& weights) {
+    const std::string name = node.name + ".weight";
+    const bool by_row = weights.scales.size() > 1;
+    const Shape rows = by_row ? Shape{std::ssize(weights.scales)} : Shape{};
+    const std::string codes = packed(name + ".integers", dims, weights.codes, weights.type);
+    const std::string scales = reals(name + ".scale", rows, Reals(weights.scales.begin(), weights.scales.end()));
+    const std::string zeros = packed(name + ".zero_point", rows, weights.zero_points, weights.type);
+    const std::string result = unique(name);
+    ::onnx::NodeProto& proto = add("DequantizeLinear", name, {codes, scales, zeros}, result);
+    if (by_row) set(proto, "axis", Index{0});
+    return result;
+  }
+
+  std::string packed(const std::string& name, const Shape& dims, std::span<const std::int32_t> values,
+                     IntegerType type) {
+    QUANTBOUND_ASSERT(tensor::elements(dims) == std::ssize(values), name, values.size());
+    Proto& tensor = add_tensor(name, dims, element_type(type));
+    *tensor.mutable_raw_data() = raw_integers(values, type);
+    return tensor.name();
   }
 
   void write(const Input& /*op*/, const Node& node, std::size_t /*id*/) { QUANTBOUND_ASSERT(false, node.name); }
@@ -226,7 +292,7 @@ class Writer {
         add("Tanh", node, id, {});
         return;
       case ActivationKind::hard_swish:
-        opset_ = 14;
+        opset_ = std::max<Index>(opset_, 14);
         add("HardSwish", node, id, {});
         return;
       case ActivationKind::hard_sigmoid: {
@@ -322,6 +388,7 @@ class Writer {
 
   const Network& network_;
   const std::filesystem::path& path_;
+  std::span<const IntegerWeights> integers_;  ///< empty, or one per layer
   Proto::DataType type_;
   std::set<std::string> used_;
   std::vector<std::string> values_;  ///< names, by node
@@ -329,10 +396,7 @@ class Writer {
   Index opset_ = 13;
 };
 
-}  // namespace
-
-void write_onnx(const Network& network, const std::filesystem::path& path) {
-  const ::onnx::ModelProto model = Writer(network, path).model();
+void write_model(const ::onnx::ModelProto& model, const std::filesystem::path& path) {
   std::string bytes;
   if (model.ByteSizeLong() > static_cast<std::size_t>(std::numeric_limits<int>::max()) ||
       !model.SerializeToString(&bytes)) {
@@ -341,6 +405,21 @@ void write_onnx(const Network& network, const std::filesystem::path& path) {
         path.string());
   }
   detail::write_file(path, bytes);
+}
+
+}  // namespace
+
+void write_onnx(const Network& network, const std::filesystem::path& path) {
+  write_model(Writer(network, path, {}).model(), path);
+}
+
+void write_quantized_onnx(const Network& network, std::span<const IntegerWeights> weights,
+                          const std::filesystem::path& path) {
+  QUANTBOUND_ASSERT(weights.size() == network.layers.size() && !weights.empty(), weights.size());
+  for (std::size_t l = 0; l < weights.size(); ++l)
+    QUANTBOUND_ASSERT(dequantized(weights[l]) == network.layers[l].weights, l);
+  QUANTBOUND_ASSERT(fits_float(network), network.name);
+  write_model(Writer(network, path, weights).model(), path);
 }
 
 }  // namespace quantbound::network

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 
 #include "quantbound/core/assert.hpp"
 
@@ -52,6 +53,29 @@ Factors<Number> factors_of(Index layer, const LayerLayout& layout, std::span<con
 /// Whether a range can take part: products of three stay far from both ends of the doubles.
 bool usable(double range) { return range >= 0x1p-300 && range <= 0x1p300; }
 
+/// The nearest power of two, in the ratio; of two equally near ones the smaller.
+int nearest_exponent(double scale) {
+  int exponent = 0;
+  const double fraction = std::frexp(scale, &exponent);  // in [1/2, 1)
+  return fraction * fraction <= 0.5 ? exponent - 1 : exponent;
+}
+
+/// What both sides of a channel come to with the scale 2^e: what makes it is divided, what reads it multiplied.
+struct Sides {
+  std::vector<double> made, read;
+
+  bool usable(std::size_t i) const { return quantize::usable(made[i]) && quantize::usable(read[i]); }
+  /// Product of the largest weights of both layers.
+  double steps(std::span<const int> exponents) const {
+    double first = 0.0, second = 0.0;
+    for (std::size_t i = 0; i < made.size(); ++i) {
+      first = std::max(first, std::ldexp(made[i], -exponents[i]));
+      second = std::max(second, std::ldexp(read[i], exponents[i]));
+    }
+    return first * second;
+  }
+};
+
 /// The scales of all links as real numbers, round after round (docs/theory.md 7.5).
 class ScaleSearch {
  public:
@@ -69,7 +93,16 @@ class ScaleSearch {
     return change;
   }
 
-  const std::vector<std::vector<double>>& scales() const { return scales_; }
+  /// Replaces the scales by powers of two, link after link: those before are rounded already, and what that cost is
+  /// made up for as far as it can be.
+  std::vector<std::vector<int>> round_to_powers() {
+    std::vector<std::vector<int>> result;
+    for (std::size_t k = 0; k < links_.size(); ++k) {
+      result.push_back(best_exponents({made(links_[k]), read(links_[k])}));
+      std::ranges::transform(result.back(), scales_[k].begin(), [](int e) { return std::ldexp(1.0, e); });
+    }
+    return result;
+  }
 
  private:
   struct Unit {
@@ -163,6 +196,37 @@ class ScaleSearch {
     return change;
   }
 
+  /// A factor that is common to all channels of a link scales both steps and changes no rounding: several are tried
+  /// before the scales are rounded. The least product of the two steps wins, which is the paper's objective; 2^0 for
+  /// all channels where that is as good.
+  std::vector<int> best_exponents(const Sides& sides) const {
+    std::vector<int> best(sides.made.size(), 0);
+    double least = sides.steps(best);
+    const double eighth = std::sqrt(std::sqrt(std::sqrt(2.0)));
+    double up = 1.0;
+    for (int step = 0; step <= 4; ++step, up *= eighth) {
+      for (const double offset : {up, 1.0 / up}) {
+        const std::vector<int> exponents = nearest_exponents(sides, offset);
+        const double product = sides.steps(exponents);
+        if (product < least * (1.0 - 1e-9)) {
+          least = product;
+          best = exponents;
+        }
+      }
+    }
+    return best;
+  }
+
+  std::vector<int> nearest_exponents(const Sides& sides, double offset) const {
+    std::vector<int> exponents(sides.made.size(), 0);
+    for (std::size_t i = 0; i < exponents.size(); ++i) {
+      if (!sides.usable(i)) continue;
+      const double scale = std::clamp(std::sqrt(sides.made[i] / sides.read[i]) * offset, 1.0 / limit_, limit_);
+      exponents[i] = nearest_exponent(scale);
+    }
+    return exponents;
+  }
+
   double set(double& scale, double wanted) const {
     const double before = scale;
     scale = std::clamp(wanted, 1.0 / limit_, limit_);
@@ -176,13 +240,6 @@ class ScaleSearch {
   std::vector<Unit> units_;
   std::vector<std::vector<double>> scales_;
 };
-
-/// The nearest power of two, in the ratio; of two equally near ones the smaller.
-int nearest_exponent(double scale) {
-  int exponent = 0;
-  const double fraction = std::frexp(scale, &exponent);  // in [1/2, 1)
-  return fraction * fraction <= 0.5 ? exponent - 1 : exponent;
-}
 
 std::vector<Factors<int>> exponents_of_layers(const std::vector<LayerLayout>& layouts, std::span<const Link> links,
                                               const std::vector<std::vector<int>>& exponents) {
@@ -282,9 +339,7 @@ Equalization find_equalization(const Graph& graph, std::span<const LayerParamete
     ++result.rounds;
   } while (change > options.settled && result.rounds < options.rounds);
   result.settled = change <= options.settled;
-  for (const std::vector<double>& scales : search.scales()) {
-    std::ranges::transform(scales, std::back_inserter(result.exponents.emplace_back()), nearest_exponent);
-  }
+  result.exponents = search.round_to_powers();
   ExactScales(graph, layers, result).keep_exact();
   return result;
 }

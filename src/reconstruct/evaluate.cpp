@@ -16,21 +16,16 @@ namespace quantbound::reconstruct::detail {
 namespace {
 
 /// Bits must not depend on how a compiler vectorises, so the order of this sum is written down: eight lanes, then
-/// their sum from the first to the last.
-double squared_distance(std::span<const float> a, std::span<const float> b) {
+/// their sum from the first to the last. `term` gives the summand of an element.
+template <class Term>
+double lane_sum(std::size_t count, const Term& term) {
   constexpr std::size_t lanes = 8;
   std::array<double, lanes> sums{};
   std::size_t i = 0;
-  for (; i + lanes <= a.size(); i += lanes) {
-    for (std::size_t lane = 0; lane < lanes; ++lane) {
-      const double difference = static_cast<double>(a[i + lane]) - static_cast<double>(b[i + lane]);
-      sums[lane] += difference * difference;
-    }
+  for (; i + lanes <= count; i += lanes) {
+    for (std::size_t lane = 0; lane < lanes; ++lane) sums[lane] += term(i + lane);
   }
-  for (; i < a.size(); ++i) {
-    const double difference = static_cast<double>(a[i]) - static_cast<double>(b[i]);
-    sums[i % lanes] += difference * difference;
-  }
+  for (; i < count; ++i) sums[i % lanes] += term(i);
   double total = 0.0;
   for (const double sum : sums) total += sum;
   return total;
@@ -67,15 +62,23 @@ std::vector<float> evaluate(const Graph& graph, std::span<const LayerParameters>
 
 Index positions(const tensor::Shape& shape) { return shape.size() == 3 ? tensor::elements(shape) / shape.front() : 1; }
 
-double mean_loss(const tensor::Shape& shape, std::span<const float> a, std::span<const float> b, Index count,
-                 const std::string& where) {
+double mean_loss(const tensor::Shape& shape, std::span<const float> a, std::span<const float> b,
+                 std::span<const float> weights, Index count, const std::string& where) {
   QUANTBOUND_ASSERT(a.size() == b.size() && count > 0, a.size(), b.size(), count);
+  QUANTBOUND_ASSERT(weights.empty() || weights.size() == a.size(), weights.size(), a.size());
   const std::size_t size = a.size() / static_cast<std::size_t>(count);
   std::vector<double> distances(static_cast<std::size_t>(count));
 #pragma omp parallel for schedule(static)
-  for (Index i = 0; i < count; ++i) {
-    const std::size_t first = static_cast<std::size_t>(i) * size;
-    distances[static_cast<std::size_t>(i)] = squared_distance(a.subspan(first, size), b.subspan(first, size));
+  for (Index s = 0; s < count; ++s) {
+    const std::size_t first = static_cast<std::size_t>(s) * size;
+    const auto squared = [&](std::size_t i) {
+      const double difference = static_cast<double>(a[first + i]) - static_cast<double>(b[first + i]);
+      return difference * difference;
+    };
+    distances[static_cast<std::size_t>(s)] =
+        weights.empty()
+            ? lane_sum(size, squared)
+            : lane_sum(size, [&](std::size_t i) { return static_cast<double>(weights[first + i]) * squared(i); });
   }
   double total = 0.0;
   for (const double distance : distances) total += distance;

@@ -20,10 +20,11 @@ inline constexpr Index evaluation_batch = 32;
 std::vector<float> evaluate(const Graph& graph, std::span<const LayerParameters> layers, std::span<const float> inputs,
                             Index count);
 
-/// Mean over samples and positions of the sum over channels of (a - b)^2, in double: docs/theory.md 7.2, lp_loss. What
-/// is no image is all channels. `where` names the place in the core::NumericalError of a loss that is not finite.
-double mean_loss(const tensor::Shape& shape, std::span<const float> a, std::span<const float> b, Index count,
-                 const std::string& where);
+/// Mean over samples and positions of the sum over channels of w (a - b)^2, in double: docs/theory.md 7.2, lp_loss; w
+/// is 1 where `weights` is empty. What is no image is all channels. `where` names the place in the core::NumericalError
+/// of a loss that is not finite.
+double mean_loss(const tensor::Shape& shape, std::span<const float> a, std::span<const float> b,
+                 std::span<const float> weights, Index count, const std::string& where);
 
 /// Pixels of an image; 1 for any other shape.
 Index positions(const tensor::Shape& shape);

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "quantbound/core/assert.hpp"
+#include "quantbound/tensor/worth_threads.hpp"
 
 #include "packed_matrix.hpp"
 
@@ -60,7 +61,7 @@ void LayerRounding::iterate() {
   for (std::size_t i = 0; i < change.size(); ++i)
     change[i] = static_cast<float>(static_cast<double>(soft[i]) - weights_[i]);
   const std::size_t group = at(gram_.group_rows() * gram_.columns);
-#pragma omp parallel for schedule(static) if (gram_.groups > 1 && change.size() > 20000)
+#pragma omp parallel for schedule(static) if (gram_.groups > 1 && tensor::worth_threads(std::ssize(change)))
   for (Index g = 0; g < gram_.groups; ++g) {
     const std::size_t first = at(g) * group;
     products_->moments[at(g)].multiply(std::span<const float>(change).subspan(first, group),

@@ -1,8 +1,9 @@
 #include "module_problem.hpp"
 
-#include <array>
+#include <algorithm>
 
 #include "quantbound/core/assert.hpp"
+#include "quantbound/quantize/bias_correction.hpp"
 
 #include "evaluate.hpp"
 
@@ -12,36 +13,41 @@ namespace {
 
 std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 
-/// Mean over samples and positions of every channel, in a fixed order.
-std::vector<double> channel_means(const tensor::Shape& shape, std::span<const float> values, Index samples) {
-  const std::size_t channels = at(shape.front()), area = at(positions(shape));
-  std::vector<double> means(channels);
-  for (std::size_t s = 0; s < at(samples); ++s) {
-    for (std::size_t c = 0; c < channels; ++c) {
-      double sum = 0.0;
-      for (const float value : values.subspan((s * channels + c) * area, area)) sum += static_cast<double>(value);
-      means[c] += sum;
-    }
-  }
-  for (double& mean : means) mean /= static_cast<double>(at(samples) * area);
-  return means;
-}
+/// Samples evaluated at once where only a mean is kept: a multiple of evaluation_batch, so that bits are the same.
+constexpr Index chunk = 8 * evaluation_batch;
 
-/// Means of the rows of layer number `layer` of the module, before any activation.
-std::vector<double> row_means(const ModuleProblem& problem, std::span<const LayerParameters> layers, NodeId node,
-                              std::span<const float> inputs) {
+/// Mean over samples of every element of a node's value, in a fixed order.
+std::vector<double> element_means(const ModuleProblem& problem, std::span<const LayerParameters> layers, NodeId node,
+                                  std::span<const float> inputs) {
   Graph until = problem.graph;
   until.output = node;
-  return channel_means(until.output_shape(), evaluate(until, layers, inputs, problem.samples), problem.samples);
+  const std::size_t width = inputs.size() / at(problem.samples), size = at(tensor::elements(until.output_shape()));
+  std::vector<double> means(size);
+  for (Index first = 0; first < problem.samples; first += chunk) {
+    const Index count = std::min(chunk, problem.samples - first);
+    auto values = inputs.subspan(at(first) * width, at(count) * width);
+    std::vector<float> evaluated;
+    if (node != 0) values = evaluated = evaluate(until, layers, values, count);
+    for (std::size_t s = 0; s < at(count); ++s) {
+      for (std::size_t i = 0; i < size; ++i) means[i] += static_cast<double>(values[s * size + i]);
+    }
+  }
+  for (double& mean : means) mean /= static_cast<double>(problem.samples);
+  return means;
 }
 
 /// Layer after layer, each behind the corrected ones before it.
 void correct_biases(const ModuleProblem& problem, std::span<LayerParameters> layers) {
   const std::vector<NodeId> nodes = problem.graph.weight_layers();
   for (std::size_t i = 0; i < layers.size(); ++i) {
-    const auto wanted = row_means(problem, problem.original, nodes[i], problem.original_input);
-    const auto got = row_means(problem, layers, nodes[i], problem.quantized_input);
-    for (std::size_t row = 0; row < wanted.size(); ++row) layers[i].bias[row] += wanted[row] - got[row];
+    const network::Node& node = problem.graph.nodes[at(nodes[i])];
+    const NodeId input = node.inputs.front();
+    const auto original = element_means(problem, problem.original, input, problem.original_input);
+    const auto quantized = element_means(problem, layers, input, problem.quantized_input);
+    const auto original_columns = quantize::column_means(node.op, original);
+    const auto quantized_columns = quantize::column_means(node.op, quantized);
+    layers[i].bias =
+        quantize::corrected_bias(node.op, problem.original[i], layers[i], {original_columns, quantized_columns});
   }
 }
 
@@ -72,7 +78,7 @@ Candidate make_candidate(const ModuleProblem& problem, std::vector<std::vector<d
   }
   result.output = evaluate(problem.graph, result.layers, problem.quantized_input, problem.samples);
   result.loss =
-      mean_loss(problem.graph.output_shape(), problem.target, result.output, problem.samples, problem.module.name);
+      mean_loss(problem.graph.output_shape(), problem.target, result.output, {}, problem.samples, problem.module.name);
   return result;
 }
 

@@ -65,6 +65,10 @@ std::optional<Method> parse_method(std::string_view text) {
   return std::nullopt;
 }
 
+void check_options(Method method, Index samples, const Options& options) {
+  detail::check(method, {.inputs = {}, .count = samples}, options);
+}
+
 namespace detail {
 
 bool is_mrecg(Method method) { return method == Method::mrecg || method == Method::mrecg_loss; }

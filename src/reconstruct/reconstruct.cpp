@@ -45,6 +45,7 @@ struct Passes {
 Passes walk(const detail::Task& task, Method method, State state) {
   const Options& options = task.options;
   std::vector<Module> modules = detail::single_modules(task.graph, method, options);
+  if (options.weighting == Weighting::fisher) detail::require_outputs_without_bypass(task.graph, modules);
   const auto pass = [&](std::vector<Module> joined) {
     const bool ended = detail::Walk(task, joined, state).run();
     return Passes{std::move(joined), std::move(state), !ended};
@@ -99,7 +100,8 @@ Reconstruction reconstruct(const Network& network, const quantize::Configuration
                     .calibration = calibration,
                     .options = options,
                     .watch = watch,
-                    .identity = detail::identity(network, configuration, method, calibration, options)};
+                    .identity = detail::identity(network, configuration, method, calibration, options),
+                    .passes = method == Method::mrecg_loss ? 2 : 1};
   task.configuration.quantizer = quantize::Quantizer::round;
   State state = watch.saved.empty() ? State{} : detail::from_bytes(watch.saved, task.identity);
   Passes passes = walk(task, method, std::move(state));

@@ -1,10 +1,12 @@
 #include "scheme.hpp"
 
+#include <algorithm>
 #include <numeric>
 
 #include <fmt/format.h>
 
 #include "quantbound/core/error.hpp"
+#include "quantbound/network/segments.hpp"
 #include "quantbound/reconstruct/capacity.hpp"
 #include "quantbound/reconstruct/selection.hpp"
 
@@ -26,6 +28,18 @@ std::vector<Module> single_modules(const Graph& graph, Method method, const Opti
   if (goes_by_layers(method)) return find_modules(graph, ModuleKind::layer);
   if (!options.named.empty()) return named_modules(graph, options.named, "reconstruct.modules");
   return find_modules(graph, options.modules);
+}
+
+void require_outputs_without_bypass(const Graph& graph, std::span<const Module> modules) {
+  const std::vector<NodeId> cuts = network::cut_points(graph);
+  for (const Module& module : modules) {
+    if (std::ranges::binary_search(cuts, module.output)) continue;
+    throw core::InputError(
+        fmt::format("an edge passes by the output of {}, so its Fisher weights are not known; take blocks, or no "
+                    "weighting",
+                    module.name),
+        "reconstruct.weighting");
+  }
 }
 
 std::vector<double> capacities(const Graph& graph, std::span<const Module> modules,

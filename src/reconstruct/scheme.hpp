@@ -12,6 +12,10 @@ namespace quantbound::reconstruct::detail {
 /// Before any are joined.
 std::vector<Module> single_modules(const Graph& graph, Method method, const Options& options);
 
+/// The Fisher information of a module's output is taken through the layers behind it, which must not read what lies
+/// before. Throws core::InputError where they do.
+void require_outputs_without_bypass(const Graph& graph, std::span<const Module> modules);
+
 /// ModCap of each with the bits that the configuration gives its layers.
 std::vector<double> capacities(const Graph& graph, std::span<const Module> modules,
                                const quantize::Configuration& configuration, const Options& options);

@@ -12,25 +12,19 @@ namespace {
 
 #define QUANTBOUND_INLINE [[gnu::always_inline]] inline
 
-QUANTBOUND_INLINE float clamp(float x, float low, float high) {
-  x = x < low ? low : x;
-  return high < x ? high : x;
-}
+QUANTBOUND_INLINE float at_least(float x, float low) { return x < low ? low : x; }
+QUANTBOUND_INLINE float at_most(float x, float high) { return high < x ? high : x; }
 
-/// e^x for |x| <= 80, within 2e-7 relative: x = k ln 2 + r, and the series of e^r to r^7.
+/// e^x for |x| <= 80, within 2e-7 relative: x = k ln 2 + r, and the series of e^r to r^7, in pairs that do not wait for
+/// each other.
 QUANTBOUND_INLINE float exponential(float x) {
   constexpr float rounder = 0x1.8p23F, inverse_ln2 = 1.44269504F;
-  constexpr float ln2_high = 0.693359375F, ln2_low = -2.12194440e-4F;  // k * ln2_high is exact
-  const float shifted = x * inverse_ln2 + rounder, k = shifted - rounder;
-  const float r = (x - k * ln2_high) - k * ln2_low;
-  float sum = 1.0F / 5040.0F;
-  sum = sum * r + 1.0F / 720.0F;
-  sum = sum * r + 1.0F / 120.0F;
-  sum = sum * r + 1.0F / 24.0F;
-  sum = sum * r + 1.0F / 6.0F;
-  sum = sum * r + 0.5F;
-  sum = sum * r + 1.0F;
-  sum = sum * r + 1.0F;
+  constexpr float ln2_high = 0.693359375F, ln2_low = -2.12194440e-4F;
+  const float shifted = std::fma(x, inverse_ln2, rounder), k = shifted - rounder;
+  const float r = std::fma(-k, ln2_low, std::fma(-k, ln2_high, x)), square = r * r;
+  const float first = 1.0F + r, second = std::fma(r, 1.0F / 6.0F, 0.5F);
+  const float third = std::fma(r, 1.0F / 120.0F, 1.0F / 24.0F), fourth = std::fma(r, 1.0F / 5040.0F, 1.0F / 720.0F);
+  const float sum = std::fma(square * square, std::fma(square, fourth, third), std::fma(square, second, first));
   // The last bits of `shifted` are k, which becomes the exponent.
   return sum * std::bit_cast<float>((std::bit_cast<std::uint32_t>(shifted) << 23) + std::bit_cast<std::uint32_t>(1.0F));
 }
@@ -42,21 +36,21 @@ QUANTBOUND_INLINE float logarithm(float x) {
   const std::int32_t k = static_cast<std::int32_t>(bits - std::bit_cast<std::uint32_t>(root)) >> 23;
   const float m = std::bit_cast<float>(bits - (static_cast<std::uint32_t>(k) << 23));
   const float s = (m - 1.0F) / (m + 1.0F), square = s * s;
-  float sum = 1.0F / 9.0F;
-  sum = sum * square + 1.0F / 7.0F;
-  sum = sum * square + 1.0F / 5.0F;
-  sum = sum * square + 1.0F / 3.0F;
-  sum = sum * square + 1.0F;
-  return static_cast<float>(k) * ln2 + 2.0F * s * sum;
+  const float first = std::fma(square, 1.0F / 3.0F, 1.0F), second = std::fma(square, 1.0F / 7.0F, 1.0F / 5.0F);
+  const float sum = std::fma(square * square, std::fma(square * square, 1.0F / 9.0F, second), first);
+  return std::fma(static_cast<float>(k), ln2, 2.0F * s * sum);
 }
 
-/// sigmoid(V); beyond 20 its h is 0 or 1 anyway.
-QUANTBOUND_INLINE float sigmoid(float variable) { return 1.0F / (1.0F + exponential(-clamp(variable, -20.0F, 20.0F))); }
+/// @pre |variable| <= largest
+QUANTBOUND_INLINE float sigmoid(float variable) { return 1.0F / (1.0F + exponential(-variable)); }
+/// h is 0 or 1 long before.
+constexpr float largest = 20.0F;
 
 constexpr float width = static_cast<float>(stretch_high - stretch_low), low = static_cast<float>(stretch_low);
 
 QUANTBOUND_INLINE float soft_weight(float base, float step, float variable) {
-  return step * (base + clamp(width * sigmoid(variable) + low, 0.0F, 1.0F));
+  const float h = at_most(at_least(std::fma(width, sigmoid(variable), low), 0.0F), 1.0F);
+  return step * (base + h);
 }
 
 /// Denormal numbers are slow, and moments of settled weights would decay into them and never leave.
@@ -77,14 +71,14 @@ enum class Regularizer { off, on };
 /// Gradient of the loss and of the regularizer with respect to V.
 template <Regularizer regularizer>
 QUANTBOUND_INLINE float full_gradient(float gradient, float step, float variable, const FloatRates& rates) {
-  const float p = sigmoid(variable), raw = width * p + low;
-  const float h = clamp(raw, 0.0F, 1.0F);
+  const float p = sigmoid(variable), raw = std::fma(width, p, low);
+  const float h = at_most(at_least(raw, 0.0F), 1.0F);
   const float slope = h == raw ? width * p * (1.0F - p) : 0.0F;
   float sum = gradient * step;
   if constexpr (regularizer == Regularizer::on) {
     const float distance = 2.0F * h - 1.0F;
-    const float size = clamp(std::fabs(distance), 0x1p-24F, 1.0F);
-    const float power = exponential(clamp(rates.exponent * logarithm(size), -50.0F, 0.0F));  // e^-50 is no gradient
+    const float size = std::fabs(distance) + 0x1p-30F;                                    // has a logarithm
+    const float power = exponential(at_least(rates.exponent * logarithm(size), -50.0F));  // e^-50 is no gradient
     sum += rates.slope * std::copysign(power, distance);  // in the middle up, so that it settles too
   }
   return without_tiny(sum * slope, 1e-18F);
@@ -102,13 +96,13 @@ QUANTBOUND_INLINE void step_weights(const SoftArrays& arrays, Index begin, Index
   float* __restrict first = arrays.first_moment;
   float* __restrict second = arrays.second_moment;
   float* __restrict soft = arrays.soft;
-#pragma GCC ivdep  // __restrict is lost where this is inlined
+#pragma omp simd  // __restrict is lost where this is inlined
   for (Index i = begin; i < end; ++i) {
     const float g = full_gradient<regularizer>(gradient[i], step[i], variable[i], rates);
-    const float m = without_tiny(b1 * first[i] + c1 * g, 1e-30F);
-    const float v = without_tiny(b2 * second[i] + c2 * (g * g), 1e-33F);
-    const float root = std::sqrt(v) * rates.inverse_root + static_cast<float>(epsilon);
-    const float moved = variable[i] - rates.rate * m / root;
+    const float m = without_tiny(std::fma(b1, first[i], c1 * g), 1e-30F);
+    const float v = without_tiny(std::fma(b2, second[i], c2 * (g * g)), 1e-33F);
+    const float root = std::fma(std::sqrt(v), rates.inverse_root, static_cast<float>(epsilon));
+    const float moved = at_most(at_least(variable[i] - rates.rate * m / root, -largest), largest);
     first[i] = m;
     second[i] = v;
     variable[i] = moved;

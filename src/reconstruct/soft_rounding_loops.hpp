@@ -1,7 +1,8 @@
 /// The loops of SoftRounding (docs/theory.md 7.2) over the weights of a layer: h and the soft weights, and one step of
 /// Adam fused with the regularizer, h' and the new soft weights. Once for every instruction set of this processor, with
-/// the same bits each time: elementary operations only, none of them contracted. The plain versions are
-/// rectified_sigmoid, its slope, regularizer_slope and reference_step, in double.
+/// the same bits each time: elementary operations and fused multiply-adds, none of them by contraction. |variable|
+/// stays below 20. The plain versions are rectified_sigmoid, its slope, regularizer_slope and reference_step, in
+/// double.
 #pragma once
 
 #include <span>

@@ -26,7 +26,7 @@ void describe(const Options& options, core::ByteWriter& out) {
     out.value(value);
   }
   out.value(options.weighting).value(options.quadratic).value(options.equalization).value(options.bias_correction);
-  out.value(options.homogeneity).value(options.order);
+  out.value(options.regularization_unit).value(options.homogeneity).value(options.order);
   out.value(options.modules).value(options.joint).value(options.seed).values(options.runs);
   for (const LayerRange& range : options.named) out.text(range.first).text(range.last);
 }

@@ -142,6 +142,12 @@ void Values::finish(Index module, Pair output) {
   for (const NodeId node : route_.stops[at(module)].released) held_.erase(node);
 }
 
+Index Values::held() const {
+  Index elements = 0;
+  for (const auto& entry : held_) elements += tensor::elements(shape_of(graph_, entry.first));
+  return elements;
+}
+
 Index held_elements(const Graph& graph, std::span<const Module> modules) {
   const Route route = find_route(graph, modules);
   std::set<NodeId> held;

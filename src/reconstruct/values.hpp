@@ -44,6 +44,8 @@ class Values {
   std::span<const float> quantized(NodeId node) const;
   /// The module's output is known now; drops what nothing reads any longer.
   void finish(Index module, Pair output);
+  /// Elements per sample that are held now, of one of the two networks.
+  Index held() const;
 
  private:
   const Graph& graph_;

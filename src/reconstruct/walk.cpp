@@ -104,8 +104,7 @@ bool Walk::solve(Index number) {
   Candidate kept = make_candidate(problem, rounded_weights(problem), correction);
   ModuleReport report{.module = problem.module, .loss_round = kept.loss, .loss = kept.loss};
   if (task_.method != Method::round) {
-    kept.output = {};  // a training needs the memory; made again where it is wanted
-    auto weights = found_weights(problem, report);
+    auto weights = found_weights(problem, std::move(kept), report);
     if (!weights) return false;
     Candidate found = make_candidate(problem, std::move(*weights), correction);
     report.kept_rounding = found.loss >= report.loss_round;
@@ -118,22 +117,27 @@ bool Walk::solve(Index number) {
   return true;
 }
 
-std::optional<std::vector<std::vector<double>>> Walk::found_weights(const ModuleProblem& problem,
+std::optional<std::vector<std::vector<double>>> Walk::found_weights(const ModuleProblem& problem, Candidate nearest,
                                                                     ModuleReport& report) {
-  if (task_.method != Method::gptq) return trained_weights(problem, report);
+  if (task_.method != Method::gptq) return trained_weights(problem, std::move(nearest), report);
   const GptqOptions options{.damping = task_.options.damping, .order = task_.options.order};
   return {
       {gptq(problem.original.front().weights, moments_of(problem), problem.grids.front().weights, options).weights}};
 }
 
-std::optional<std::vector<std::vector<double>>> Walk::trained_weights(const ModuleProblem& problem,
+std::optional<std::vector<std::vector<double>>> Walk::trained_weights(const ModuleProblem& problem, Candidate nearest,
                                                                       ModuleReport& report) {
   const Options& options = task_.options;
-  const TrainingOptions settings = training_options(task_.method, options);
+  TrainingOptions settings = training_options(task_.method, options);
   std::vector<float> fisher;
   if (options.weighting == Weighting::fisher) {
     fisher = fisher_weights(task_.graph, task_.original, problem.module, problem.target, problem.samples, options.seed);
   }
+  if (options.regularization_unit == RegularizationUnit::loss) {
+    settings.rounding.regularization *= mean_loss(problem.graph.output_shape(), problem.target, nearest.output, fisher,
+                                                  problem.samples, problem.module.name);
+  }
+  nearest = {};  // a training needs the memory; made again where it is wanted
   const auto training = uses_moments(task_.method, options) && is_quadratic(problem)
                             ? train_on_moments(problem, settings)
                             : train_on_batches(problem, fisher, settings);
@@ -170,7 +174,9 @@ void Walk::store() {
 
 void Walk::tell(const Module& module, Index iteration, double loss) const {
   if (!task_.watch.progress) return;
-  task_.watch.progress({.module = std::ssize(state_.reports),
+  task_.watch.progress({.pass = state_.pass,
+                        .passes = task_.passes,
+                        .module = std::ssize(state_.reports),
                         .modules = std::ssize(modules_),
                         .iteration = iteration,
                         .iterations = is_trained(task_.method) ? task_.options.iterations : 0,

@@ -26,6 +26,7 @@ struct Task {
   const Options& options;
   const Watch& watch;
   std::uint64_t identity = 0;  ///< of the stored states
+  Index passes = 1;            ///< through the network
 };
 
 /// Something that is done now and then.
@@ -52,8 +53,10 @@ class Walk {
   ModuleProblem problem_of(Index number, std::span<const float> target) const;
   std::vector<float> target_of(Index number, const Graph& graph) const;
   /// Weights as the method finds them, with what the report says of that; nothing where it was stopped.
-  std::optional<std::vector<std::vector<double>>> found_weights(const ModuleProblem& problem, ModuleReport& report);
-  std::optional<std::vector<std::vector<double>>> trained_weights(const ModuleProblem& problem, ModuleReport& report);
+  std::optional<std::vector<std::vector<double>>> found_weights(const ModuleProblem& problem, Candidate nearest,
+                                                                ModuleReport& report);
+  std::optional<std::vector<std::vector<double>>> trained_weights(const ModuleProblem& problem, Candidate nearest,
+                                                                  ModuleReport& report);
   void finish(const ModuleProblem& problem, ModuleReport report, Candidate kept);
   void store();
   void tell(const Module& module, Index iteration, double loss) const;

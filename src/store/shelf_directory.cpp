@@ -46,9 +46,7 @@ ShelfDirectory::ShelfDirectory(std::filesystem::path directory, std::string_view
     : directory_(std::move(directory)), study_(core::hash64(study_hash)) {}
 
 std::filesystem::path ShelfDirectory::path_of(const std::string& name) const {
-  const auto is_plain = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.';
-  };
+  const auto is_plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.'; };
   const bool known = std::ranges::any_of(extensions, [&](std::string_view e) { return name.ends_with(e); });
   QUANTBOUND_ASSERT(known && std::ranges::all_of(name, is_plain), name);
   return directory_ / name;

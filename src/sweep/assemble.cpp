@@ -253,12 +253,13 @@ std::vector<std::size_t> parts_of(const ModuleResult& result, const std::vector<
   return whole ? places : std::vector<std::size_t>();
 }
 
-/// The kind of modules that a configuration was reconstructed by: layers, or the other one of the network.
+/// The kind of modules that a configuration was reconstructed by: the larger ones where it was by these (whose parts are
+/// layers, too), else layers.
 const std::string& kind_of(const ReconstructResult& reconstructed, const std::vector<PlannedModule>& modules) {
-  const std::string& first = modules.front().kind;
-  const bool by_first = std::ranges::all_of(
-      reconstructed.modules, [&](const ModuleResult& result) { return !parts_of(result, modules, first).empty(); });
-  return by_first ? first : modules.back().kind;
+  const std::string& larger = modules.back().kind;
+  const bool by_larger = std::ranges::all_of(
+      reconstructed.modules, [&](const ModuleResult& result) { return !parts_of(result, modules, larger).empty(); });
+  return by_larger ? larger : modules.front().kind;
 }
 
 /// Of every weight layer in this configuration.
@@ -282,8 +283,8 @@ void Assembler::write_modules(const Unit& unit, const ReconstructResult& reconst
       const std::size_t at = (first_module_[network] + m) * configuration_count() + c;
       values("module_loss")[at] = result.loss;
       values("module_loss_round")[at] = result.loss_round;
-      values("module_capacity")[at] = reconstruct::module_capacity(
-          planned.graph, planned.modules[m].module, bits, plan_->study.reconstruct.capacity);
+      values("module_capacity")[at] = reconstruct::module_capacity(planned.graph, planned.modules[m].module, bits,
+                                                                   plan_->study.reconstruct.capacity);
       values("module_settled")[at] = result.settled;
       values("module_kept_rounding")[at] = result.kept_rounding != 0 ? 1.0 : 0.0;
       values("module_joined")[at] = static_cast<double>(places.size());

@@ -25,7 +25,7 @@ auto collect(const Range& range, const Projection& projection) {
 /// Where the networks begin on the concatenated axes, and how long those are.
 struct RaggedAxes {
   std::vector<std::size_t> first_layer, first_region, first_output, first_module;  ///< per network
-  std::vector<std::size_t> first_sample;                             ///< per sample set
+  std::vector<std::size_t> first_sample;                                           ///< per sample set
   std::size_t layers = 0, regions = 0, region_outputs = 0;
   std::size_t modules = 0;  ///< 0 unless the study reconstructs
   std::size_t samples = 0;  ///< 0 unless the study wants every sample

@@ -44,16 +44,18 @@ observe::BlockObservation merge(std::vector<ObservedPart> parts) {
   result.layers.samples = first.layers.samples;
   for (const auto member : {&BlockObservation::deviation, &BlockObservation::deviation_2, &BlockObservation::relative,
                             &BlockObservation::error}) {
-    result.*member = rows<double>(parts, configurations, [&](const auto& o) -> const auto& { return o.*member; });
+    result.*member = rows<double>(
+        parts, configurations, [&](const auto& o) -> const auto& { return o.*member; });
   }
   for (const auto member : {&LayerObservation::deviation, &LayerObservation::input, &LayerObservation::input_deviation,
                             &LayerObservation::carried, &LayerObservation::local}) {
-    result.layers.*member =
-        rows<double>(parts, configurations, [&](const auto& o) -> const auto& { return o.layers.*member; });
+    result.layers.*member = rows<double>(
+        parts, configurations, [&](const auto& o) -> const auto& { return o.layers.*member; });
   }
-  result.in_double = rows<Index>(parts, configurations, [](const auto& o) -> const auto& { return o.in_double; });
-  result.counts =
-      rows<observe::RankingCounts>(parts, configurations, [](const auto& o) -> const auto& { return o.counts; });
+  result.in_double = rows<Index>(
+      parts, configurations, [](const auto& o) -> const auto& { return o.in_double; });
+  result.counts = rows<observe::RankingCounts>(
+      parts, configurations, [](const auto& o) -> const auto& { return o.counts; });
   return result;
 }
 

@@ -1,6 +1,6 @@
 /// Weights in few bytes, without loss: a quantized tensor has few different values, so it becomes a table of them and
-/// one small number per weight; a tensor of floats is stored as floats. What rows of at most 8 bits take is an eighth of
-/// what their doubles take. Values come back bit for bit, zeros with their sign.
+/// one small number per weight; a tensor of floats is stored as floats. What rows of at most 8 bits take is an eighth
+/// of what their doubles take. Values come back bit for bit, zeros with their sign.
 #pragma once
 
 #include <span>

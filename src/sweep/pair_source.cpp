@@ -34,8 +34,9 @@ void PairSource::fetch(Index configuration) {
   const auto bytes = shelf_->read(pair_name(index_, configuration));
   if (!bytes) {
     throw core::IoError(
-        fmt::format("the reconstructed weights of {} in {} are gone from the journal or damaged; run again with --resume",
-                    plan_->networks[at(index_)].study.label, label(plan_->study, configuration)),
+        fmt::format(
+            "the reconstructed weights of {} in {} are gone from the journal or damaged; run again with --resume",
+            plan_->networks[at(index_)].study.label, label(plan_->study, configuration)),
         pair_name(index_, configuration));
   }
   StoredPair pair = stored_pair_from_bytes(*bytes);

@@ -47,8 +47,8 @@ class PairSource {
   const Shelf* shelf_;
   Index index_;
   network::Network network_;
-  std::map<Index, Kept> pairs_;                      ///< by configuration
-  std::deque<PackedLayers> packed_versions_;         ///< of f's weights, from number 1 on
+  std::map<Index, Kept> pairs_;               ///< by configuration
+  std::deque<PackedLayers> packed_versions_;  ///< of f's weights, from number 1 on
   std::deque<std::vector<LayerParameters>> versions_;
 };
 

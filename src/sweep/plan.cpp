@@ -222,10 +222,11 @@ void require_runs_fit(const PlannedNetwork& planned, std::span<const reconstruct
     const auto last = first + static_cast<std::size_t>(run) - 1;
     for (std::size_t next = first + 1; next <= last; ++next) {
       if (may_merge(planned.graph, modules[first], modules[next])) continue;
-      throw InputError(fmt::format("the `runs` of [reconstruct] join '{}' and '{}' of network '{}', which cannot be one "
-                                   "module: another value is read within or from outside",
-                                   modules[first].name, modules[next].name, planned.study.label),
-                       planned.study.where);
+      throw InputError(
+          fmt::format("the `runs` of [reconstruct] join '{}' and '{}' of network '{}', which cannot be one "
+                      "module: another value is read within or from outside",
+                      modules[first].name, modules[next].name, planned.study.label),
+          planned.study.where);
     }
     first = last + 1;
   }
@@ -236,6 +237,11 @@ void plan_reconstruction(PlannedNetwork& planned, const Study& study, const std:
   if (!reconstructs(study)) return;
   planned.calibration = find_set(samples, planned.study.calibration);
   planned.calibration->require_fits(planned.graph.input_shape(), planned.study.label);
+  for (const auto& quantizer : study.quantizers) {
+    if (!quantizer.method) continue;
+    const auto options = options_of(quantizer, study.reconstruct, study.seed);
+    reconstruct::check_options(*quantizer.method, planned.calibration->count(), options);
+  }
   const auto add = [&](const std::string& kind, const std::vector<reconstruct::Module>& modules) {
     for (std::size_t m = 0; m < modules.size(); ++m) {
       planned.modules.push_back({.kind = kind, .position = static_cast<Index>(m), .module = modules[m]});
@@ -397,6 +403,17 @@ double reconstruction_bytes(const Plan& plan, const PlannedNetwork& network) {
   return static_cast<double>(inputs + values) + 2.0 * sizeof(double) * static_cast<double>(network.parameters);
 }
 
+/// Reconstructed weights that are at hand while other stages work on the network: a byte each, and f's own after an
+/// equalization.
+double kept_bytes(const Plan& plan, const PlannedNetwork& network) {
+  const auto weights = static_cast<double>(network.parameters);
+  double bytes = reconstructs(plan.study) ? sizeof(double) * weights : 0.0;
+  for (Index c = 0; c < std::ssize(plan.configurations); ++c) {
+    if (quantizer_of(plan.study, c).method) bytes += weights;
+  }
+  return bytes;
+}
+
 std::vector<Unit> cut(const Plan& plan, const PlannedNetwork& network) {
   const auto configurations = static_cast<double>(plan.configurations.size());
   const auto macs = static_cast<double>(network.multiply_adds), weights = static_cast<double>(network.parameters);
@@ -416,14 +433,15 @@ std::vector<Unit> cut(const Plan& plan, const PlannedNetwork& network) {
   return units;
 }
 
-/// Of every configuration that a method makes. Each is a task by itself.
+/// Of every configuration that a method makes, or that is measured beside those. Each is a task by itself.
 void add_reconstructions(Plan& plan, Index network, double load_cost) {
   const auto& planned = plan.networks[static_cast<std::size_t>(network)];
+  if (!reconstructs(plan.study)) return;
   for (Index c = 0; c < std::ssize(plan.configurations); ++c) {
-    const auto& quantizer = quantizer_of(plan.study, c);
-    if (!quantizer.method) continue;
-    const double cost = load_cost + detail::reconstruct_seconds(*quantizer.method, planned.graph,
-                                                                planned.calibration->count(), plan.study.reconstruct);
+    const auto method = module_method(quantizer_of(plan.study, c));
+    if (!method) continue;
+    const double cost = load_cost + detail::reconstruct_seconds(*method, planned.graph, planned.calibration->count(),
+                                                                plan.study.reconstruct);
     const Unit unit{.stage = Stage::reconstruct, .first = c, .count = 1, .cost = cost};
     plan.tasks.push_back({.network = network, .units = {unit}, .cost = cost});
   }
@@ -519,8 +537,9 @@ double memory(const Plan& plan, const PlannedNetwork& network, int threads) {
     largest = std::max(largest, 2.0 * weights + detail::certify_bytes(method, size, plan.study.certify));
   }
   if (weight_theory_passes(plan.study) > 0.0 || plan.study.attack) largest = std::max(largest, weights);
+  largest = std::max(largest, observation_bytes(plan, network, threads)) + kept_bytes(plan, network);
   if (reconstructs(plan.study)) largest = std::max(largest, reconstruction_bytes(plan, network));
-  return process_bytes + weights + std::max(largest, observation_bytes(plan, network, threads));
+  return process_bytes + weights + largest;
 }
 
 bool reconstructs(const Task& task) { return task.units.front().stage == Stage::reconstruct; }

@@ -1,5 +1,5 @@
-/// What a reconstruction is guessed to cost: for balance, `quantbound plan` and the time left. Nothing depends on it but
-/// who computes what. Used by plan.cpp only.
+/// What a reconstruction is guessed to cost: for balance, `quantbound plan` and the time left. Nothing depends on it
+/// but who computes what. Used by plan.cpp only.
 #pragma once
 
 #include "quantbound/reconstruct/reconstruct.hpp"

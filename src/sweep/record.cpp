@@ -68,7 +68,11 @@ void write(ByteWriter& out, const AttackResult& attacked) { out.values(attacked.
 void write(ByteWriter& out, const ReconstructResult& reconstructed) {
   out.value(static_cast<std::uint64_t>(reconstructed.modules.size()));
   for (const auto& module : reconstructed.modules) {
-    out.values(module.layers).value(static_cast<std::int64_t>(module.output)).value(module.loss_round).value(module.loss).value(module.settled);
+    out.values(module.layers)
+        .value(static_cast<std::int64_t>(module.output))
+        .value(module.loss_round)
+        .value(module.loss)
+        .value(module.settled);
     out.value(module.kept_rounding);
   }
 }

@@ -15,10 +15,10 @@
 namespace quantbound::sweep::detail {
 
 struct StoredPair {
-  std::string failure;      ///< not empty: there are no weights
-  ReconstructResult result;
-  PackedLayers original;    ///< f as f_q is compared with it; empty: the network's own weights
-  PackedLayers quantized;
+  std::string failure = {};  ///< not empty: there are no weights
+  ReconstructResult result = {};
+  PackedLayers original = {};  ///< f as f_q is compared with it; empty: the network's own weights
+  PackedLayers quantized = {};
 };
 
 core::Bytes to_bytes(const StoredPair& pair);

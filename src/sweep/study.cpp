@@ -450,7 +450,8 @@ void parse_observe(Context& context, Table& root) {
   for (auto& network : study.networks) {
     if (network.samples.empty()) network.samples = samples;
     for (const auto& name : network.samples) require_evaluation_set(study, name, network.where);
-    if (const auto* ball = std::get_if<BallDomain>(&network.domain)) detail::find_samples(study, ball->samples, network.where);
+    if (const auto* ball = std::get_if<BallDomain>(&network.domain))
+      detail::find_samples(study, ball->samples, network.where);
   }
 }
 

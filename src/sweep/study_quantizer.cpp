@@ -35,10 +35,24 @@ std::optional<StudyQuantizer> parse_study_quantizer(std::string_view name) {
   return StudyQuantizer{.name = std::string(name), .method = *method};
 }
 
+std::optional<Method> module_method(const StudyQuantizer& quantizer) {
+  if (quantizer.method) return quantizer.method;
+  return quantizer.rounding == Quantizer::round ? std::optional(Method::round) : std::nullopt;
+}
+
 reconstruct::Options options_of(const StudyQuantizer& quantizer, const reconstruct::Options& shared,
                                 std::uint64_t seed) {
+  const Method method = *module_method(quantizer);
+  const bool by_layers = method == Method::gptq || method == Method::adaround;
   reconstruct::Options options = shared;
   options.seed = seed;
+  if (by_layers) options.named.clear();
+  if (by_layers || method == Method::round) options.weighting = reconstruct::Weighting::none;
+  if (by_layers || method == Method::round || method == Method::mrecg_loss) options.runs.clear();
+  if (!quantizer.method) {
+    options.equalization = reconstruct::Equalization::none;
+    options.bias_correction = reconstruct::BiasCorrection::none;
+  }
   if (quantizer.name == equalized_rounding) options.equalization = reconstruct::Equalization::cross_layer;
   return options;
 }

@@ -29,8 +29,9 @@ void refuse_reconstruction(const Study& study, Table& root) {
   }
   for (const auto& network : study.networks) {
     if (network.calibration.empty()) continue;
-    throw InputError("`calibration` is read only where `quantizer` names a reconstruction method; name one, or remove it",
-                     network.where);
+    throw InputError(
+        "`calibration` is read only where `quantizer` names a reconstruction method; name one, or remove it",
+        network.where);
   }
 }
 
@@ -73,8 +74,8 @@ void parse_modules(Table& table, reconstruct::Options& options) {
   const auto* node = table.find("modules");
   if (node == nullptr) return;
   if (!node->is_array()) {
-    options.modules = choice(table, "modules", *table.text("modules"), {"layer", "block", "stage"},
-                             reconstruct::parse_module_kind);
+    options.modules =
+        choice(table, "modules", *table.text("modules"), {"layer", "block", "stage"}, reconstruct::parse_module_kind);
     return;
   }
   for (const auto& element : *node->as_array()) {
@@ -82,9 +83,10 @@ void parse_modules(Table& table, reconstruct::Options& options) {
     const auto* first = pair != nullptr && pair->size() == 2 ? pair->get(0)->as_string() : nullptr;
     const auto* last = first != nullptr ? pair->get(1)->as_string() : nullptr;
     if (last == nullptr) {
-      throw InputError("`modules` is a kind of module, or a list of [\"first\", \"last\"]: the names of the first and the "
-                       "last weight layer of each",
-                       place(element.source()));
+      throw InputError(
+          "`modules` is a kind of module, or a list of [\"first\", \"last\"]: the names of the first and the "
+          "last weight layer of each",
+          place(element.source()));
     }
     options.named.push_back({.first = first->get(), .last = last->get()});
   }
@@ -123,9 +125,9 @@ void parse_joining(Table& table, reconstruct::Options& options) {
   using reconstruct::Method;
   options.joint = one_of<Method>(table, "joint", options.joint, {{"brecq", Method::brecq}, {"qdrop", Method::qdrop}});
   options.capacity.stride_factor = within(table, "stride_factor", options.capacity.stride_factor, 1e-6, 1e6);
-  options.homogeneity = choice(table, "homogeneity",
-                               table.text("homogeneity").value_or(std::string(to_string(options.homogeneity))),
-                               {"strict", "definition", "converted"}, reconstruct::parse_homogeneity);
+  options.homogeneity =
+      choice(table, "homogeneity", table.text("homogeneity").value_or(std::string(to_string(options.homogeneity))),
+             {"strict", "definition", "converted"}, reconstruct::parse_homogeneity);
   options.joins = table.integer("joins", 1, 1 << 20).value_or(options.joins);
   options.join_penalty = within(table, "join_penalty", options.join_penalty, 0.0, 1e6);
   options.longest_run = table.integer("longest_run", 1, 1 << 20).value_or(options.longest_run);
@@ -138,12 +140,12 @@ reconstruct::Options parse_options(Table& table) {
   using reconstruct::Method;
   reconstruct::Options options;
   parse_training(table, options);
-  options.equalization = one_of<Equalization>(
-      table, "equalize", options.equalization,
-      {{"none", Equalization::none}, {"cross_layer", Equalization::cross_layer}});
-  options.bias_correction = one_of<BiasCorrection>(
-      table, "bias_correction", options.bias_correction,
-      {{"none", BiasCorrection::none}, {"empirical", BiasCorrection::empirical}});
+  options.equalization =
+      one_of<Equalization>(table, "equalize", options.equalization,
+                           {{"none", Equalization::none}, {"cross_layer", Equalization::cross_layer}});
+  options.bias_correction =
+      one_of<BiasCorrection>(table, "bias_correction", options.bias_correction,
+                             {{"none", BiasCorrection::none}, {"empirical", BiasCorrection::empirical}});
   parse_modules(table, options);
   parse_joining(table, options);
   return options;
@@ -178,8 +180,9 @@ void parse_reconstruct(Study& study, Table& root) {
     if (network.calibration.empty()) network.calibration = samples;
     if (network.calibration.empty()) {
       throw InputError(
-          fmt::format("{} needs calibration samples: name a set of role = \"calibration\" as `samples` of [reconstruct]",
-                      axis_names(study)),
+          fmt::format(
+              "{} needs calibration samples: name a set of role = \"calibration\" as `samples` of [reconstruct]",
+              axis_names(study)),
           table ? table->where() : network.where);
     }
     require_calibration_set(study, network.calibration, network.where);

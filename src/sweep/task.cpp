@@ -126,10 +126,12 @@ ReconstructResult result_of(const reconstruct::Reconstruction& reconstruction) {
   return result;
 }
 
+/// Rounding rules make their weights anew wherever they are needed: of those only the losses are measured.
+bool leaves_weights(const Study& study, const Unit& unit) { return quantizer_of(study, unit.first).method.has_value(); }
+
 bool equal(std::span<const network::LayerParameters> a, std::span<const network::LayerParameters> b) {
-  return std::ranges::equal(a, b, [](const auto& one, const auto& other) {
-    return one.weights == other.weights && one.bias == other.bias;
-  });
+  return std::ranges::equal(
+      a, b, [](const auto& one, const auto& other) { return one.weights == other.weights && one.bias == other.bias; });
 }
 
 }  // namespace
@@ -166,46 +168,49 @@ reconstruct::Reconstruction TaskRunner::reconstruct_configuration(Index network,
   if (calibration_.empty()) calibration_ = calibration_inputs(planned);
   reconstruct::Watch watch;
   if (watch_.progress) {
-    watch.progress = [&](const reconstruct::Progress& progress) { watch_.progress({network, configuration, progress}); };
+    watch.progress = [&](const reconstruct::Progress& progress) {
+      watch_.progress({network, configuration, progress});
+    };
   }
   watch.stop = watch_.stop;
+  watch.save_seconds = watch_.save_seconds;
   watch.save = [&](std::span<const std::byte> bytes) { on_shelf<ShelfFailed>([&] { shelf_->write(state, bytes); }); };
   if (auto saved = on_shelf<ShelfFailed>([&] { return shelf_->read(state); })) watch.saved = std::move(*saved);
   const auto& planned_configuration = plan_->configurations[static_cast<std::size_t>(configuration)];
-  return reconstruct::reconstruct(pairs(network).network(), planned_configuration, *quantizer.method,
+  return reconstruct::reconstruct(pairs(network).network(), planned_configuration, *module_method(quantizer),
                                   {calibration_, planned.calibration->count()},
                                   options_of(quantizer, plan_->study.reconstruct, planned_configuration.seed), watch);
 }
 
-/// What is on the shelf already was made by a run that was killed before it could record it.
 ReconstructResult TaskRunner::run_reconstruct(const Task& task, const Unit& unit) {
   const std::string name = detail::pair_name(task.network, unit.first);
-  const auto keep = [&](const detail::StoredPair& pair) {
-    on_shelf<ShelfFailed>([&] {
-      shelf_->write(name, detail::to_bytes(pair));
-      shelf_->remove(detail::state_name(task.network, unit.first));
-    });
-  };
+  // What is there already was made by a run that was killed before it could record it.
   if (const auto bytes = on_shelf<ShelfFailed>([&] { return shelf_->read(name); })) {
     const auto pair = detail::stored_pair_from_bytes(*bytes);
     if (!pair.failure.empty()) throw core::Error(pair.failure, "");
     return pair.result;
   }
+  const auto keep = [&](const detail::StoredPair& pair) {
+    if (!leaves_weights(plan_->study, unit)) return;
+    on_shelf<ShelfFailed>([&] { shelf_->write(name, detail::to_bytes(pair)); });
+  };
+  detail::StoredPair pair;
   try {
     const auto made = reconstruct_configuration(task.network, unit.first);
     if (made.stopped) throw Stopped{};
-    detail::StoredPair pair{.failure = "", .result = result_of(made), .original = {}, .quantized = {}};
+    pair.result = result_of(made);
     if (!equal(made.original, pairs(task.network).network().layers)) pair.original = detail::pack(made.original);
     pair.quantized = detail::pack(made.quantized);
-    keep(pair);
-    return pair.result;
   } catch (const core::Error& error) {
-    keep({.failure = error.what(), .result = {}, .original = {}, .quantized = {}});
+    keep({.failure = error.what()});
     throw;
   } catch (const std::bad_alloc&) {
-    keep({.failure = "out of memory", .result = {}, .original = {}, .quantized = {}});
+    keep({.failure = "out of memory"});
     throw;
   }
+  keep(pair);
+  on_shelf<ShelfFailed>([&] { shelf_->remove(detail::state_name(task.network, unit.first)); });
+  return pair.result;
 }
 
 /// The weights of all configurations that the unit is about.
@@ -228,8 +233,8 @@ NormsResult TaskRunner::run_norms(const PlannedNetwork& planned, const Unit& uni
   NormsResult result;
   for (Index l = unit.first; l < unit.first + unit.count; ++l) {
     const auto layer = static_cast<std::size_t>(l);
-    auto report = bounds::measure_layer(layers[layer], shapes[layer], l,
-                                        quantize::at_layer(rounded, l, std::ssize(layers)));
+    auto report =
+        bounds::measure_layer(layers[layer], shapes[layer], l, quantize::at_layer(rounded, l, std::ssize(layers)));
     std::map<std::size_t, bounds::LayerNorms> versions{{0, report.norms}};
     for (Index c = 0; c < std::ssize(plan_->configurations); ++c) {
       if (!pairs_->is_reconstructed(c)) continue;
@@ -238,9 +243,9 @@ NormsResult TaskRunner::run_norms(const PlannedNetwork& planned, const Unit& uni
       if (added) own->second = bounds::measure_original(original, shapes[layer], l);
       const auto configuration =
           quantize::at_layer(plan_->configurations[static_cast<std::size_t>(c)], l, std::ssize(layers));
-      report.quantized.insert(report.quantized.begin() + c,
-                              norms_of_given(original, own->second, pairs_->quantized_layer(c, l), shapes[layer], l,
-                                             configuration));
+      report.quantized.insert(
+          report.quantized.begin() + c,
+          norms_of_given(original, own->second, pairs_->quantized_layer(c, l), shapes[layer], l, configuration));
       if (own->first != 0) result.equalized.push_back({.configuration = c, .layer = l, .norms = own->second});
     }
     result.layers.push_back(std::move(report));
@@ -397,8 +402,10 @@ std::optional<Record> TaskRunner::run(std::size_t index) {
   return record;
 }
 
-bool is_on_shelf(const Shelf& shelf, const Task& task) {
-  return shelf.read(detail::pair_name(task.network, task.units.front().first)).has_value();
+bool weights_are_missing(const Plan& plan, const Shelf& shelf, const Task& task) {
+  const Unit& unit = task.units.front();
+  if (!leaves_weights(plan.study, unit)) return false;
+  return !shelf.read(detail::pair_name(task.network, unit.first)).has_value();
 }
 
 }  // namespace quantbound::sweep

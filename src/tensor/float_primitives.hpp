@@ -51,8 +51,10 @@ dnnl::convolution_backward_weights::primitive_desc convolution_backward_weights(
                                                                                 const dnnl::primitive_attr& attributes,
                                                                                 const dnnl::engine& engine,
                                                                                 Winograd winograd);
+/// What a pass of training does with weights: it reads them, or it makes their derivatives.
+enum class WeightsOf { values, derivatives };
 /// Where weights change with every run and Winograd's transform of them is part of it: whether it pays on this batch.
-Winograd winograd_in_training(const Convolution& geometry, Index batch);
+Winograd winograd_in_training(const Convolution& geometry, Index batch, WeightsOf pass);
 
 /// How a dense layer reads its input: an image in its own layout, without flattening it, or a flat value.
 struct DenseInput {

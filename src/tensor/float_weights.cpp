@@ -86,18 +86,6 @@ void FloatWeights::set(Index layer, std::span<const double> weights, std::span<c
   stream.wait();
 }
 
-namespace {
-
-detail::FloatSetter make_setter(const detail::LayerLayout& place, const detail::LayerMemory& memory,
-                                const dnnl::engine& engine) {
-  detail::FloatSetter setter{{place.given, engine, nullptr}, dnnl::stream(engine), {}};
-  for (const dnnl::memory& wanted : {memory.weights, memory.backward})
-    if (wanted) setter.reorders.emplace_back(dnnl::reorder(setter.given, wanted), wanted);
-  return setter;
-}
-
-}  // namespace
-
 void FloatWeights::set(Index layer, std::span<const float> weights, std::span<const float> bias) {
   const detail::WeightLayout& layout = *implementation_->layout;
   const auto at = static_cast<std::size_t>(layer);
@@ -109,12 +97,15 @@ void FloatWeights::set(Index layer, std::span<const float> weights, std::span<co
 
   const detail::SingleThread single;
   detail::LayerMemory& memory = implementation_->layers[at];
-  if (!memory.setter) memory.setter = make_setter(place, memory, layout.engine);
-  std::copy(bias.begin(), bias.end(), static_cast<float*>(memory.bias.get_data_handle()));
-  detail::FloatSetter& setter = *memory.setter;
-  setter.given.set_data_handle(const_cast<float*>(weights.data()));  // NOLINT: oneDNN only reads the source
-  for (auto& [reorder, wanted] : setter.reorders) reorder.execute(setter.stream, setter.given, wanted);
-  setter.stream.wait();
+  float* data = implementation_->data.get();
+  std::vector<detail::ReorderBetween>& reorders = memory.from_floats;
+  if (reorders.empty()) {
+    reorders.emplace_back(layout.engine, place.given, place.chosen);
+    if (place.backward) reorders.emplace_back(layout.engine, place.given, *place.backward);
+  }
+  std::copy(bias.begin(), bias.end(), data + place.bias_offset);
+  reorders.front()(weights.data(), data + place.weights_offset);
+  if (place.backward) reorders.back()(weights.data(), data + place.backward_offset);
 }
 
 Index FloatWeights::bytes() const { return implementation_->layout->floats * static_cast<Index>(sizeof(float)); }

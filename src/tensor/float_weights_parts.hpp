@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
-#include <utility>
 #include <vector>
 
 #include <oneapi/dnnl/dnnl.hpp>
@@ -13,6 +12,7 @@
 
 #include "layout.hpp"
 #include "memory.hpp"
+#include "reorder_between.hpp"
 
 namespace quantbound::tensor::detail {
 
@@ -39,16 +39,9 @@ inline bool same_layers(const WeightLayout& a, const WeightLayout& b) {
   return std::equal(a.layers.begin(), a.layers.end(), b.layers.begin(), b.layers.end(), same);
 }
 
-/// One layer's way from the caller's floats to the layouts of the primitives, made once.
-struct FloatSetter {
-  dnnl::memory given;  ///< its handle is the caller's
-  dnnl::stream stream;
-  std::vector<std::pair<dnnl::reorder, dnnl::memory>> reorders;
-};
-
 struct LayerMemory {
-  dnnl::memory weights, bias, backward;  ///< `backward` is empty where nothing goes back
-  std::optional<FloatSetter> setter;     ///< once floats were set
+  dnnl::memory weights, bias, backward;     ///< `backward` is empty where nothing goes back
+  std::vector<ReorderBetween> from_floats;  ///< to these two, once floats were set
 };
 
 }  // namespace quantbound::tensor::detail

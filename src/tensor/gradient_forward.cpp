@@ -143,7 +143,7 @@ void GradientForward::emit(const ConvolutionOp& op) {
   const Operation& o = operation();
   const auto descriptor =
       convolution_forward(prop_kind::forward_training, op.geometry, p_.batch, attributes(op.function, op.has_summand),
-                          p_.engine, p_.winograd(op.geometry));
+                          p_.engine, p_.winograd(op.geometry, WeightsOf::values));
   const Version in = value(o.inputs[0], descriptor.src_desc());
   const Descriptor out = descriptor.dst_desc();
   const std::size_t target = op.has_summand ? summand_buffer(o.inputs[1], out, in.buffer) : steps_.new_buffer(out);

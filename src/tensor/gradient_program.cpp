@@ -64,11 +64,10 @@ void take_memory(GradientProgram::Implementation& program, const FloatWeights::I
 /// The step from the caller's samples instead of the copy of them.
 void reorder_samples(GradientProgram::Implementation& program, detail::GradientStep& step,
                      std::span<const float* const> samples) {
-  const detail::Argument& to = step.arguments.back();
-  float* sample = program.data(to.buffer).data();
+  float* sample = program.data(step.arguments.back().buffer).data();
   for (const float* from : samples) {
-    (*step.from_caller)(program.stream, from, sample);
-    sample += detail::sample_size(to.descriptor);
+    (*step.from_caller)(from, sample);
+    sample += step.sample_floats;
   }
 }
 
@@ -96,7 +95,10 @@ detail::FitRoom make_fit_room(const GradientProgram::Implementation& program) {
   const detail::Descriptor& own = program.own_result->descriptor;
   const detail::Descriptor plain = detail::plain_descriptor(program.batch, program.shapes[index(program.output)]);
   const Index size = detail::sample_size(own);
-  return {{program.engine, plain, own}, detail::aligned_floats(size), detail::aligned_floats(size)};
+  detail::FitRoom room{size, {}, detail::aligned_floats(size), detail::aligned_floats(size)};
+  if (!detail::is_plain(own))
+    room.reorder.emplace(program.engine, detail::with_batch(plain, 1), detail::with_batch(own, 1));
+  return room;
 }
 
 void copy_samples(GradientProgram::Implementation& program, std::span<const float* const> samples) {
@@ -107,15 +109,13 @@ void copy_samples(GradientProgram::Implementation& program, std::span<const floa
 
 /// The seed of the way back, and the error. Targets and weights come into the layout of the output sample by sample.
 double squared_error(GradientProgram::Implementation& program, const FitSamples& samples, double factor) {
-  const detail::Descriptor& own = program.own_result->descriptor;
   detail::FitRoom& room = *program.fit_room;
-  const bool is_plain = detail::is_plain(own);
   const auto in_layout = [&](const float* from, float* to) -> const float* {
-    if (is_plain) return from;
-    room.reorder(program.stream, from, to);
+    if (!room.reorder) return from;
+    (*room.reorder)(from, to);
     return to;
   };
-  const Index size = detail::sample_size(own);
+  const Index size = room.sample_floats;
   const float* values = program.data(program.own_result->buffer).data();
   float* seed = program.data(program.own_seed->buffer).data();
   double sum = 0.0;

@@ -33,7 +33,6 @@ class GradientBackward {
       if (!gradients_[index(operation.output)]) continue;  // the output does not depend on it
       current_ = k;
       const Version g = take(operation.output);
-      if (!wanted_[index(operation.output)]) continue;
       std::visit([&](const auto& op) { pass(op, operation, g); }, operation.kind);
     }
     define_result();
@@ -180,15 +179,15 @@ class GradientBackward {
     g = through_fused(op.function, o, g);
     if (op.has_summand) give_copy(o.inputs[1], g);
     if (p_.derivatives != Derivatives::samples) {
-      const auto descriptor =
-          convolution_backward_weights(op.geometry, p_.batch, attributes(), p_.engine, p_.winograd(op.geometry));
+      const auto descriptor = convolution_backward_weights(op.geometry, p_.batch, attributes(), p_.engine,
+                                                           p_.winograd(op.geometry, WeightsOf::derivatives));
       add_weights_step<dnnl::convolution_backward_weights>(descriptor, op.layer,
                                                            forward_.value(o.inputs[0], descriptor.src_desc()), g,
                                                            plain_weights(weight_dims(op.geometry)));
     }
     if (!wanted_[index(o.inputs[0])]) return;
-    const auto descriptor =
-        convolution_backward(op.geometry, p_.batch, attributes(), p_.engine, p_.winograd(op.geometry));
+    const auto descriptor = convolution_backward(op.geometry, p_.batch, attributes(), p_.engine,
+                                                 p_.winograd(op.geometry, WeightsOf::values));
     give(o.inputs[0], add_layer_step<dnnl::convolution_backward_data>(descriptor, op.layer, g));
   }
 
@@ -311,14 +310,13 @@ class GradientBackward {
 
 namespace {
 
-/// Whether anything but a reorder reads the samples.
-bool reads_samples(const GradientProgram::Implementation& program) {
-  const auto reads = [&](const GradientStep& step) {
+/// Whether anything but reorders has to do with the copy of the samples.
+bool uses_samples(const GradientProgram::Implementation& program) {
+  const auto uses = [&](const GradientStep& step) {
     return !step.from_caller && std::any_of(step.arguments.begin(), step.arguments.end(),
                                             [&](const Argument& a) { return a.buffer == program.samples; });
   };
-  return program.own_result->buffer == program.samples ||
-         std::any_of(program.steps.begin(), program.steps.end(), reads);
+  return program.own_result->buffer == program.samples || std::any_of(program.steps.begin(), program.steps.end(), uses);
 }
 
 }  // namespace
@@ -329,7 +327,9 @@ void compile(GradientProgram::Implementation& program) {
   forward.run();
   program.turn = program.steps.size();
   GradientBackward(program, steps, forward).run();
-  program.copies_samples = reads_samples(program);
+  program.copies_samples = uses_samples(program);
+  if (program.copies_samples)  // and may write over them: then reorders must read what is there
+    for (GradientStep& step : program.steps) step.from_caller.reset();
   steps.plan_memory();
   program.weight_layout = place_layers(program.engine, std::move(forward.layers()));
 }

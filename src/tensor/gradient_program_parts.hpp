@@ -11,6 +11,7 @@
 
 #include "float_primitives.hpp"
 #include "float_program_parts.hpp"
+#include "reorder_between.hpp"
 
 namespace quantbound::tensor::detail {
 
@@ -24,19 +25,7 @@ struct GradientBuffer {
 /// Over the whole batch: one pointer per argument.
 using BatchKernel = std::function<void(std::span<float* const> arguments)>;
 
-/// Which weights of its layer a step reads: as the way there has them, as the way back has them, or none.
 enum class Direction { forward, backward };
-
-/// A reorder of one sample, from or to anywhere.
-class SampleReorder {
- public:
-  SampleReorder(const dnnl::engine& engine, const Descriptor& from, const Descriptor& to);
-  void operator()(dnnl::stream& stream, const float* from, float* to);
-
- private:
-  dnnl::memory from_, to_;
-  dnnl::reorder reorder_;
-};
 
 /// One oneDNN primitive, or one kernel of ours.
 struct GradientStep {
@@ -46,7 +35,8 @@ struct GradientStep {
   std::optional<Index> layer;  ///< whose weights it reads
   Direction direction = Direction::forward;
   std::optional<Descriptor> scratchpad;
-  std::optional<SampleReorder> from_caller;  ///< the same from the caller's samples, one by one
+  std::optional<ReorderBetween> from_caller;  ///< the same from the caller's samples, one by one
+  Index sample_floats = 0;                    ///< of what that writes
 
   std::vector<dnnl_exec_arg_t> prepared;  ///< what goes to oneDNN, weights last
   std::vector<float*> pointers;           ///< what goes to the kernel
@@ -59,7 +49,8 @@ struct WeightGradient {
 
 /// What fit() needs besides: one sample of targets and of weights in the layout of the output.
 struct FitRoom {
-  SampleReorder reorder;
+  Index sample_floats;
+  std::optional<ReorderBetween> reorder;  ///< where that layout is not row-major
   AlignedFloats targets, weights;
 };
 
@@ -83,7 +74,7 @@ struct GradientProgram::Implementation {
   /// Result and seed in the layout of the output: there after this many steps, and from this one on.
   std::optional<detail::Version> own_result, own_seed;
   std::size_t own_end = 0, own_turn = 0;
-  bool copies_samples = true;  ///< a step reads them as they are
+  bool copies_samples = true;  ///< for fit(): a step reads or writes them as they are
   std::vector<std::optional<detail::WeightGradient>> weight_gradients;
   std::shared_ptr<const detail::WeightLayout> weight_layout;
   std::shared_ptr<const FloatWeights> weights;  ///< in use
@@ -93,8 +84,8 @@ struct GradientProgram::Implementation {
   std::optional<detail::FitRoom> fit_room;
   bool has_run = false;  ///< and what the way back reads is still there
 
-  Winograd winograd(const Convolution& geometry) const {
-    return derivatives == Derivatives::samples ? Winograd::never : detail::winograd_in_training(geometry, batch);
+  Winograd winograd(const Convolution& geometry, detail::WeightsOf pass) const {
+    return derivatives == Derivatives::samples ? Winograd::never : detail::winograd_in_training(geometry, batch, pass);
   }
   std::span<float> data(std::size_t buffer) {
     return {arena.get() + buffers[buffer].offset, static_cast<std::size_t>(buffers[buffer].floats)};

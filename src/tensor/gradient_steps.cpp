@@ -10,15 +10,6 @@
 
 namespace quantbound::tensor::detail {
 
-SampleReorder::SampleReorder(const dnnl::engine& engine, const Descriptor& from, const Descriptor& to)
-    : from_(with_batch(from, 1), engine, nullptr), to_(with_batch(to, 1), engine, nullptr), reorder_(from_, to_) {}
-
-void SampleReorder::operator()(dnnl::stream& stream, const float* from, float* to) {
-  from_.set_data_handle(const_cast<float*>(from));  // NOLINT: oneDNN only reads the source
-  to_.set_data_handle(to);
-  reorder_.execute(stream, from_, to_);
-}
-
 std::size_t GradientSteps::new_buffer(const Descriptor& descriptor) {
   const Index floats = static_cast<Index>((descriptor.get_size() + sizeof(float) - 1) / sizeof(float));
   p_.buffers.push_back({.floats = floats, .first = never, .last = -1});
@@ -48,7 +39,9 @@ void GradientSteps::add_reorder(const Version& from, const Version& to) {
   const dnnl::reorder::primitive_desc descriptor(p_.engine, from.descriptor, p_.engine, to.descriptor, attributes());
   GradientStep& step = add_primitive<dnnl::reorder>(
       descriptor, {{DNNL_ARG_FROM, from.buffer, from.descriptor}, {DNNL_ARG_TO, to.buffer, to.descriptor}});
-  if (from.buffer == p_.samples) step.from_caller.emplace(p_.engine, from.descriptor, to.descriptor);
+  if (from.buffer != p_.samples) return;
+  step.from_caller.emplace(p_.engine, with_batch(from.descriptor, 1), with_batch(to.descriptor, 1));
+  step.sample_floats = sample_size(to.descriptor);
 }
 
 Version GradientSteps::in_layout(const Version& version, const Descriptor& wanted) {

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 import program
-from program import DIGITS, MODELS, UNIT_BOX, dense_model, onnx_writer, quantbound, small_study, toml
+from program import CALIBRATION, DIGITS, EVALUATION, MODELS, UNIT_BOX, dense_model, onnx_writer, quantbound, small_study, toml
 
 USAGE, FAILED = 2, 1
 # mpirun takes two seconds over every run that fails. So each place where errors arise (before MPI, while planning on every
@@ -49,9 +49,10 @@ class BadInput(program.WithFolder):
         path = self.write(name, content)
         self.assert_sweep_refused(pattern, network=[{"file": path, "domain": domain}], ranks=ranks)
         for words in (("plan", self.folder / "study.toml"), ("inspect", path), ("bound", path, "--box", "0", "1"),
-                      ("certify", path, "--box", "0", "1")):
+                      ("certify", path, "--box", "0", "1"), ("quantize", path, "-o", self.folder / "out.onnx")):
             with self.subTest(verb=words[0]):
                 self.assert_refused(quantbound(*words), pattern)
+                self.assertFalse((self.folder / "out.onnx").exists())
 
 
 class Study(BadInput):
@@ -97,8 +98,27 @@ class Study(BadInput):
         self.assert_refused(quantbound("sweep", self.folder, folder=self.folder), "no such study file")
         self.assertEqual(self.listing(), ["empty.toml", "study.toml"])
 
-    def test_a_stage_of_a_later_version_is_refused(self):
-        self.assert_sweep_refused(r"reconstruct.*not available", reconstruct={"iterations": 10})
+    def test_reconstruction_is_for_methods_and_methods_need_calibration_samples(self):
+        methods = {"bits": 4, "quantizer": ["round", "brecq"]}
+        self.assert_sweep_refused(r"\[reconstruct\] is read only where `quantizer` names.*study\.toml:\d+:1\)", reconstruct={"iterations": 10},
+                                  ranks=ALONE_AND_MPIRUN)
+        self.assert_sweep_refused(r"brecq needs calibration samples", quantization=methods)
+        self.assert_sweep_refused(r"no method is fitted to what it is measured on.*study\.toml:\d+:\d+\)", quantization=methods,
+                                  samples=[DIGITS], reconstruct={"samples": "digits"})
+        self.assert_sweep_refused(r"nothing is measured on what a method was fitted", quantization=methods,
+                                  samples=[CALIBRATION], reconstruct={"samples": "fit"}, observe={"samples": ["fit"]})
+        self.assert_sweep_refused(r"'brecg' is not known; did you mean 'brecq'\?", quantization=methods | {"quantizer": "brecg"})
+
+    def test_mistakes_in_reconstruct(self):
+        def refused(pattern, **keys):
+            self.assert_sweep_refused(pattern, quantization={"bits": 4, "quantizer": "mrecg"}, samples=[CALIBRATION, EVALUATION],
+                                      reconstruct={"samples": "fit"} | keys)
+        refused(r"`iteration` in \[reconstruct\]; did you mean `iterations`\?.*study\.toml:\d+:\d+\)", iteration=5)
+        refused(r"`learning_rate` = -1 is outside", learning_rate=-1)
+        refused(r"a batch of 101 cannot be drawn from 100 calibration samples", batch=101)
+        refused(r"`modules` = 'bloc' is not known; did you mean 'block'", modules="bloc")
+        refused(r"no weight layer is named 'gemm_1'", modules=[["gemm_1", "gemm_2"]])
+        refused(r"`runs`.*have 3 modules together, network 'digits_mlp_5' has 5", runs=[1, 2])
 
     def test_mistakes_in_certify_and_attack(self):
         self.assert_sweep_refused(r"'diference_interval' is not known; did you mean 'difference_interval'\?.*study\.toml:\d+:\d+\)",

@@ -5,9 +5,10 @@ import unittest
 
 import h5py
 import numpy as np
+import xarray as xr
 
 import program
-from program import DIGITS, MODELS, UNIT_BOX, quantbound, toml
+from program import CALIBRATION, DIGITS, EVALUATION, MODELS, UNIT_BOX, quantbound, toml
 
 SYMMETRIC_BOX = {"low": -1.0, "high": 1.0}
 STUDY = {
@@ -41,6 +42,20 @@ CERTIFIED_LARGER = CERTIFIED | {
     "samples": [DIGITS],
     "certify": CERTIFIED["certify"] | {"method": ["difference_interval", "difference_zonotope", "difference_crown", "alpha_crown",
                                                   "branch_and_bound"]},
+}
+# Every method, with equalized and plain pairs side by side, and every stage on what they make.
+RECONSTRUCTED = {
+    "study": {"name": "reconstructed", "seed": 3},
+    "network": [
+        {"file": [MODELS / "digits_mlp_5.onnx", MODELS / "digits_cnn.onnx"], "domain": UNIT_BOX},
+        {"family": "resnet", "depth": 8, "width": 4, "resolution": 8, "domain": SYMMETRIC_BOX, "samples": ["uniform_images"],
+         "calibration": "fit_images"}],
+    "samples": [CALIBRATION, EVALUATION],
+    "quantization": {"quantizer": ["round", "stochastic", "cle_round", "gptq", "adaround", "brecq", "qdrop", "mrecg", "mrecg_loss"],
+                     "granularity": "channel", "bits": 3, "seed": [1, 2], "edge_bits": 8},
+    "reconstruct": {"samples": "fit", "iterations": 30, "batch": 16, "bias_correction": "empirical"},
+    "certify": {"method": ["difference_interval"]},
+    "observe": {"samples": ["rest"], "attack": {"starts": 2, "steps": 2}},
 }
 
 
@@ -82,6 +97,19 @@ class EqualBytes(program.WithFolder):
 
     def test_ranks_threads_and_schedules_of_certificates_of_larger_networks(self):
         self.assert_equal_for_all(CERTIFIED_LARGER)
+
+    def test_ranks_threads_and_schedules_of_reconstructions(self):
+        images = self.folder / "images.npy"
+        np.save(images, np.random.default_rng(1).normal(size=(48, 3, 8, 8)).astype(np.float32))
+        sets = [{"name": "fit_images", "images": images, "layout": "NCHW", "role": "calibration", "rows": [0, 32]},
+                {"name": "uniform_images", "images": images, "layout": "NCHW", "rows": [32, 16]}]
+        study = RECONSTRUCTED | {"samples": [*RECONSTRUCTED["samples"], *sets]}
+        self.assert_equal_for_all(study)
+        with xr.open_dataset(self.folder / "run.h5") as ds:
+            self.assertTrue((ds.status == 1).all())
+            made = ds.module_loss.sel(quantizer=["cle_round", "gptq", "brecq", "mrecg_loss"]).notnull().groupby("module_network").any()
+            self.assertTrue(made.all())
+            self.assertEqual(set(ds.module_kind.values), {"layer", "block"})
 
     @unittest.skipUnless(program.LONG, "QUANTBOUND_LONG=1 is not set")
     def test_ranks_threads_and_schedules_in_double(self):

@@ -224,6 +224,11 @@ DIGITS = {"name": "digits", "images": MODELS / "digits_test_x.npy", "labels": MO
           "scale": 16.0}
 
 
+# The same images in two parts that share no row: what a method is fitted to, and what it is measured on.
+CALIBRATION = {"name": "fit", "images": DIGITS["images"], "layout": "flat", "scale": 16.0, "role": "calibration", "rows": [0, 100]}
+EVALUATION = DIGITS | {"name": "rest", "rows": [100, 260]}
+
+
 def small_study(**changes):
     """One digits network, one configuration, a few points: a fraction of a second. Keys replace whole tables."""
     study = {"study": {"name": "small"}, "network": [{"file": MODELS / "digits_mlp_5.onnx", "domain": UNIT_BOX}],

@@ -12,11 +12,12 @@ import numpy as np
 import xarray as xr
 
 import program
-from program import MODELS, quantbound
+from program import CALIBRATION, EVALUATION, MODELS, UNIT_BOX, quantbound, toml
 
 SOUNDNESS = {"proved", "estimate", "observed"}
 # Bookkeeping: neither proved nor measured.
-WITHOUT_SOUNDNESS = {"status", "bound_applicable", "step_max", "certify_boxes", "method_note", "observed_in_double", "layer_samples"}
+WITHOUT_SOUNDNESS = {"status", "bound_applicable", "step_max", "certify_boxes", "method_note", "observed_in_double", "layer_samples",
+                     "module_joined", "module_kept_rounding"}
 C = ("quantizer", "granularity", "bits", "seed")
 
 
@@ -119,6 +120,64 @@ class Quickstart(program.WithFolder):
         channel, tensor = ds.step_max.sel(granularity="channel"), ds.step_max.sel(granularity="tensor")
         self.assertTrue((channel <= tensor).all())
         self.assertEqual(ds.log10_bound.isnull().sum().item(), (ds.bound_applicable == 0).sum().item())
+
+    def test_a_study_without_methods_says_nothing_of_modules(self):
+        ds = self.open("h5netcdf")
+        self.assertNotIn("module", ds.dims)
+        self.assertEqual([name for name in ds.variables if name.startswith(("module", "oscillation"))], [])
+
+
+class Reconstructed(program.WithFolder):
+    """A study with methods: one of blocks, one of layers, and modules that the study names."""
+
+    def sweep(self, **keys):
+        out = self.folder / "reconstructed.h5"
+        study = self.write("study.toml", toml({
+            "study": {"name": "reconstructed"}, "network": [{"file": [MODELS / "digits_cnn.onnx", MODELS / "digits_mlp_5.onnx"],
+                                                            "domain": UNIT_BOX}],
+            "samples": [CALIBRATION, EVALUATION],
+            "quantization": {"quantizer": ["floor", "round", "adaround", "brecq"], "granularity": "channel", "bits": [3, 4]},
+            "reconstruct": {"samples": "fit", "iterations": 20, "batch": 16} | keys,
+            "observe": {"samples": ["rest"]}}))
+        run = quantbound("sweep", study, "--output", out)
+        self.assertEqual(run.code, 0, run.err)
+        return out
+
+    @unittest.skipUnless((program.SHARED / "checks" / "result_schema.py").exists(), "there is no ../shared/checks")
+    def test_it_is_as_designed(self):
+        script = program.SHARED / "checks" / "result_schema.py"
+        check = subprocess.run([sys.executable, script, self.sweep(), "--stages", "observe", "reconstruct"], capture_output=True,
+                               text=True)
+        self.assertEqual(check.returncode, 0, check.stdout + check.stderr)
+
+    def test_modules_of_a_kind_are_found_by_label(self):
+        path = self.sweep(modules="stage")
+        for engine in ("h5netcdf", "netcdf4"):
+            ds = xr.open_dataset(path, engine=engine).load()
+            for name in ("module_loss", "module_loss_round", "module_capacity", "module_settled"):
+                self.assertTrue(ds[name].attrs["long_name"])
+                self.assertIn(ds[name].attrs["soundness"], SOUNDNESS)
+            for network, layers in (("digits_cnn", 5), ("digits_mlp_5", 5)):
+                own = ds.where((ds.module_network == network) & (ds.module_kind == "layer"), drop=True)
+                self.assertEqual(list(own.module_position.values), list(range(layers)))
+                loss = own.module_loss.sel(quantizer="adaround", bits=3).squeeze()
+                self.assertTrue((loss > 0).all())
+                self.assertTrue((own.module_loss.sel(quantizer="adaround") <= own.module_loss_round.sel(quantizer="adaround")).all())
+            self.assertTrue(ds.module_loss.sel(quantizer="floor").isnull().all())
+            stages = ds.where((ds.module_network == "digits_cnn") & (ds.module_kind == "stage"), drop=True)
+            self.assertTrue(stages.module_loss.sel(quantizer="brecq").notnull().all())
+            self.assertEqual(int(stages.module_layers.sum()), 5)
+            self.assertTrue((ds.oscillation_total.sel(quantizer="brecq") >= ds.oscillation_max.sel(quantizer="brecq")).all())
+
+    def test_show_and_plan_speak_of_the_methods(self):
+        path = self.sweep()
+        rows = json.loads(quantbound("show", path, "--json").out)["rows"]
+        self.assertEqual({row["quantizer"] for row in rows}, {"floor", "round", "adaround", "brecq"})
+        for row in rows:
+            self.assertEqual(row["module_loss"] is None, row["quantizer"] == "floor")
+        plan = quantbound("plan", self.folder / "study.toml").out
+        self.assertRegex(plan, r"reconstruct +[0-9.]+ core seconds")
+        self.assertRegex(plan, r"calibration fit: 100")
 
 
 if __name__ == "__main__":

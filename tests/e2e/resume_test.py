@@ -11,7 +11,7 @@ import unittest
 import h5py
 
 import program
-from program import DIGITS, MODELS, UNIT_BOX, Started, journal_keys, quantbound, toml
+from program import CALIBRATION, DIGITS, EVALUATION, MODELS, UNIT_BOX, Started, journal_keys, quantbound, toml
 
 STOPPED = 75
 KILLS = 20 if program.LONG else 4
@@ -28,6 +28,16 @@ STUDY = {
     "quantization": {"quantizer": ["floor", "round", "stochastic"], "granularity": ["tensor", "channel"], "bits": [3, 5, 8]},
     "certify": {"method": ["difference_interval"]},
     "observe": {"uniform": 2500, "attack": {"starts": 2, "steps": 2}},
+}
+# Reconstructions of a second or more each, then short tasks that read their weights.
+RECONSTRUCTED = {
+    "study": {"name": "reconstructed", "seed": 5},
+    "network": [{"file": MODELS / "digits_cnn.onnx", "domain": UNIT_BOX}],
+    "samples": [CALIBRATION, EVALUATION],
+    "quantization": {"quantizer": ["round", "cle_round", "qdrop", "mrecg_loss"], "granularity": "channel", "bits": [2, 3]},
+    "reconstruct": {"samples": "fit", "iterations": 1500, "batch": 32},
+    "certify": {"method": ["difference_interval"]},
+    "observe": {"samples": ["rest"], "uniform": 100},
 }
 
 
@@ -228,6 +238,113 @@ class Resume(program.WithFolder):
         self.assertRegex(second.errors[0], "another process is writing this journal")
         self.assertEqual(run.wait().code, 0)
         self.assert_complete([])
+
+
+class ResumeReconstruction(program.WithFolder):
+    """Weights, and states within a module, outlive stops and kills; what comes of them is what an undisturbed run gives."""
+
+    @classmethod
+    def setUpClass(cls):
+        holder = program.WithFolder()
+        holder.setUp()
+        cls.addClassCleanup(holder.doCleanups)
+        cls.study = holder.write("study.toml", toml(RECONSTRUCTED))
+        whole = holder.folder / "whole.h5"
+        start = time.monotonic()
+        run = quantbound("sweep", cls.study, "--output", whole, "--threads", 1)
+        cls.seconds = time.monotonic() - start
+        if run.code != 0:
+            raise AssertionError(run.err)
+        cls.whole = program.describe(whole)
+
+    def setUp(self):
+        super().setUp()
+        self.out = self.folder / "out.h5"
+        self.journal = self.folder / "out.h5.journal"
+
+    def words(self, *more):
+        return ("sweep", self.study, "--output", self.out, "--threads", 1, "--resume", *more)
+
+    def pieces(self, extension):
+        return sorted(path.name for path in self.journal.glob(f"*.{extension}"))
+
+    def assert_complete(self, ranks=None):
+        run = quantbound(*self.words(), ranks=ranks)
+        self.assertEqual(run.code, 0, run.err)
+        self.assert_result()
+
+    def assert_result(self):
+        self.assertEqual(sorted(path.name for path in self.folder.iterdir()), ["out.h5"])
+        self.assertEqual(program.differences(self.whole, program.describe(self.out)), [])
+        self.out.unlink()
+
+    def wait_for(self, run, condition):
+        while not condition():
+            self.assertIsNone(run.process.poll(), "ended before it was where it was to be interrupted")
+            time.sleep(0.01)
+
+    def start(self, *more, ranks=None):
+        run = Started(*self.words(*more), ranks=ranks)
+        self.addCleanup(run.kill)
+        return run
+
+    def test_a_stop_within_a_module_leaves_a_state_that_is_continued(self):
+        for ranks in (None, 2):
+            with self.subTest(ranks=ranks):
+                states = 0
+                for stop in range(4):
+                    run = quantbound(*self.words("--max-time", (0.5 + 0.4 * stop) * self.seconds / 3 / 60), ranks=ranks)
+                    if run.code == 0:
+                        break
+                    self.assertEqual((run.code, run.errors), (STOPPED, []), run.err)
+                    states += len(self.pieces("state")) > 0
+                self.assertGreater(states, 0, "no stop came within a reconstruction")
+                if run.code != 0:
+                    run = quantbound(*self.words(), ranks=3 if ranks else None)
+                self.assertEqual(run.code, 0, run.err)
+                self.assert_result()
+
+    def test_a_state_is_worth_keeping(self):
+        """A reconstruction that is never given the time for more than a part of a module ends all the same."""
+        words = ("--set", "quantization.quantizer=qdrop", "--set", "quantization.bits=2", "--set", "reconstruct.iterations=6000")
+        whole = self.folder / "whole.h5"
+        start = time.monotonic()
+        run = quantbound("sweep", self.study, "--output", whole, "--threads", 1, *words)
+        self.assertEqual(run.code, 0, run.err)
+        seconds = time.monotonic() - start
+        stops = 0
+        while (run := quantbound(*self.words(*words, "--max-time", max(0.25 * seconds, 1.0) / 60))).code == STOPPED:
+            stops += 1
+            self.assertLess(stops, 100, "no progress is kept")
+        self.assertEqual(run.code, 0, run.err)
+        self.assertGreater(stops, 0)
+        self.assertEqual(program.differences(program.describe(whole), program.describe(self.out)), [])
+
+    def test_killed_between_and_after_the_reconstructions(self):
+        for count in (1, 4):
+            with self.subTest(weights=count):
+                run = self.start(ranks=2)
+                self.wait_for(run, lambda: len(self.pieces("weights")) >= count)
+                run.kill()
+                self.assertFalse(self.out.exists())
+                self.assert_complete(ranks=1)
+
+    def test_weights_that_are_gone_or_damaged_are_made_again(self):
+        run = self.start(ranks=2)
+        self.wait_for(run, lambda: len(self.pieces("weights")) >= 3)
+        run.kill()
+        weights = [self.journal / name for name in self.pieces("weights")]
+        weights[0].unlink()
+        content = bytearray(weights[1].read_bytes())
+        content[len(content) // 2] ^= 1
+        weights[1].write_bytes(content)
+        weights[2].with_suffix(".weights.partial").write_bytes(b"half")
+        self.assert_complete()
+
+    def test_progress_tells_loss_and_time_left(self):
+        run = quantbound(*self.words("--set", "reconstruct.iterations=3000000", "--set", "quantization.quantizer=qdrop", "--max-time", 0.25))
+        self.assertEqual(run.code, STOPPED, run.err)
+        self.assertRegex(run.err, r"digits_cnn, qdrop/channel/[23]/seed 5: module \d/\d \(\w+\), iteration \d+/3000000, loss [0-9.e+-]+, .* left")
 
 
 if __name__ == "__main__":

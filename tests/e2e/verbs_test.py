@@ -12,7 +12,7 @@ import xarray as xr
 import program
 from program import DIGITS, MODELS, UNIT_BOX, dense_model, quantbound, small_study, toml
 
-VERBS = ("sweep", "plan", "inspect", "bound", "certify", "show")
+VERBS = ("sweep", "plan", "inspect", "bound", "certify", "quantize", "show")
 THEORIES = ["gonon", "neyshabur", "berner", "houache_mean", "houache_conv", "houache_layerwise", "operator_norm",
             "absolute_product", "path_metric"]
 NETWORK = MODELS / "digits_mlp_5.onnx"
@@ -63,7 +63,8 @@ class Answers(program.WithFolder):
                               ("bound", shared + "box vnnlib around radius clip samples uniform precision threads"),
                               ("certify", shared + "against box vnnlib around radius clip scale method tolerance threshold max-seconds "
                                "max-boxes max-memory split attack write-merged trace checkpoint resume threads"),
-                              ("show", "json network bits")):
+                              ("quantize", shared + "output pack equalization samples rows layout scale mean std iterations batch modules "
+                               "weighting drop bias-correction threads checkpoint resume"), ("show", "json network bits")):
             out = self.answer(verb, "--help")
             for option in options.split():
                 self.assertIn(f"--{option}", out)

@@ -1,7 +1,6 @@
 // What is proved of the pair (f equalized, f_q) holds for (f, f_q): bounds and certificates computed from the equalized
 // weights against the deviation from the network as it was, both in rational arithmetic.
 #include "quantbound/quantize/equalization.hpp"
-#include "quantbound/quantize/quantize.hpp"
 
 #include <cmath>
 
@@ -11,6 +10,7 @@
 #include "quantbound/bounds/bound_table.hpp"
 #include "quantbound/certify/difference_interval.hpp"
 #include "quantbound/certify/pair.hpp"
+#include "quantbound/quantize/quantize.hpp"
 
 #include "../support/random_pair.hpp"
 

@@ -1,4 +1,4 @@
-/// Readers: ONNX (opsets 7-18), .nnet (normalised units, as verifiers use it) and vnnlib boxes. Each delivers a
+/// Readers: ONNX (opsets 7-21), .nnet (normalised units, as verifiers use it) and vnnlib boxes. Each delivers a
 /// validated Network or throws core::InputError / core::UnsupportedOperator naming file, node and remedy. Protobuf
 /// stays in src/network/onnx_*.cpp.
 #pragma once

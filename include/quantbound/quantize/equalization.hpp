@@ -10,9 +10,14 @@
 /// 2^e_i: every product is what it was. A double times a power of two is exact unless it leaves the range of normal
 /// doubles, and a channel where that happens keeps its scale (e = 0). So whatever is proved of the pair (equalized f,
 /// f_q) holds for (f, f_q), with no rounding to account for; even network::forward gives the same bits, underflow
-/// apart. For this the scales of the paper are rounded to the nearest power of two: every weight is within a factor of
-/// 2 of where the paper has it, sqrt(2) for either of its channels. Values between layers are those of f times powers
-/// of two, so a deviation measured there is in other units.
+/// apart. Values between layers are those of f times powers of two, so a deviation measured there is in other units.
+///
+/// The scales of the paper are found in real numbers, for all layers together, and rounded to powers of two link by
+/// link, each making up for the rounding of those before. Among roundings that differ by a factor common to all
+/// channels, which costs nothing, and no scaling at all, the one with the least product of the two layers' largest
+/// weights is taken: the paper's objective, sum_i p_i^1 p_i^2 with p_i = r_i / R, is inversely proportional to it. So
+/// for two layers alone the product of their steps per tensor never grows, and is at most twice the least that real
+/// scales reach.
 ///
 /// Not across what is not positively homogeneous (Clip, so Relu6; Sigmoid, ...), nor where a value has several readers
 /// or meets another one: skipped, with the reason. Biases are not absorbed here (bias_correction.hpp).

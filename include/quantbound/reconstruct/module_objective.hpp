@@ -5,7 +5,7 @@
 /// image, so squares are summed over channels and averaged over the rest; w is 1 or comes with every element (BRECQ's
 /// diagonal of the Fisher matrix). The batch is cut into parts whose size follows from the module and the batch alone;
 /// threads share the parts, and what these give is summed in their order: bits do not depend on threads. Nothing is
-/// allocated by evaluations after the first. What it does not do: quantized activations, soft rounding, optimisation.
+/// allocated by evaluations once every engine has run. What it does not do: quantize activations, round, optimize.
 #pragma once
 
 #include <memory>

@@ -43,11 +43,17 @@ enum class Weighting { none, fisher };
 /// moments of all samples, or by batches as any other.
 enum class QuadraticLoss { moments, batches };
 
-/// Of AdaRound and all that follow it; the paper's values.
+/// What the regularizer's factor is multiplied by. absolute: 1, as published (with a factor of 0.01); where the loss of
+/// a module is far above 1 the regularizer is too weak then, and many roundings are undecided at the end. loss: the
+/// module's loss with weights rounded to nearest, so that nothing depends on the scale of the network's values.
+enum class RegularizationUnit { absolute, loss };
+
+/// Of AdaRound and all that follow it; the published values but for the regularizer, whose unit is another.
 struct Options {
   Index iterations = 20000;  ///< per module
   Index batch = 32;
-  double learning_rate = 1e-3, regularization = 0.01;
+  double learning_rate = 1e-3, regularization = 0.1;
+  RegularizationUnit regularization_unit = RegularizationUnit::loss;
   double warm_up = 0.2;  ///< part of the iterations without regularizer
   double beta_first = 20.0, beta_last = 2.0;
   double drop = 0.5;  ///< qdrop: probability that an element of the input is the quantized prefix's
@@ -77,6 +83,7 @@ struct Calibration {
 };
 
 struct Progress {
+  Index pass = 0, passes = 1;           ///< mrecg_loss goes through the network twice
   Index module = 0, modules = 0;        ///< number of the module, and how many there are
   Index iteration = 0, iterations = 0;  ///< of this module
   double loss = 0.0;                    ///< of the last batch; at the end of a module its loss on all samples
@@ -118,6 +125,9 @@ struct Reconstruction {
 /// not finite.
 Reconstruction reconstruct(const Network& network, const quantize::Configuration& configuration, Method method,
                            const Calibration& calibration, const Options& options, const Watch& watch);
+
+/// Throws the core::InputError that reconstruct() would throw for these options and so many samples.
+void check_options(Method method, Index samples, const Options& options);
 
 /// Bytes that a reconstruction from so many samples takes at most for the values of f and of the quantized network that
 /// it holds at once, Fisher weights and second moments included; the caller's samples and the engines are not counted.

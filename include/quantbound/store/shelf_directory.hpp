@@ -1,7 +1,7 @@
-/// A shelf (sweep/shelf.hpp) in the directory of the journals, one file per piece: reconstructed weights that every rank
-/// reads, and the states of unfinished reconstructions. A file carries the hash of its study and a checksum; what is
-/// damaged or of another study counts as not there. Pieces are written under another name and renamed, so a reader never
-/// sees half of one. The directory must be on a file system that all ranks share, as the journals must.
+/// A shelf (sweep/shelf.hpp) in the directory of the journals, one file per piece: reconstructed weights that every
+/// rank reads, and the states of unfinished reconstructions. A file carries the hash of its study and a checksum; what
+/// is damaged or of another study counts as not there. Pieces are written under another name and renamed, so a reader
+/// never sees half of one. The directory must be on a file system that all ranks share, as the journals must.
 ///
 ///   file = magic[8] study:u64 length:u64 checksum:u64 payload[length]         (little-endian)
 ///

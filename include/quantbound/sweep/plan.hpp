@@ -23,8 +23,8 @@ enum class Stage { reconstruct, norms, weight_bounds, certify, attack, observe }
 std::string_view to_string(Stage stage);
 
 /// A piece of work. norms: layers first .. first+count, every configuration. All others: configurations first ..
-/// first+count; reconstruct: one of them; certify: in one region, by one method; attack: in one region, one group of starts; observe: on a block
-/// of sample set `samples` (position on the axis).
+/// first+count; reconstruct: one of them; certify: in one region, by one method; attack: in one region, one group of
+/// starts; observe: on a block of sample set `samples` (position on the axis).
 struct Unit {
   Stage stage = Stage::norms;
   Index first = 0, count = 0;
@@ -64,7 +64,7 @@ struct PlannedNetwork {
   /// Of all kinds that the study's methods work on, kind after kind, layers first; empty without a method.
   std::vector<PlannedModule> modules;
   std::optional<observe::SampleSet> calibration;  ///< what methods are fitted to
-  std::vector<Box> regions;  ///< the pieces of the domain: one box, or one ball per sample
+  std::vector<Box> regions;                       ///< the pieces of the domain: one box, or one ball per sample
   std::vector<std::string> region_names;
   Box domain;  ///< their hull
   std::string sha256;
@@ -97,7 +97,7 @@ Plan make_plan(Study study);
 /// The network with its weights, as the plan describes it.
 network::Network load(const PlannedNetwork& network);
 /// Bytes of a rank with so many threads while it works on the network, estimated: the program, the weights, and the
-/// larger of what observation and what the costliest method takes.
+/// largest of what observation, what the costliest method of [certify], and what a reconstruction takes.
 double memory(const Plan& plan, const PlannedNetwork& network, int threads);
 /// Whether the task makes the weights that tasks of other stages read: all of these come before all of those.
 bool reconstructs(const Task& task);

@@ -87,8 +87,7 @@ struct Failure {
 
 struct UnitResult {
   double seconds = 0.0;
-  std::variant<Failure, NormsResult, WeightBoundsResult, ObserveResult, CertifyResult, AttackResult,
-               ReconstructResult>
+  std::variant<Failure, NormsResult, WeightBoundsResult, ObserveResult, CertifyResult, AttackResult, ReconstructResult>
       result;
 };
 

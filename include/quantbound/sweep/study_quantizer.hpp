@@ -26,7 +26,11 @@ struct StudyQuantizer {
 std::vector<std::string> quantizer_names();
 std::optional<StudyQuantizer> parse_study_quantizer(std::string_view name);
 
-/// What the method of a configuration with this seed works with, of what all share. @pre quantizer.method
+/// By which method the modules are measured: its own, or of the rule "round", the baseline of all, the method round.
+/// None: the rule has no modules.
+std::optional<reconstruct::Method> module_method(const StudyQuantizer& quantizer);
+/// What that method works with in a configuration with this seed: of what all methods of a study share, what it reads.
+/// @pre module_method(quantizer)
 reconstruct::Options options_of(const StudyQuantizer& quantizer, const reconstruct::Options& shared,
                                 std::uint64_t seed);
 

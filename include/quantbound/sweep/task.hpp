@@ -1,7 +1,7 @@
 /// Executes tasks of a plan. The record is a pure function of (plan, task index), of stages after reconstruction of the
-/// reconstructed weights on the shelf too, which are themselves a function of the plan: random numbers are keyed by what
-/// is computed, and neither ranks, threads nor the order of tasks leave a trace. The runner only remembers the network
-/// it loaded last, with its reconstructed weights, because neighbouring tasks share them.
+/// reconstructed weights on the shelf too, which are themselves a function of the plan: random numbers are keyed by
+/// what is computed, and neither ranks, threads nor the order of tasks leave a trace. The runner only remembers the
+/// network it loaded last, with its reconstructed weights, because neighbouring tasks share them.
 #pragma once
 
 #include <functional>
@@ -27,8 +27,9 @@ struct ReconstructionProgress {
 
 /// How a caller looks on. Members may be empty.
 struct TaskWatch {
-  std::function<bool()> stop;  ///< asked often during long work; true ends it
+  std::function<bool()> stop;                                   ///< asked often during long work; true ends it
   std::function<void(const ReconstructionProgress&)> progress;  ///< several times a second at most
+  double save_seconds = 30.0;                                   ///< between two states of a reconstruction on the shelf
 };
 
 class TaskRunner {
@@ -46,8 +47,8 @@ class TaskRunner {
   std::optional<Record> run(std::size_t task);
 
  private:
-  struct Stopped {};        ///< `stop` ended a search
-  struct ShelfFailed;       ///< not the fault of a unit
+  struct Stopped {};   ///< `stop` ended a search
+  struct ShelfFailed;  ///< not the fault of a unit
   ReconstructResult run_reconstruct(const Task& task, const Unit& unit);
   reconstruct::Reconstruction reconstruct_configuration(Index network, Index configuration);
   void fetch(const Unit& unit);
@@ -69,7 +70,7 @@ class TaskRunner {
   std::vector<float> calibration_;             ///< of that network, while it is reconstructed
 };
 
-/// Whether the shelf holds what the task made for the tasks of other stages. @pre reconstructs(task)
-bool is_on_shelf(const Shelf& shelf, const Task& task);
+/// Whether the task should have left weights for tasks of other stages and they are not there. @pre reconstructs(task)
+bool weights_are_missing(const Plan& plan, const Shelf& shelf, const Task& task);
 
 }  // namespace quantbound::sweep

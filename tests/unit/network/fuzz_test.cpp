@@ -51,6 +51,34 @@ std::string onnx_bytes() {
   return model.bytes();
 }
 
+/// Weights that are stored as integers of 4, 8 and 32 bits, by axis, in blocks and all alike, and one rounded while it
+/// is read.
+std::string integer_onnx_bytes() {
+  OnnxModel model(21);
+  const auto add = [&](const std::string& name, int type, const Integers& dims, const Integers& values) {
+    auto& tensor = *model.graph().add_initializer();
+    tensor.set_name(name);
+    tensor.set_data_type(type);
+    for (const auto dim : dims) tensor.add_dims(dim);
+    for (const auto value : values) tensor.add_int32_data(static_cast<std::int32_t>(value));
+  };
+  model.input("x", {-1, 4});
+  add("w1", ::onnx::TensorProto::INT8, {3, 4}, {1, -2, 3, -128, 127, 0, 5, 6, 7, 8, 9, 10});
+  add("z1", ::onnx::TensorProto::INT8, {3}, {0, 1, 2});
+  add("b1", ::onnx::TensorProto::INT32, {3}, {1000, -1000, 0});
+  add("w2", 21, {3, 3}, {0x21, 0x43, 0x65, 0x87, 0x09});
+  add("z3", ::onnx::TensorProto::UINT8, {}, {128});
+  model.tensor("s1", {3}, ramp(3)).tensor("s2", {3, 2}, ramp(6)).tensor("s", {}, {0.25});
+  model.tensor("w3", {2, 3}, scattered(6));
+  model.node("DequantizeLinear", {"w1", "s1", "z1"}, "W1", {integer("axis", 0)});
+  model.node("DequantizeLinear", {"b1", "s1"}, "B1", {integer("axis", 0)});
+  model.node("DequantizeLinear", {"w2", "s2"}, "W2", {integer("axis", 1), integer("block_size", 2)});
+  model.node("QuantizeLinear", {"w3", "s", "z3"}, "q3").node("DequantizeLinear", {"q3", "s", "z3"}, "W3");
+  model.node("Gemm", {"x", "W1", "B1"}, "v1", {integer("transB", 1)}).node("Relu", {"v1"}, "v2");
+  model.node("Gemm", {"v2", "W2"}, "v3").node("Gemm", {"v3", "W3"}, "y", {integer("transB", 1)}).output("y");
+  return model.bytes();
+}
+
 const std::string nnet_text =
     "// a network\n2,2,1,3,\n2,3,1,\n0,\n-1.0,0.0,\n3.0,10.0,\n1.0,5.0,0.25,\n2.0,10.0,4.0,\n"
     "1,2,\n-1,0.5,\n0.1,1e-3,\n0,\n1,\n-0.5,\n1,-1,2,\n0.25,\n";
@@ -100,6 +128,14 @@ TEST(DamagedFiles, OnnxEndsInANetworkOrAnError) {
   EXPECT_GT(outcomes.loaded, 300) << "the damage is too heavy to test anything";
   EXPECT_GT(outcomes.refused, 2000) << "the damage is too light to test anything";
   EXPECT_LT(peak_memory() - before, 1000000) << "kilobytes";
+}
+
+TEST(DamagedFiles, OnnxWithIntegersEndsInANetworkOrAnError) {
+  const std::string whole = integer_onnx_bytes();
+  ASSERT_EQ(read_onnx(TemporaryFile(whole, ".onnx").path()).layers.size(), 3U);
+  const Outcomes outcomes = fuzz(whole, ".onnx", 6000, [](const auto& path) { read_onnx(path); });
+  EXPECT_GT(outcomes.loaded, 300) << "the damage is too heavy to test anything";
+  EXPECT_GT(outcomes.refused, 2000) << "the damage is too light to test anything";
 }
 
 TEST(DamagedFiles, NnetEndsInANetworkOrAnError) {

@@ -424,10 +424,10 @@ TEST(OnnxRefusals, HugePadsDoNotMakeHugeNetworks) {
 
 // ---- the file ------------------------------------------------------------------------------------------------------
 
-TEST(OnnxFile, OpsetsSevenToEighteenAreRead) {
-  for (std::int64_t opset = 7; opset <= 18; ++opset) EXPECT_NO_THROW(load(small(opset))) << opset;
-  for (const std::int64_t opset : {-1, 0, 6, 19, 100})
-    EXPECT_THAT(error_of(small(opset)), HasSubstr("opset 7 to 18")) << opset;
+TEST(OnnxFile, OpsetsSevenToTwentyOneAreRead) {
+  for (std::int64_t opset = 7; opset <= 21; ++opset) EXPECT_NO_THROW(load(small(opset))) << opset;
+  for (const std::int64_t opset : {-1, 0, 6, 22, 100})
+    EXPECT_THAT(error_of(small(opset)), HasSubstr("opset 7 to 21")) << opset;
   OnnxModel unnamed = small();
   unnamed.proto().clear_opset_import();
   EXPECT_THAT(error_of(unnamed), HasSubstr("names no opset"));

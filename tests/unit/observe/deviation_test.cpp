@@ -322,6 +322,29 @@ TEST(Observe, AConfigurationAmongOthersIsMeasuredAsAlone) {
   }
 }
 
+TEST(Observe, GivenWeightsAreMeasuredAsTheConfigurationThatRoundsToThem) {
+  for (const Family family : {Family::mlp, Family::resnet}) {
+    const Network network = small(family);
+    const auto inputs = points(network, 9);
+    for (const auto precision : {Precision::float32, Precision::float64}) {
+      const ObserveOptions options{.precision = precision, .layer_samples = 4};
+      const auto wanted = observe(network.graph, network.layers, configurations, inputs, {}, options);
+      std::vector<std::vector<LayerParameters>> given;
+      std::vector<LayerSource> sources;
+      for (const auto& c : configurations) given.push_back(quantize::quantize_layers(network.layers, c));
+      for (std::size_t c = 0; c < given.size(); ++c) {
+        sources.emplace_back([&given, c](Index layer) { return given[c][at(layer)]; });
+      }
+      const auto found = observe(network.graph, network.layers, sources, inputs, {}, options);
+      EXPECT_EQ(found.deviation, wanted.deviation);
+      EXPECT_EQ(found.error, wanted.error);
+      EXPECT_EQ(found.counts, wanted.counts);
+      EXPECT_EQ(found.layers.deviation, wanted.layers.deviation);
+      EXPECT_EQ(found.layers.local, wanted.layers.local);
+    }
+  }
+}
+
 TEST(Observe, AConfigurationThatChangesNothingDeviatesByNothing) {
   for (const Family family : {Family::mlp, Family::resnet}) {
     auto network = small(family);
@@ -481,7 +504,8 @@ TEST(Observe, NoConfigurationsStillMeasureF) {
   const auto network = small(Family::cnn);
   const auto inputs = points(network, 8);
   const auto block =
-      observe(network.graph, network.layers, {}, inputs, labels_of(network, inputs), {.layer_samples = 2});
+      observe(network.graph, network.layers, std::span<const Configuration>(), inputs, labels_of(network, inputs),
+              {.layer_samples = 2});
   EXPECT_EQ(block.correct_reference, 6);
   EXPECT_EQ(block.correct_top5_reference, 8);
   EXPECT_TRUE(block.error.empty());

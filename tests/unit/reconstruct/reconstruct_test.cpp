@@ -376,6 +376,36 @@ TEST_F(ReconstructTest, FisherWeightsChangeWhatIsLearned) {
   EXPECT_GT(different, 10);
 }
 
+TEST_F(ReconstructTest, FisherWeightsNeedOutputsThatNoEdgePassesBy) {
+  take_resnet();
+  Options options = quick(1);
+  options.weighting = Weighting::fisher;
+  options.modules = ModuleKind::layer;
+  EXPECT_THROW(run(Method::brecq, options), core::InputError);
+}
+
+/// The same roundings for networks whose values have another scale.
+TEST_F(ReconstructTest, RegularizerInUnitsOfTheLossDoesNotDependOnTheScaleOfValues) {
+  take_mlp(1);
+  configuration_.edge_bits = 0;
+  Options options = quick();
+  options.quadratic = QuadraticLoss::batches;
+  const auto plain = run(Method::adaround, options);
+  options.regularization_unit = RegularizationUnit::absolute;
+  const auto absolute = run(Method::adaround, options);
+  for (auto* values : {&network_.layers[0].weights, &network_.layers[0].bias}) {
+    for (double& value : *values) value *= 1024.0;
+  }
+  const auto absolute_large = run(Method::adaround, options);
+  options.regularization_unit = RegularizationUnit::loss;
+  const auto large = run(Method::adaround, options);
+  EXPECT_EQ(plain.modules[0].settled, large.modules[0].settled);
+  EXPECT_LT(absolute_large.modules[0].settled, absolute.modules[0].settled);
+  for (std::size_t i = 0; i < plain.quantized[0].weights.size(); ++i) {
+    EXPECT_EQ(large.quantized[0].weights[i], 1024.0 * plain.quantized[0].weights[i]);
+  }
+}
+
 TEST_F(ReconstructTest, EqualizationGivesTheSameFunctionAndLessRoundingError) {
   take_mlp(4);
   configuration_.granularity = quantize::Granularity::tensor;
