@@ -276,6 +276,17 @@ class ModuleLoss(WithModules):
         self.assertEqual(len(legend), 8)
         self.assertIn("BRECQ\n" + " / ".join(wanted), legend)
 
+    def test_inner_modules_are_all_but_the_first_and_the_last_layer(self):
+        ds = self.reconstructed(methods=["brecq"])
+        figure = qa.module_loss(ds, inner=True)
+        (line,) = lines(figure.axes[0])
+        np.testing.assert_array_equal(line.get_xdata(), [3, 5, 7, 9, 11, 13, 15, 17, 19])
+        steps = np.abs(np.diff(line.get_ydata()))
+        self.assertEqual(figure.axes[0].get_legend().get_texts()[0].get_text(), f"BRECQ\n{steps.max():.3g} / {steps.sum():.3g}")
+        joined = self.reconstructed("joined.h5", methods=["brecq"], runs=[2, *[1] * 9])  # the first layer is not alone
+        (line,) = (line for line in lines(qa.module_loss(joined, inner=True).axes[0]) if line.get_marker() == "o")
+        np.testing.assert_array_equal(line.get_xdata(), [1, 3, 5, 7, 9, 11, 13, 15, 17, 19])
+
     def test_capacity_lies_below(self):
         ds = self.reconstructed()
         bars = [bar.get_height() for bar in qa.module_loss(ds).axes[1].patches]
@@ -418,7 +429,7 @@ class Page(WithModules):
         modules_of_layers = [self.reconstructed(f"{n}.h5", network=fixture.FakeNetwork("mbv2_1.0_tv_float_folded", "file", 53, 16), blocks=[1, 2, *[3] * 16, 1, 1],
                                                 wave=100.0**n, batch=8 * 2**n) for n in range(3)]
         small = self.reconstructed("small.h5", blocks=[1, 1], methods=["brecq"], bits=[2])
-        new = (qa.module_loss(modules_of_layers[0]), qa.module_loss(modules_of_layers[2]), qa.module_loss(small), qa.loss_correlation(modules_of_layers),
+        new = (qa.module_loss(modules_of_layers[0]), qa.module_loss(modules_of_layers[2], inner=True), qa.module_loss(small), qa.loss_correlation(modules_of_layers),
                qa.batch_size(modules_of_layers), qa.pareto(modules_of_layers), qa.pareto(modules_of_layers[0], variable="observed_max"), qa.pareto(small))
         for figure in (*new, qa.gain_depth(ds), qa.bounds_bits(ds, "digits_mlp_7"), qa.sandwich(ds, "digits_mlp_7", methods=True), qa.accuracy_bits(ds),
                        qa.accuracy_bits(ds, "digits_mlp_7"), qa.error_shares(ds, "digits_mlp_5"), qa.error_shares(ds, ds.network.values[0]), qa.gap(qa.read_trace(trace), "trace")):
@@ -461,7 +472,7 @@ class Command(WithModules):
 
     def test_draws_what_is_about_reconstruction(self):
         files = [fixture.write_reconstruction(self.path(f"{batch}.h5"), batch=batch) for batch in (8, 16)]
-        for words in ((files[0], "module-loss", "--bits", "3", "--seed", "2"), (*files, "loss-correlation", "--bits", "4"),
+        for words in ((files[0], "module-loss", "--bits", "3", "--seed", "2", "--inner"), (*files, "loss-correlation", "--bits", "4"),
                       (*files, "batch-size", "--network", "resnet20_cifar10_folded"), (files[0], "pareto"), (*files, "pareto", "--deviation")):
             run = self.plot(*words, "-o", self.path("figure.png"))
             self.assertEqual((run.returncode, run.stderr), (0, ""), words)
@@ -472,7 +483,7 @@ class Command(WithModules):
     def test_options_of_another_figure_are_refused(self):
         for words in (("gap", "--network", "a"), ("gap", "--quantizer", "floor"), ("sandwich", "--bits", "4"), ("bounds-bits", "--methods"),
                       ("gain-depth", "--network", "a"), ("gap", "--top5"), ("accuracy-bits", "--quantizer", "round"), (self.path("other.h5"), "module-loss"),
-                      ("pareto", "--bits", "4"), ("batch-size", "--seed", "1"), ("module-loss", "--deviation"), ("pareto", "--formula", "published")):
+                      ("pareto", "--bits", "4"), ("batch-size", "--seed", "1"), ("module-loss", "--deviation"), ("pareto", "--inner"), ("pareto", "--formula", "published")):
             self.assertEqual(self.plot(self.path("any.h5"), *words, "-o", self.path("figure.png")).returncode, 2)
 
     def test_mistakes_are_one_line_and_no_file(self):

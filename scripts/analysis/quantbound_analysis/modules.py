@@ -33,6 +33,17 @@ class Modules:
         """NaN where the whole network is one module."""
         return float(self.loss[:-1].max()) if len(self.loss) > 1 else math.nan
 
+    def inner(self):
+        """Without those that are the first or the last weight layer alone: these have bits of their own as a rule, and
+        the outputs of the last have another scale."""
+        edge = (self.first == self.last) & ((self.last == 1) | (self.last == self.last[-1]))
+        return Modules(*(values[~edge] for values in (self.loss, self.first, self.last, self.parts)))
+
+    def oscillation(self):
+        """Largest, and sum of the differences of the losses of adjacent modules."""
+        differences = np.abs(np.diff(self.loss))
+        return float(differences.max(initial=0.0)), float(differences.sum())
+
 
 def require_modules(ds):
     if "module_loss" not in ds or not ds.module_loss.notnull().any():

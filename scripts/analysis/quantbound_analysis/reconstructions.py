@@ -58,14 +58,15 @@ def pick(ds, selection):
 
 # ------------------------------------------------------------------------------------------------------ loss per module
 
-def module_loss(ds, network=None, selection=Selection()):
+def module_loss(ds, network=None, selection=Selection(), inner=False):
     """Loss of every module of one network against its last weight layer, a line per method; below it the modules'
-    capacity. What was reconstructed together has one loss: a thick level line."""
+    capacity. What was reconstructed together has one loss: a thick level line. `inner`: Modules.inner."""
     network = reconstructed_network(ds, network)
     chosen = pick(ds, selection)
     at = of_network(ds, network).sel(chosen)
     lines = {q: modules_of(at.sel(quantizer=q)) for q in chosen_quantizers(ds, selection.quantizer)}
-    lines = {q: modules for q, modules in lines.items() if modules is not None and (modules.loss > 0).any()}
+    lines = {q: modules.inner() if inner else modules for q, modules in lines.items() if modules is not None}
+    lines = {q: modules for q, modules in lines.items() if (modules.loss > 0).any()}
     if not lines:
         raise ResultError(f"no module of {network} was reconstructed at {chosen['bits']} bits, {per_step(chosen['granularity'])}, seed {chosen['seed']}")
     with plt.rc_context(STYLE):
@@ -74,8 +75,7 @@ def module_loss(ds, network=None, selection=Selection()):
         names = []
         for quantizer, modules in lines.items():
             loss_line(top, modules, quantizer_look(quantizer))
-            pair = at.sel(quantizer=quantizer)
-            names.append(handle(quantizer_look(quantizer), f"{quantizer_look(quantizer).label}\n{short(float(pair.oscillation_max))} / {short(float(pair.oscillation_total))}"))
+            names.append(handle(quantizer_look(quantizer), quantizer_look(quantizer).label + "\n" + " / ".join(map(short, modules.oscillation()))))
         top.set_yscale("log")
         top.set_ylabel(LOSS)
         decades(top.yaxis)
@@ -85,7 +85,7 @@ def module_loss(ds, network=None, selection=Selection()):
         bottom.set_xlabel("last weight layer of the module")
         bottom.xaxis.set_major_locator(plt.MaxNLocator(integer=True))
         bottom.set_xlim(0.3, float(max(modules.last[-1] for modules in lines.values())) + 0.7)
-        small_print(fig, "thick and level: modules reconstructed together, whose loss is one")
+        small_print(fig, "thick and level: modules reconstructed together, whose loss is one" + "; without the first and the last layer" * inner)
     return fig
 
 
