@@ -84,7 +84,7 @@ def module_loss(ds, network=None, selection=Selection(), inner=False):
         capacity_panel(bottom, at)
         bottom.set_xlabel("last weight layer of the module")
         bottom.xaxis.set_major_locator(plt.MaxNLocator(integer=True))
-        bottom.set_xlim(0.3, float(max(modules.last[-1] for modules in lines.values())) + 0.7)
+        bottom.set_xlim(0.3, float(at.network_depth) + 0.7)
         small_print(fig, "thick and level: modules reconstructed together, whose loss is one" + "; without the first and the last layer" * inner)
     return fig
 
