@@ -253,8 +253,8 @@ std::vector<std::size_t> parts_of(const ModuleResult& result, const std::vector<
   return whole ? places : std::vector<std::size_t>();
 }
 
-/// The kind of modules that a configuration was reconstructed by: the larger ones where it was by these (whose parts are
-/// layers, too), else layers.
+/// The kind of modules that a configuration was reconstructed by: the larger ones where it was by these (whose parts
+/// are layers, too), else layers.
 const std::string& kind_of(const ReconstructResult& reconstructed, const std::vector<PlannedModule>& modules) {
   const std::string& larger = modules.back().kind;
   const bool by_larger = std::ranges::all_of(

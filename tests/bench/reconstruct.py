@@ -64,7 +64,7 @@ class Runner:
 
 
 def write_data(path, unit, channels, size):
-    """Inputs are as large as those behind a ReLU, targets what the float module gives, disturbed a little."""
+    """Random numbers: weights that keep the size of values, targets and inputs as behind a ReLU."""
     random = np.random.default_rng(1)
     shape = (SAMPLES, channels, size, size)
     with open(path, "wb") as file:

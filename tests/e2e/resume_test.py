@@ -35,7 +35,7 @@ RECONSTRUCTED = {
     "network": [{"file": MODELS / "digits_cnn.onnx", "domain": UNIT_BOX}],
     "samples": [CALIBRATION, EVALUATION],
     "quantization": {"quantizer": ["round", "cle_round", "qdrop", "mrecg_loss"], "granularity": "channel", "bits": [2, 3]},
-    "reconstruct": {"samples": "fit", "iterations": 1500, "batch": 32},
+    "reconstruct": {"samples": "fit", "iterations": 800, "batch": 32},
     "certify": {"method": ["difference_interval"]},
     "observe": {"samples": ["rest"], "uniform": 100},
 }
@@ -306,7 +306,7 @@ class ResumeReconstruction(program.WithFolder):
 
     def test_a_state_is_worth_keeping(self):
         """A reconstruction that is never given the time for more than a part of a module ends all the same."""
-        words = ("--set", "quantization.quantizer=qdrop", "--set", "quantization.bits=2", "--set", "reconstruct.iterations=6000")
+        words = ("--set", "quantization.quantizer=qdrop", "--set", "quantization.bits=2", "--set", "reconstruct.iterations=4000")
         whole = self.folder / "whole.h5"
         start = time.monotonic()
         run = quantbound("sweep", self.study, "--output", whole, "--threads", 1, *words)

@@ -503,9 +503,8 @@ TEST(Observe, NoSamplesGiveNothing) {
 TEST(Observe, NoConfigurationsStillMeasureF) {
   const auto network = small(Family::cnn);
   const auto inputs = points(network, 8);
-  const auto block =
-      observe(network.graph, network.layers, std::span<const Configuration>(), inputs, labels_of(network, inputs),
-              {.layer_samples = 2});
+  const auto block = observe(network.graph, network.layers, std::span<const Configuration>(), inputs,
+                             labels_of(network, inputs), {.layer_samples = 2});
   EXPECT_EQ(block.correct_reference, 6);
   EXPECT_EQ(block.correct_top5_reference, 8);
   EXPECT_TRUE(block.error.empty());

@@ -9,6 +9,7 @@
 #include "quantbound/network/adjoint.hpp"
 #include "quantbound/network/families.hpp"
 #include "quantbound/observe/samples.hpp"
+#include "quantbound/quantize/quantize.hpp"
 
 #include "../network/random_graph.hpp"
 
