@@ -11,7 +11,7 @@ sys.path[:0] = [str(ANALYSIS), str(pathlib.Path(__file__).parent)]
 import numpy as np  # noqa: E402
 import quantbound_analysis as qa  # noqa: E402
 import result_fixture as fixture  # noqa: E402
-from quantbound_analysis import figures, style  # noqa: E402
+from quantbound_analysis import figures, modules, reconstructions, style  # noqa: E402
 
 
 class WithFiles(unittest.TestCase):
@@ -246,12 +246,192 @@ class ErrorShares(WithFiles):
             qa.error_shares(self.result(observed="none"))
 
 
-class Page(WithFiles):
+class WithModules(WithFiles):
+    def reconstructed(self, name="reconstructed.h5", **options):
+        return qa.open_result(fixture.write_reconstruction(self.path(name), **options))
+
+
+class ModuleLoss(WithModules):
+    def test_draws_the_loss_of_every_module_at_its_last_layer(self):
+        ds = self.reconstructed(methods=["gptq", "brecq"])
+        by_layers, by_blocks = (line for line in lines(qa.module_loss(ds).axes[0]))
+        np.testing.assert_array_equal(by_layers.get_xdata(), range(1, 21))
+        np.testing.assert_array_equal(by_blocks.get_xdata(), [1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 20])
+        wanted = ds.module_loss.sel(quantizer="brecq", granularity="channel", bits=2, seed=1)[ds.module_kind == "block"]
+        np.testing.assert_array_equal(by_blocks.get_ydata(), wanted)
+
+    def test_what_was_joined_is_level_and_marked_once(self):
+        ds = self.reconstructed(methods=["mrecg"])
+        thick, line = sorted(lines(qa.module_loss(ds).axes[0]), key=lambda found: -found.get_linewidth())
+        np.testing.assert_array_equal(thick.get_xdata(), [2, 5])
+        x, y, marked = line.get_xdata(), line.get_ydata(), line.get_markevery()
+        self.assertEqual(y[list(x).index(2)], y[list(x).index(5)])
+        np.testing.assert_array_equal(x[marked], [1, 5, 7, 9, 11, 13, 15, 17, 19, 20])
+
+    def test_the_legend_has_the_oscillation_of_every_method(self):
+        ds = self.reconstructed()
+        legend = [text.get_text() for text in qa.module_loss(ds, selection=qa.Selection(bits=4, seed=3)).axes[0].get_legend().get_texts()]
+        at = ds.isel(network=0).sel(quantizer="brecq", granularity="channel", bits=4, seed=3)
+        wanted = [f"{float(value):.3g}" for value in (at.oscillation_max, at.oscillation_total)]
+        self.assertEqual(len(legend), 8)
+        self.assertIn("BRECQ\n" + " / ".join(wanted), legend)
+
+    def test_inner_modules_are_all_but_the_first_and_the_last_layer(self):
+        ds = self.reconstructed(methods=["brecq"])
+        figure = qa.module_loss(ds, inner=True)
+        (line,) = lines(figure.axes[0])
+        np.testing.assert_array_equal(line.get_xdata(), [3, 5, 7, 9, 11, 13, 15, 17, 19])
+        steps = np.abs(np.diff(line.get_ydata()))
+        self.assertEqual(figure.axes[0].get_legend().get_texts()[0].get_text(), f"BRECQ\n{steps.max():.3g} / {steps.sum():.3g}")
+        joined = self.reconstructed("joined.h5", methods=["brecq"], runs=[2, *[1] * 9])  # the first layer is not alone
+        (line,) = (line for line in lines(qa.module_loss(joined, inner=True).axes[0]) if line.get_marker() == "o")
+        np.testing.assert_array_equal(line.get_xdata(), [1, 3, 5, 7, 9, 11, 13, 15, 17, 19])
+
+    def test_capacity_lies_below(self):
+        ds = self.reconstructed()
+        bars = [bar.get_height() for bar in qa.module_loss(ds).axes[1].patches]
+        np.testing.assert_allclose(bars, ds.module_capacity.sel(quantizer="brecq", granularity="channel", bits=2, seed=1)[ds.module_kind == "block"])
+
+    def test_says_what_is_missing(self):
+        with self.assertRaisesRegex(qa.ResultError, "no module_loss: its study names no reconstruction method"):
+            qa.module_loss(self.result())
+        with self.assertRaisesRegex(qa.ResultError, "no seed '7'.*1, 2, 3"):
+            qa.module_loss(self.reconstructed(), selection=qa.Selection(seed=7))
+
+
+class RankCorrelation(unittest.TestCase):
+    IQ, HOURS = [106, 100, 86, 101, 99, 103, 97, 113, 112, 110], [7, 27, 2, 50, 28, 29, 20, 12, 6, 17]
+
+    def test_is_that_of_the_program(self):
+        """The examples of tests/unit/reconstruct/correlation_test.cpp."""
+        self.assertAlmostEqual(qa.rank_correlation(self.IQ, self.HOURS).rho, -29 / 165, 14)
+        self.assertAlmostEqual(qa.rank_correlation([1, 2, 2, 3, 5, 5], [2, 1, 4, 4, 6, 5]).rho, 0.8508410434878082, 13)
+        found = qa.rank_correlation(self.IQ, self.HOURS, 0.95)
+        half = 1.959963984540054 * np.sqrt((1 + found.rho**2 / 2) / 7)
+        np.testing.assert_allclose(np.arctanh([found.low, found.high]), np.arctanh(found.rho) + np.array([-half, half]), rtol=1e-12)
+
+    def test_of_monotone_relations_is_one_and_of_too_little_nothing(self):
+        found = qa.rank_correlation([-3, 0.5, 2, 8, 9], [0, 1, 10, 11, 1e9])
+        self.assertEqual((found.rho, found.low, found.high), (1.0, 1.0, 1.0))
+        self.assertIsNone(qa.rank_correlation([1, 2, 3], [1, 2, 3]))
+        self.assertIsNone(qa.rank_correlation([1, 1, 1, 1], [1, 2, 3, 4]))
+
+
+class LossCorrelation(WithModules):
+    def schemes(self, count):
+        """Results of one method with other runs of modules each; the first three joined ones end later and later."""
+        return [self.reconstructed(f"{n}.h5", methods=["brecq"], bits=[2], seeds=[2], wave=0.01 * n,
+                                   runs=[1 + n % 8, *[1] * (10 - n % 8)]) for n in range(count)]
+
+    def test_a_point_is_the_largest_earlier_loss_and_the_last(self):
+        ds = self.reconstructed(methods=["brecq"], bits=[3], seeds=[1, 2, 3, 4])
+        (points,) = lines(qa.loss_correlation(ds).axes[0])
+        loss = ds.module_loss.squeeze()[ds.module_kind == "block"]
+        np.testing.assert_allclose(np.sort(points.get_xdata()), np.sort(loss[:-1].max("module")))
+        np.testing.assert_allclose(np.sort(points.get_ydata()), np.sort(loss[-1]))
+        self.assertRegex(qa.loss_correlation(ds).axes[0].get_legend().get_texts()[0].get_text(), r"BRECQ\n1.00 \(1.00 to 1.00\), 4")
+
+    def test_files_are_schemes_and_equal_ones_count_once(self):
+        schemes = self.schemes(12)
+        (points,) = lines(qa.loss_correlation(schemes + schemes[:5]).axes[0])
+        self.assertEqual(len(points.get_xdata()), 12)
+
+    def test_where_joined_modules_are_the_last_the_earlier_ones_are_those_before(self):
+        ds = self.reconstructed(methods=["brecq"], bits=[2], seeds=[1, 2, 3, 4], runs=[1] * 7 + [4])
+        (points,) = lines(qa.loss_correlation(ds).axes[0])
+        self.assertTrue((points.get_xdata() < points.get_ydata()).all())
+        np.testing.assert_allclose(np.sort(points.get_xdata()), np.sort(ds.module_loss.squeeze()[ds.module_kind == "block"][6]))
+
+    def test_rounding_is_no_scheme_unless_asked_for(self):
+        legend = qa.loss_correlation(self.reconstructed()).axes[0].get_legend().get_texts()
+        self.assertEqual([text.get_text().split("\n")[0] for text in legend], ["AdaRound", "BRECQ", "QDrop", "MRECG, capacity", "MRECG, loss", "all together"])
+        with self.assertRaisesRegex(qa.ResultError, "1 different reconstructions"):
+            qa.loss_correlation(self.reconstructed(), selection=qa.Selection(quantizer="gptq"))
+
+    def test_different_bits_are_not_mixed(self):
+        with self.assertRaisesRegex(qa.ResultError, "different bits"):
+            qa.loss_correlation([self.reconstructed("a.h5", bits=[3]), self.reconstructed("b.h5", bits=[2])])
+
+
+class BatchSize(WithModules):
+    def test_points_are_medians_and_bars_the_range(self):
+        files = [self.reconstructed(f"{batch}.h5", methods=["round", "brecq", "mrecg"], batch=batch, wave=1.0 / batch) for batch in (64, 8)]
+        files.append(self.reconstructed("default.h5", methods=["round", "brecq", "mrecg"]))
+        ax = qa.batch_size(files).axes[0]
+        self.assertEqual([label.get_text() for label in ax.get_xticklabels()], ["8", "32", "64"])
+        brecq, mrecg = lines(ax)
+        last = [ds.module_loss.sel(quantizer="brecq", granularity="channel", bits=2)[-1] for ds in (files[1], files[2], files[0])]
+        np.testing.assert_allclose(brecq.get_ydata(), [np.median(values) for values in last])
+        bars = ax.collections[0].get_segments()
+        np.testing.assert_allclose([bar[:, 1] for bar in bars], [[values.min(), values.max()] for values in last])
+
+    def test_refuses_one_batch_and_files_that_differ_otherwise(self):
+        with self.assertRaisesRegex(qa.ResultError, "one batch only"):
+            qa.batch_size(self.reconstructed())
+        with self.assertRaisesRegex(qa.ResultError, "more than the batch: iterations"):
+            qa.batch_size([self.reconstructed("a.h5", batch=8), self.reconstructed("b.h5", batch=16, iterations=7)])
+
+
+class Pareto(WithModules):
+    def test_size_counts_the_weights_with_the_bits_of_the_edges(self):
+        weights = 144 * 16
+        for edge_bits, bits in ((8, 18 * 2 + 2 * 8), (0, 20 * 2)):
+            self.assertEqual(modules.weight_bits(self.reconstructed(edge_bits=edge_bits), "resnet20_cifar10_folded", 2), weights * bits)
+
+    def test_the_front_is_what_nothing_beats(self):
+        size, cost = np.array([1, 1, 2, 2, 3, 3]), np.array([5, 4, 4, 6, 1, 2])
+        np.testing.assert_array_equal(reconstructions.front(size, cost), [1, 4])
+
+    def test_draws_every_method_and_joins_the_best(self):
+        ds = self.reconstructed(wave=0.0)
+        figure = qa.pareto(ds)
+        front, *drawn = [line for line in lines(figure.axes[0]) if line.get_label() != "float"][:9]
+        wanted = 100 * ds.accuracy.isel(network=0, samples=0, granularity=0).median("seed").transpose("quantizer", "bits").sortby("bits")
+        np.testing.assert_allclose([line.get_ydata() for line in drawn], wanted)
+        np.testing.assert_allclose(front.get_ydata(), wanted.max("quantizer"))
+
+    def test_deviation_takes_the_place_of_accuracy(self):
+        figure = qa.pareto(self.reconstructed(), variable="observed_max")
+        self.assertIn("deviation", figure.axes[0].get_ylabel())
+        self.assertIn("right answers", qa.pareto(self.reconstructed()).axes[0].get_ylabel())
+        with self.assertRaisesRegex(qa.ResultError, "no observed_max of resnet20"):
+            qa.pareto(self.reconstructed(observed="none"))
+
+    def test_several_files_have_one_front(self):
+        figure = qa.pareto([self.reconstructed("a.h5"), self.reconstructed("b.h5", edge_bits=0, wave=1.6)], variable="observed_max")
+        self.assertEqual(len(lines(figure.axes[0])[0].get_xdata()), 6)
+
+
+class ReconstructionTable(WithModules):
+    def test_has_a_row_per_bits_and_method_with_the_spread_over_seeds(self):
+        ds = self.reconstructed()
+        table = qa.reconstruction_table(ds).splitlines()
+        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table if line.startswith("| resnet20")]
+        self.assertEqual(len(rows), 3 * 8 + 1)
+        final = ds.module_loss.sel(quantizer="brecq", granularity="channel", bits=2)[-1].values
+        (row,) = (row for row in rows if row[1:4] == ["2", "channel", "brecq"])
+        self.assertEqual(row[4], f"{np.median(final):.4g} ({final.min():.4g} to {final.max():.4g})")
+        (row,) = (row for row in rows if row[1:4] == ["2", "channel", "round"])
+        self.assertNotIn("to", row[4])
+        self.assertEqual(rows[-1][-1], "90")
+
+    def test_a_study_without_samples_has_the_errors_alone(self):
+        self.assertIn("| - | - |", qa.reconstruction_table(self.reconstructed(observed="none")))
+        with self.assertRaisesRegex(qa.ResultError, "no module_loss"):
+            qa.reconstruction_table(self.result())
+
+
+class Page(WithModules):
     def test_nothing_is_cut_at_the_edges(self):
         ds = self.result(certified="certified", networks=fixture.family("mlp", [60], [16], 1) + fixture.DIGITS[:2])
         trace = self.path("trace.csv")
         trace.write_text("seconds,boxes,upper,lower,open\n0,1,4,0,1\n2,300,1.5,1.25,2\n")
-        for figure in (qa.gain_depth(ds), qa.bounds_bits(ds, "digits_mlp_7"), qa.sandwich(ds, "digits_mlp_7", methods=True), qa.accuracy_bits(ds),
+        modules_of_layers = [self.reconstructed(f"{n}.h5", network=fixture.FakeNetwork("mbv2_1.0_tv_float_folded", "file", 53, 16), blocks=[1, 2, *[3] * 16, 1, 1],
+                                                wave=100.0**n, batch=8 * 2**n) for n in range(3)]
+        small = self.reconstructed("small.h5", blocks=[1, 1], methods=["brecq"], bits=[2])
+        new = (qa.module_loss(modules_of_layers[0]), qa.module_loss(modules_of_layers[2], inner=True), qa.module_loss(small), qa.loss_correlation(modules_of_layers),
+               qa.batch_size(modules_of_layers), qa.pareto(modules_of_layers), qa.pareto(modules_of_layers[0], variable="observed_max"), qa.pareto(small))
+        for figure in (*new, qa.gain_depth(ds), qa.bounds_bits(ds, "digits_mlp_7"), qa.sandwich(ds, "digits_mlp_7", methods=True), qa.accuracy_bits(ds),
                        qa.accuracy_bits(ds, "digits_mlp_7"), qa.error_shares(ds, "digits_mlp_5"), qa.error_shares(ds, ds.network.values[0]), qa.gap(qa.read_trace(trace), "trace")):
             figure.canvas.draw()
             drawn, page = figure.get_tightbbox(), figure.bbox_inches
@@ -259,7 +439,7 @@ class Page(WithFiles):
             self.assertLessEqual(outside, 0.0, f"{outside:.2f} inches of {figure.axes[0].get_title(loc='left')} are cut")
 
 
-class Command(WithFiles):
+class Command(WithModules):
     def plot(self, *words):
         return subprocess.run([sys.executable, ANALYSIS / "quantbound-plot", *map(str, words)], capture_output=True, text=True)
 
@@ -290,9 +470,20 @@ class Command(WithFiles):
             run = self.plot(*words, "-o", self.path("figure.png"))
             self.assertEqual((run.returncode, run.stderr), (0, ""))
 
+    def test_draws_what_is_about_reconstruction(self):
+        files = [fixture.write_reconstruction(self.path(f"{batch}.h5"), batch=batch) for batch in (8, 16)]
+        for words in ((files[0], "module-loss", "--bits", "3", "--seed", "2", "--inner"), (*files, "loss-correlation", "--bits", "4"),
+                      (*files, "batch-size", "--network", "resnet20_cifar10_folded"), (files[0], "pareto"), (*files, "pareto", "--deviation")):
+            run = self.plot(*words, "-o", self.path("figure.png"))
+            self.assertEqual((run.returncode, run.stderr), (0, ""), words)
+        table = subprocess.run([sys.executable, ANALYSIS / "quantbound-table", files[0], "--reconstruction"], capture_output=True, text=True)
+        self.assertEqual((table.returncode, table.stderr), (0, ""))
+        self.assertIn("| mrecg_loss |", table.stdout)
+
     def test_options_of_another_figure_are_refused(self):
         for words in (("gap", "--network", "a"), ("gap", "--quantizer", "floor"), ("sandwich", "--bits", "4"), ("bounds-bits", "--methods"),
-                      ("gain-depth", "--network", "a"), ("gap", "--top5"), ("accuracy-bits", "--quantizer", "round")):
+                      ("gain-depth", "--network", "a"), ("gap", "--top5"), ("accuracy-bits", "--quantizer", "round"), (self.path("other.h5"), "module-loss"),
+                      ("pareto", "--bits", "4"), ("batch-size", "--seed", "1"), ("module-loss", "--deviation"), ("pareto", "--inner"), ("pareto", "--formula", "published")):
             self.assertEqual(self.plot(self.path("any.h5"), *words, "-o", self.path("figure.png")).returncode, 2)
 
     def test_mistakes_are_one_line_and_no_file(self):

@@ -13,12 +13,15 @@ sys.path.insert(0, str(REPOSITORY / "scripts" / "analysis"))
 
 import numpy as np  # noqa: E402
 import quantbound_analysis as qa  # noqa: E402
+from quantbound_analysis import modules  # noqa: E402
 
 NETWORKS = {"quickstart.toml": 5, "paper/depth.toml": 4 + 24, "paper/width_depth.toml": 210, "paper/gains.toml": 1 + 3 + 9,
             "paper/real_networks.toml": 6, "paper/acas.toml": 23 * 4, "paper/mnist_certify.toml": 5 * 3, "paper/cnn_certify.toml": 4,
-            "paper/cnn_accuracy.toml": 3}
+            "paper/cnn_accuracy.toml": 3, "paper/reconstruction.toml": 3, "paper/oscillation.toml": 2, "paper/granularity.toml": 1,
+            "paper/batch_size.toml": 1}
 # Studies of networks that are not ours to ship.
-BORROWED = {"paper/real_networks.toml", "paper/acas.toml", "paper/mnist_certify.toml", "paper/cnn_certify.toml", "paper/cnn_accuracy.toml"}
+BORROWED = {"paper/real_networks.toml", "paper/acas.toml", "paper/mnist_certify.toml", "paper/cnn_certify.toml", "paper/cnn_accuracy.toml",
+            "paper/reconstruction.toml", "paper/oscillation.toml", "paper/granularity.toml", "paper/batch_size.toml"}
 
 
 def quantbound(*words):
@@ -46,6 +49,20 @@ class Configs(unittest.TestCase):
         files = json.dumps([str(CONFIGS / "models" / f"digits_mlp_{depth}.onnx") for depth in (5, 7)])
         self.assertEqual(self.plan("paper/gains.toml", "--set", f"network.0.file={files}")["networks"], 2 + 3 + 9)
 
+    def test_random_schemes_are_runs_of_the_study_of_granularity(self):
+        printed = subprocess.run([REPOSITORY / "scripts" / "random-schemes", "11", "100"], capture_output=True, text=True).stdout.split()
+        self.assertEqual(len(set(printed)), 100)
+        for scheme in printed:
+            runs = [int(run) for run in scheme.split(",")]
+            self.assertEqual((sum(runs), max(runs) <= 4), (11, True))
+        again = subprocess.run([REPOSITORY / "scripts" / "random-schemes", "11", "7", "--longest", "11"], capture_output=True, text=True).stdout.split()
+        self.assertEqual(len(set(again)), 7)
+        if (CONFIGS / "paper" / "data").exists():
+            self.assertEqual(self.plan("paper/granularity.toml", "--set", f"reconstruct.runs=[{printed[0]}]")["configurations"], 1)
+        refused = subprocess.run([REPOSITORY / "scripts" / "random-schemes", "3", "5"], capture_output=True, text=True)
+        self.assertEqual(refused.returncode, 2)
+        self.assertIn("3 modules have 4 schemes", refused.stderr)
+
 
 class Quickstart(unittest.TestCase):
     def test_a_smaller_quickstart_from_study_to_pictures(self):
@@ -68,6 +85,76 @@ class Quickstart(unittest.TestCase):
         self.assertTrue((ds.attacked <= ds.certified).all())
         self.assertTrue((ds.observed_max.max("samples").values <= ds.certified.min("method").values).all())
         self.assertTrue((ds.bound_applicable.sel(network="digits_cnn", theory="houache_conv") == 1).all())
+
+
+RECONSTRUCTION = """
+[study]
+name = "small"
+seed = 1
+[[network]]
+file = ["{models}/digits_cnn.onnx"]
+domain = {{ low = 0.0, high = 1.0 }}
+[[samples]]
+name = "digits"
+images = "{models}/digits_test_x.npy"
+labels = "{models}/digits_test_y.npy"
+layout = "flat"
+scale = 16.0
+rows = [180, 180]
+[[samples]]
+name = "calibration"
+role = "calibration"
+images = "{models}/digits_test_x.npy"
+layout = "flat"
+scale = 16.0
+rows = [0, 64]
+[quantization]
+quantizer = ["cle_round", "gptq", "brecq", "mrecg"]
+granularity = "channel"
+bits = [3, 2]
+edge_bits = 8
+seed = [1, 2]
+[bounds]
+theory = ["gonon"]
+[observe]
+samples = ["digits"]
+[reconstruct]
+samples = "calibration"
+iterations = 20
+learning_rate = 0.05
+batch = 8
+"""
+
+
+class Reconstruction(unittest.TestCase):
+    """What tests/e2e/analysis_test.py draws from made-up files, once from real ones."""
+
+    def test_a_small_study_from_sweep_to_pictures(self):
+        with tempfile.TemporaryDirectory() as folder:
+            study = pathlib.Path(folder, "small.toml")
+            study.write_text(RECONSTRUCTION.format(models=CONFIGS / "models"))
+            files = []
+            for batch in (8, 16):
+                result = pathlib.Path(folder, f"{batch}.h5")
+                run = quantbound("sweep", study, "--output", result, "--set", f"reconstruct.batch={batch}", "--threads", "1")
+                self.assertEqual(run.returncode, 0, run.stderr)
+                files.append(qa.open_result(result))
+            for figure in (qa.module_loss(files[0]), qa.loss_correlation(files), qa.batch_size(files), qa.pareto(files), qa.pareto(files, variable="observed_max")):
+                picture = pathlib.Path(folder, "picture.png")
+                qa.save(figure, picture)
+                self.assertGreater(picture.stat().st_size, 10000)
+        table = qa.reconstruction_table(files[0])
+        self.assertEqual(len([line for line in table.splitlines() if line.startswith("| digits_cnn | 2 |")]), 4)
+        self.assertNotIn("| - |", table.split("| digits_cnn | float |")[0])
+        # What the figures work out from the modules is what the program wrote.
+        at = modules.of_network(files[0], "digits_cnn").sel(quantizer="mrecg", granularity="channel", bits=2, seed=1)
+        found = modules.modules_of(at)
+        self.assertIn(2, found.parts.tolist())
+        np.testing.assert_allclose(found.oscillation(), [float(at.oscillation_max), float(at.oscillation_total)])
+        self.assertEqual(found.last[-1], 5)
+        # Without strides, as in digits_cnn, capacities are sizes.
+        of_layers = files[0].module_capacity.sel(quantizer="gptq", granularity="channel", bits=2, seed=1)[files[0].module_kind == "layer"]
+        self.assertEqual(modules.weight_bits(files[0], "digits_cnn", 2), float(of_layers.sum()))
 
 
 if __name__ == "__main__":

@@ -159,3 +159,95 @@ def write_result(path, networks=DIGITS, observed="observed", applicable="applica
                            "study_hash": "", "complete": np.int8(1)})
         file.create_group("provenance").attrs["command_line"] = "made up"
     return path
+
+
+# ------------------------------------------------------------------------------------------------------ reconstruction
+
+METHODS_OF_RECONSTRUCTION = ["round", "cle_round", "gptq", "adaround", "brecq", "qdrop", "mrecg", "mrecg_loss"]
+RECONSTRUCTION_BITS, RECONSTRUCTION_SEEDS = [4, 3, 2], [1, 2, 3]
+BY_LAYERS = ("gptq", "adaround")
+FACTORS = dict(zip(METHODS_OF_RECONSTRUCTION, (20.0, 10.0, 1.5, 1.2, 1.0, 1.1, 0.7, 0.6)))
+RESNET = FakeNetwork("resnet20_cifar10_folded", "file", 20, 16)
+BLOCKS = [1, *[2] * 9, 1]  # weight layers of each
+
+
+def module_axis(blocks):
+    """Kind, position, first layer (from 0) and number of layers: all single layers, then all blocks."""
+    firsts = np.concatenate([[0], np.cumsum(blocks)[:-1]])
+    layers = [("layer", position, position, 1) for position in range(sum(blocks))]
+    return layers + [("block", position, int(first), size) for position, (first, size) in enumerate(zip(firsts, blocks))]
+
+
+def runs_of(method, blocks, runs):
+    """How many blocks each are one: those given, for mrecg the second and third, else none."""
+    if runs is not None and method in ("brecq", "qdrop", "mrecg"):
+        return runs
+    return [1, 2, *[1] * (len(blocks) - 3)] if method.startswith("mrecg") else [1] * len(blocks)
+
+
+def made_up_loss(position, count, method, bits, seed, wave):
+    """Grows along the network, goes up and down by `wave`, and differs between seeds where something is trained."""
+    luck = 1.0 if method in ("round", "cle_round", "gptq") else 1.0 + 0.1 * (seed - 2)
+    return 0.01 * FACTORS[method] * luck * 4.0 ** (4 - bits) * 10.0 ** (2.5 * position / count) * (1.0 + wave * (position % 2))
+
+
+def write_reconstruction(path, network=RESNET, blocks=BLOCKS, methods=METHODS_OF_RECONSTRUCTION, bits=RECONSTRUCTION_BITS, seeds=RECONSTRUCTION_SEEDS,
+                         runs=None, batch=None, iterations=100, edge_bits=8, wave=0.8, observed="observed"):
+    """A result file of a study with [reconstruct]: one network, per channel. All modules of a kind have their loss; the
+    final one is that of the last place, whatever was joined."""
+    axis = module_axis(blocks)
+    shape = (len(methods), 1, len(bits), len(seeds))
+    loss, joined = np.full((len(axis), *shape), np.nan), np.zeros((len(axis), *shape), dtype=np.int64)
+    capacity = np.full_like(loss, np.nan)
+    difference = np.zeros((2, 1, *shape))
+    layers = sum(blocks)
+    for place in np.ndindex(shape):
+        method, b, seed = methods[place[0]], bits[place[2]], seeds[place[3]]
+        kind = "layer" if method in BY_LAYERS else "block"
+        groups = [1] * layers if kind == "layer" else runs_of(method, blocks, runs)
+        modules = [m for m, (k, *_) in enumerate(axis) if k == kind]
+        values, start = [], 0
+        for size in groups:
+            members = modules[start:start + size]
+            end = axis[members[-1]][2] + axis[members[-1]][3]
+            value = made_up_loss(end, layers, method, b, seed, wave * size)
+            for m in members:
+                loss[(m, *place)], joined[(m, *place)] = value, size
+                capacity[(m, *place)] = 1000.0 * b * axis[m][3] * (1 + axis[m][2] // 6)
+            values.append(value)
+            start += size
+        steps = np.abs(np.diff(values))
+        difference[(0, 0, *place)], difference[(1, 0, *place)] = steps.max(initial=0.0), steps.sum()
+    options = "" if batch is None else f"batch = {batch}\n"
+    with h5py.File(path, "w", libver=("v108", "v110"), track_order=True) as file:
+        writer = Writer(file)
+        writer.axis("network", [network.name])
+        for name, labels in (("quantizer", methods), ("granularity", ["channel"]), ("bits", bits), ("seed", seeds), ("theory", ["gonon"]),
+                             ("samples", ["images"]), ("layer", list(range(layers))), ("module", list(range(len(axis))))):
+            writer.axis(name, labels)
+        writer.variable("network_depth", ("network",), [layers])
+        for name, values in (("network", [network.name] * layers), ("position", list(range(layers))), ("fan_in", [144] * layers),
+                             ("parameters", [144 * 16 + 16] * layers)):
+            writer.variable(f"layer_{name}", ("layer",), values)
+        for name, values in (("network", [network.name] * len(axis)), ("name", [f"conv{first}" for _, _, first, _ in axis]), ("kind", [k for k, *_ in axis]),
+                             ("position", [p for _, p, _, _ in axis]), ("first_layer", [f for _, _, f, _ in axis]), ("layers", [n for *_, n in axis])):
+            writer.variable(f"module_{name}", ("module",), values)
+        of_network = ("network", *C)
+        writer.variable("status", of_network, np.ones((1, *shape), dtype=np.int8))
+        for name in ("log10_bound", "gain"):
+            writer.variable(name, (*of_network, "theory"), np.full((1, *shape, 1), 3.0))
+        writer.variable("bound_applicable", (*of_network, "theory"), np.ones((1, *shape, 1), dtype=np.int8))
+        writer.variable("module_loss", ("module", *C), loss, "observed")
+        writer.variable("module_capacity", ("module", *C), capacity, "estimate")
+        writer.variable("module_joined", ("module", *C), joined)
+        writer.variable("oscillation_max", of_network, difference[0], "observed")
+        writer.variable("oscillation_total", of_network, difference[1], "observed")
+        if observed == "observed":
+            final = np.nanmax(loss, axis=0)[None, ..., None]
+            writer.variable("observed_max", (*of_network, "samples"), np.sqrt(final), "observed")
+            writer.variable("accuracy", (*of_network, "samples"), 0.9 / (1.0 + 0.002 * final), "observed")
+            writer.variable("accuracy_reference", ("network", "samples"), [[0.9]], "observed")
+        study = f'[study]\nname = "made_up"\n[reconstruct]\nsamples = "images"\niterations = {iterations}\n{options}'
+        file.attrs.update({"Conventions": "CF-1.10", "schema_version": "1.3.0", "title": "made up for tests", "study_toml": study, "study_hash": "",
+                           "edge_bits": np.int64(edge_bits), "complete": np.int8(1)})
+    return path

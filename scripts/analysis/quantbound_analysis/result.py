@@ -36,6 +36,7 @@ class Selection:
     quantizer: str = None
     granularity: str = None
     bits: int = None
+    seed: int = None
 
 
 def choose(ds, axis, wanted, preferred):

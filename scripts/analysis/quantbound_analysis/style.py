@@ -49,6 +49,16 @@ METHODS = {
     "star": Look("stars", "#444444", "<", (0, (1, 2))),
     "branch_and_bound": Look("branch and bound", "#009E73", ">", "-"),
 }
+QUANTIZERS = {
+    "round": Look("round", "#777777", "s", (0, (5, 1))),
+    "cle_round": Look("equalize + round", "#000000", "D", (0, (3, 1, 1, 1))),
+    "gptq": Look("GPTQ", "#E69F00", "v", (0, (4, 1.5))),
+    "adaround": Look("AdaRound", "#56B4E9", "X", "-"),
+    "brecq": Look("BRECQ", "#0072B2", "o", "-"),
+    "qdrop": Look("QDrop", "#CC79A7", "P", (0, (2, 1))),
+    "mrecg": Look("MRECG, capacity", "#D55E00", "^", "-"),
+    "mrecg_loss": Look("MRECG, loss", "#009E73", ">", (0, (1, 1))),
+}
 CERTIFIED_COLOUR = "#009E73"
 BAND_COLOUR = "#B8D4C8"  # between a certificate and what is known to be attained
 ATTACKED_COLOUR = "#5E3C99"
@@ -87,6 +97,10 @@ def look(theory):
 
 def method_look(method):
     return METHODS.get(method, Look(method, "#666666", "*", "--"))
+
+
+def quantizer_look(quantizer):
+    return QUANTIZERS.get(quantizer, Look(quantizer, "#444444", "*", "--"))
 
 
 def power_of_ten(value, _position=None):

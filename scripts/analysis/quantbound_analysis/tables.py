@@ -1,6 +1,7 @@
 """Tables as Markdown: one row per network and number of bits."""
 import numpy as np
 
+from .modules import modules_of, of_network, require_modules
 from .result import ResultError, Selection, select
 
 
@@ -65,4 +66,46 @@ def markdown_table(ds, selection=Selection(), published=False):
             lines.append(" | ".join(cells))
     which = "published formulas, taken literally" if published else "proved bounds over the domain"
     note = f"log10 of the {which}; {chosen['quantizer']}, one step per {chosen['granularity']}."
+    return "\n".join([*(f"| {line} |" for line in lines), "", note])
+
+
+def over_seeds(values, factor=1.0):
+    """The median, and behind it the range where the seeds differ."""
+    values = factor * np.asarray(values)[np.isfinite(values)]
+    if not len(values):
+        return "-"
+    spread = [number(value, 4) for value in (np.min(values), np.max(values))]
+    return number(np.median(values), 4) + (f" ({spread[0]} to {spread[1]})" if spread[0] != spread[1] else "")
+
+
+def final_errors(at):
+    """Of one network (of_network) in the configurations of every seed."""
+    found = [modules_of(at.sel(seed=seed)) for seed in at.seed.values]
+    return np.array([np.nan if modules is None else modules.final for modules in found])
+
+
+def reconstruction_table(ds):
+    """Final reconstruction error, largest deviation and top-1 accuracy of every method: one row per network, number of
+    bits, granularity and method; medians over the seeds with their range."""
+    require_modules(ds)
+    measured = bool(ds.sizes.get("samples", 0)) and "observed_max" in ds
+    head = ["network", "bits", "step per", "quantizer", "final error", "largest deviation", "accuracy (%)"]
+    lines = [" | ".join(head), " | ".join("---" for _ in head)]
+    for network in ds.network.values.tolist():
+        of_this = of_network(ds, network)
+        if not of_this.module_loss.notnull().any():
+            continue
+        for bits in sorted(ds.bits.values.tolist(), reverse=True):
+            for granularity in ds.granularity.values.tolist():
+                for quantizer in ds.quantizer.values.tolist():
+                    at = of_this.sel(bits=bits, granularity=granularity, quantizer=quantizer)
+                    cells = [network, str(bits), granularity, quantizer, over_seeds(final_errors(at))]
+                    cells.append(over_seeds(at.observed_max.max("samples").values) if measured else "-")
+                    cells.append(over_seeds(at.accuracy.mean("samples").values, 100.0) if measured and "accuracy" in at else "-")
+                    lines.append(" | ".join(cells))
+        if measured and "accuracy_reference" in of_this and of_this.accuracy_reference.notnull().any():
+            lines.append(" | ".join([network, "float", "-", "-", "-", "-", over_seeds([float(of_this.accuracy_reference.mean("samples"))], 100.0)]))
+    seeds = ds.sizes["seed"]
+    note = (f"Median over {seeds} seed{'s' * (seeds > 1)} (smallest to largest where they differ). Final error: loss of the last module on the calibration "
+            "samples; largest deviation (inf-norm) and top-1 accuracy: on the evaluation samples.")
     return "\n".join([*(f"| {line} |" for line in lines), "", note])
