@@ -54,8 +54,8 @@ Index count_correct(const std::string& model, const SampleSpec& spec) {
     const Index count = std::min(piece, set.count() - first);
     const auto labels =
         std::span(set.labels()).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count));
-    correct += observe::observe(network.graph, network.layers, {}, set.block(shape, first, count), labels,
-                                {.precision = observe::Precision::float32})
+    correct += observe::observe(network.graph, network.layers, std::span<const quantize::Configuration>{},
+                                set.block(shape, first, count), labels, {.precision = observe::Precision::float32})
                    .correct_reference;
   }
   return correct;
