@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "quantbound/core/error.hpp"
 #include "quantbound/core/hash.hpp"
@@ -30,7 +31,8 @@ constexpr Index uniform = 6;
 
 /// A network of four layers through all stages, in four quantizers and two numbers of bits. `keys` go to [reconstruct].
 Plan plan_of(const std::string& keys = "iterations = 40\nbatch = 8\n") {
-  const auto folder = std::filesystem::temp_directory_path() / "quantbound-reconstruct-stage-test";
+  const auto folder = std::filesystem::temp_directory_path() /
+                      fmt::format("quantbound-reconstruct-stage-test-{}", ::getpid());  // tests run side by side
   std::filesystem::create_directories(folder);
   std::string images("\0\0\x08\x02\0\0\0\x20\0\0\0\x04", 12);  // idx: 32 x 4 bytes
   std::mt19937 random(5);
