@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "quantbound/sweep/task.hpp"
 
@@ -14,7 +15,8 @@ namespace {
 
 /// One small network in one configuration, observed on four uniform points: one task with three units.
 Plan small_plan() {
-  const auto path = std::filesystem::temp_directory_path() / "quantbound-assemble-test.toml";
+  const auto path =
+      std::filesystem::temp_directory_path() / ("quantbound-assemble-test-" + std::to_string(::getpid()) + ".toml");
   std::ofstream(path) << "[study]\nname = \"a\"\n[[network]]\nfamily = \"mlp\"\ndepth = 2\nwidth = 4\ninputs = 3\n"
                          "domain = { low = -1.0, high = 1.0 }\n[quantization]\nbits = 4\n"
                          "[observe]\nuniform = 4\nquantiles = [0.5, 0.75, 0.76, 1.0]\n";
@@ -79,7 +81,8 @@ TEST(Assembler, TakesStatisticsOfTheDeviationsOfASampleSet) {
 
 /// Forty configurations, observed in two ranges, on labelled images of which one lies outside the domain.
 Plan plan_of_images(const std::string& quantization) {
-  const auto folder = std::filesystem::temp_directory_path() / "quantbound-assemble-images";
+  const auto folder =
+      std::filesystem::temp_directory_path() / ("quantbound-assemble-images-" + std::to_string(::getpid()));
   std::filesystem::create_directories(folder);
   const std::string header("\0\0\x08\x02\0\0\0\x06\0\0\0\x03", 12);  // idx: 6 x 3 bytes
   std::ofstream(folder / "x", std::ios::binary) << header << std::string("\1\2\3\4\5\6\7\x8\xf0\3\2\1\5\5\5\0\7\1", 18);
@@ -163,7 +166,8 @@ TEST(Assembler, AFailedBlockOfSamplesLeavesItsConfigurationsUnknownAndTheOthersW
 
 /// Two boxes' worth of certificates: the network twice, two configurations, two methods, two outputs, an attack.
 Plan plan_with_certificates() {
-  const auto path = std::filesystem::temp_directory_path() / "quantbound-assemble-certify-test.toml";
+  const auto path = std::filesystem::temp_directory_path() /
+                    ("quantbound-assemble-certify-test-" + std::to_string(::getpid()) + ".toml");
   std::ofstream(path) << "[study]\nname = \"a\"\n[[network]]\nfamily = \"mlp\"\ndepth = 2\nwidth = 4\ninputs = 3\n"
                          "outputs = 2\ndraws = 2\ndomain = { low = -1.0, high = 1.5 }\n[quantization]\nbits = [4, 5]\n"
                          "[certify]\nmethod = [\"interval\", \"difference_interval\"]\n"

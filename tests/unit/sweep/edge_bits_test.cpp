@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "quantbound/core/hash.hpp"
 #include "quantbound/network/forward.hpp"
@@ -25,7 +26,8 @@ constexpr Index uniform = 6;
 
 /// One network of `depth` layers through all stages, in two configurations.
 Plan plan_of(int depth, const std::string& key) {
-  const auto path = std::filesystem::temp_directory_path() / "quantbound-edge-bits-test.toml";
+  const auto path =
+      std::filesystem::temp_directory_path() / ("quantbound-edge-bits-test-" + std::to_string(::getpid()) + ".toml");
   std::ofstream(path) << fmt::format(
       "[study]\nname = \"edges\"\n[[network]]\nfamily = \"mlp\"\ndepth = {}\nwidth = 6\ninputs = 4\noutputs = 2\n"
       "domain = {{ low = -1.0, high = 1.0 }}\n"
