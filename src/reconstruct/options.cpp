@@ -101,6 +101,9 @@ void check(Method method, const Calibration& calibration, const Options& options
           fmt::format("{} does not weight; brecq, qdrop and mrecg do", to_string(method)), "weighting");
   require(options.runs.empty() || method != Method::mrecg_loss,
           "mrecg_loss chooses its runs by losses; leave them out, or take mrecg", "runs");
+  require(options.joining == Joining::by_method || (joins && method != Method::mrecg_loss),
+          fmt::format("{} does not join modules at random; brecq, qdrop and mrecg can", to_string(method)), "runs");
+  require(options.joining == Joining::by_method || options.runs.empty(), "runs are given or random, not both", "runs");
   require(options.joins >= 0, "it must not be negative", "joins");
   require(options.join_penalty >= 0.0 && std::isfinite(options.join_penalty), "it must not be negative",
           "join_penalty");

@@ -51,6 +51,7 @@ Passes walk(const detail::Task& task, Method method, State state) {
     return Passes{std::move(joined), std::move(state), !ended};
   };
   if (!options.runs.empty()) return pass(detail::joined_modules(task.graph, modules, options));
+  if (options.joining == Joining::random) return pass(detail::joined_at_random(task.graph, modules, options));
   if (method == Method::mrecg) {
     const auto capacity = detail::capacities(task.graph, modules, task.configuration, options);
     return pass(detail::joined_by_capacity(task.graph, modules, capacity, options));
@@ -133,7 +134,8 @@ Index reconstruct_memory(const Graph& graph, Index samples, Method method, const
   }
   Index held = detail::held_elements(graph, modules);
   // A joint module reads the input of one and makes the output of another.
-  if (detail::is_mrecg(method) || !options.runs.empty()) held = std::max(held, widest_input + widest_output);
+  const bool joins = detail::is_mrecg(method) || !options.runs.empty() || options.joining == Joining::random;
+  if (joins) held = std::max(held, widest_input + widest_output);
   Index values = 2 * held;  // of f and of the quantized network
   if (options.weighting == Weighting::fisher) values += widest_output;
   Index bytes = values * samples * Index{sizeof(float)};

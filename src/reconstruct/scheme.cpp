@@ -74,15 +74,28 @@ std::vector<Module> joined_modules(const Graph& graph, std::span<const Module> m
   return merge(modules, options.runs);
 }
 
+std::vector<Module> joined_at_random(const Graph& graph, std::span<const Module> modules, const Options& options) {
+  const SelectionOptions limits = selection_of(options, 3);
+  return merge(modules, random_runs(mergeable_neighbours(graph, modules), limits.longest_run, options.seed, 0));
+}
+
 std::vector<Module> joined_by_capacity(const Graph& graph, std::span<const Module> modules,
                                        std::span<const double> capacity, const Options& options) {
-  const auto may_join = homogeneous_neighbours(graph, modules, options.homogeneity);
+  auto may_join = homogeneous_neighbours(graph, modules, options.homogeneity);
+  for (std::size_t i = 0; i < may_join.size(); ++i) {
+    if (capacity[i] == capacity[i + 1]) may_join[i] = 0;  // no differential to be among the top k
+  }
   return merge(modules, select_runs(capacity, may_join, selection_of(options, 2)));
 }
 
 std::vector<Module> joined_by_loss(const Graph& graph, std::span<const Module> modules, std::span<const double> loss,
                                    const Options& options) {
-  return merge(modules, select_runs(loss, mergeable_neighbours(graph, modules), selection_of(options, 3)));
+  auto may_join = mergeable_neighbours(graph, modules);
+  if (!may_join.empty()) {
+    if (modules.front().layers.size() == 1) may_join.front() = 0;
+    if (modules.back().layers.size() == 1) may_join.back() = 0;
+  }
+  return merge(modules, select_runs(loss, may_join, selection_of(options, 3)));
 }
 
 }  // namespace quantbound::reconstruct::detail

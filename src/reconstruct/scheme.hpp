@@ -23,10 +23,12 @@ std::vector<double> capacities(const Graph& graph, std::span<const Module> modul
 /// Joined as Options::runs says. Throws core::InputError where the runs do not
 /// fit the modules.
 std::vector<Module> joined_modules(const Graph& graph, std::span<const Module> modules, const Options& options);
-/// Pairs of homogeneous neighbours by their capacities.
+/// Joined at random: Options::joining.
+std::vector<Module> joined_at_random(const Graph& graph, std::span<const Module> modules, const Options& options);
+/// Pairs of homogeneous neighbours by their capacities, where these differ.
 std::vector<Module> joined_by_capacity(const Graph& graph, std::span<const Module> modules,
                                        std::span<const double> capacity, const Options& options);
-/// Runs of neighbours by the losses of a first pass.
+/// Runs of neighbours by the losses of a first pass; a layer at either end of the network stays alone.
 std::vector<Module> joined_by_loss(const Graph& graph, std::span<const Module> modules, std::span<const double> loss,
                                    const Options& options);
 

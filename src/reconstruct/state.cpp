@@ -27,7 +27,7 @@ void describe(const Options& options, core::ByteWriter& out) {
   }
   out.value(options.weighting).value(options.quadratic).value(options.equalization).value(options.bias_correction);
   out.value(options.regularization_unit).value(options.homogeneity).value(options.order);
-  out.value(options.modules).value(options.joint).value(options.seed).values(options.runs);
+  out.value(options.modules).value(options.joining).value(options.joint).value(options.seed).values(options.runs);
   for (const LayerRange& range : options.named) out.text(range.first).text(range.last);
 }
 

@@ -48,7 +48,10 @@ reconstruct::Options options_of(const StudyQuantizer& quantizer, const reconstru
   options.seed = seed;
   if (by_layers) options.named.clear();
   if (by_layers || method == Method::round) options.weighting = reconstruct::Weighting::none;
-  if (by_layers || method == Method::round || method == Method::mrecg_loss) options.runs.clear();
+  if (by_layers || method == Method::round || method == Method::mrecg_loss) {
+    options.runs.clear();
+    options.joining = reconstruct::Joining::by_method;
+  }
   if (!quantizer.method) {
     options.equalization = reconstruct::Equalization::none;
     options.bias_correction = reconstruct::BiasCorrection::none;

@@ -95,12 +95,16 @@ void parse_modules(Table& table, reconstruct::Options& options) {
 
 void parse_training(Table& table, reconstruct::Options& options) {
   using reconstruct::QuadraticLoss;
+  using reconstruct::RegularizationUnit;
   using reconstruct::Weighting;
   constexpr double most = 1e6;
   options.iterations = table.integer("iterations", 1, 1 << 30).value_or(options.iterations);
   options.batch = table.integer("batch", 1, 1 << 20).value_or(options.batch);
   options.learning_rate = within(table, "learning_rate", options.learning_rate, 1e-12, most);
   options.regularization = within(table, "regularization", options.regularization, 0.0, most);
+  options.regularization_unit =
+      one_of<RegularizationUnit>(table, "regularization_unit", options.regularization_unit,
+                                 {{"loss", RegularizationUnit::loss}, {"absolute", RegularizationUnit::absolute}});
   options.warm_up = within(table, "warm_up", options.warm_up, 0.0, 1.0);
   options.drop = within(table, "drop", options.drop, 0.0, 1.0);
   options.damping = within(table, "damping", options.damping, 0.0, most);
@@ -120,6 +124,17 @@ void parse_training(Table& table, reconstruct::Options& options) {
                                             {{"moments", QuadraticLoss::moments}, {"batches", QuadraticLoss::batches}});
 }
 
+/// runs = [1, 2, 1], or "random".
+void parse_runs(Table& table, reconstruct::Options& options) {
+  const auto* node = table.find("runs");
+  if (node == nullptr || !node->is_string()) {
+    for (const auto run : table.integers("runs", 1, 1 << 20)) options.runs.push_back(run);
+    return;
+  }
+  options.joining =
+      one_of<reconstruct::Joining>(table, "runs", options.joining, {{"random", reconstruct::Joining::random}});
+}
+
 /// Which modules mrecg and mrecg_loss join, and what they fit then.
 void parse_joining(Table& table, reconstruct::Options& options) {
   using reconstruct::Method;
@@ -131,7 +146,7 @@ void parse_joining(Table& table, reconstruct::Options& options) {
   options.joins = table.integer("joins", 1, 1 << 20).value_or(options.joins);
   options.join_penalty = within(table, "join_penalty", options.join_penalty, 0.0, 1e6);
   options.longest_run = table.integer("longest_run", 1, 1 << 20).value_or(options.longest_run);
-  for (const auto run : table.integers("runs", 1, 1 << 20)) options.runs.push_back(run);
+  parse_runs(table, options);
 }
 
 reconstruct::Options parse_options(Table& table) {

@@ -49,20 +49,6 @@ class Configs(unittest.TestCase):
         files = json.dumps([str(CONFIGS / "models" / f"digits_mlp_{depth}.onnx") for depth in (5, 7)])
         self.assertEqual(self.plan("paper/gains.toml", "--set", f"network.0.file={files}")["networks"], 2 + 3 + 9)
 
-    def test_random_schemes_are_runs_of_the_study_of_granularity(self):
-        printed = subprocess.run([REPOSITORY / "scripts" / "random-schemes", "11", "100"], capture_output=True, text=True).stdout.split()
-        self.assertEqual(len(set(printed)), 100)
-        for scheme in printed:
-            runs = [int(run) for run in scheme.split(",")]
-            self.assertEqual((sum(runs), max(runs) <= 4), (11, True))
-        again = subprocess.run([REPOSITORY / "scripts" / "random-schemes", "11", "7", "--longest", "11"], capture_output=True, text=True).stdout.split()
-        self.assertEqual(len(set(again)), 7)
-        if (CONFIGS / "paper" / "data").exists():
-            self.assertEqual(self.plan("paper/granularity.toml", "--set", f"reconstruct.runs=[{printed[0]}]")["configurations"], 1)
-        refused = subprocess.run([REPOSITORY / "scripts" / "random-schemes", "3", "5"], capture_output=True, text=True)
-        self.assertEqual(refused.returncode, 2)
-        self.assertIn("3 modules have 4 schemes", refused.stderr)
-
 
 class Quickstart(unittest.TestCase):
     def test_a_smaller_quickstart_from_study_to_pictures(self):

@@ -48,6 +48,11 @@ enum class QuadraticLoss { moments, batches };
 /// module's loss with weights rounded to nearest, so that nothing depends on the scale of the network's values.
 enum class RegularizationUnit { absolute, loss };
 
+/// Which neighbouring modules are one, where Options::runs does not say: none, or those that mrecg chooses; or a scheme
+/// drawn from the seed, all with runs up to longest_run as likely (arXiv 2303.11906, figure 3: the study of
+/// granularity).
+enum class Joining { by_method, random };
+
 /// Of AdaRound and all that follow it; the published values but for the regularizer, whose unit is another.
 struct Options {
   Index iterations = 20000;  ///< per module
@@ -63,17 +68,18 @@ struct Options {
   BiasCorrection bias_correction = BiasCorrection::none;
   /// What round, brecq, qdrop and mrecg take for a module; gptq and adaround go by layers.
   ModuleKind modules = ModuleKind::block;
-  std::vector<LayerRange> named;  ///< modules by name in place of a kind
-  std::vector<Index> runs;  ///< brecq, qdrop, mrecg: so many modules each are one; empty: none, or as mrecg chooses
-  Method joint = Method::brecq;  ///< of mrecg and mrecg_loss: brecq or qdrop
+  std::vector<LayerRange> named;         ///< modules by name in place of a kind
+  std::vector<Index> runs;               ///< brecq, qdrop, mrecg: so many modules each are one; empty: as joining says
+  Joining joining = Joining::by_method;  ///< random: of brecq, qdrop, mrecg
+  Method joint = Method::brecq;          ///< of mrecg and mrecg_loss: brecq or qdrop
   CapacityOptions capacity;
   Homogeneity homogeneity = Homogeneity::converted;  ///< mrecg: of the modules of a pair
   Index joins = 0;  ///< mrecg, mrecg_loss: neighbours that are joined; 0: a quarter of the pairs, at least one
-  double join_penalty = 1.0;                 ///< SelectionOptions::penalty
-  Index longest_run = 0;                     ///< of joined modules; 0: two for mrecg, three for mrecg_loss
-  double damping = 0.01;                     ///< gptq
+  double join_penalty = 1.0;  ///< SelectionOptions::penalty
+  Index longest_run = 0;      ///< of joined modules; 0: two for mrecg, else three
+  double damping = 0.01;      ///< gptq
   ColumnOrder order = ColumnOrder::natural;  ///< gptq
-  std::uint64_t seed = 1;                    ///< of batches, mixed inputs and labels drawn for the Fisher information
+  std::uint64_t seed = 1;  ///< of batches, mixed inputs, random schemes and labels drawn for the Fisher information
 };
 
 /// The samples that a method is fitted to, as the float engine takes them: count x input elements.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <set>
 #include <utility>
 
 #include <gtest/gtest.h>
@@ -344,6 +345,21 @@ TEST_F(ReconstructTest, MrecgByLossesIsBrecqWithTheRunsItChose) {
   expect_equal(run(Method::brecq, options), chosen);
 }
 
+TEST_F(ReconstructTest, RandomRunsAreDrawnFromTheSeed) {
+  take(network::make_network({.family = network::Family::resnet, .depth = 14, .width = 4, .resolution = 8}));
+  Options options = quick(1);
+  options.joining = Joining::random;
+  std::set<std::vector<std::size_t>> schemes;
+  for (options.seed = 1; options.seed <= 8; ++options.seed) {
+    const Reconstruction result = run(Method::brecq, options);
+    const auto drawn = sizes(result);
+    schemes.insert(drawn);
+    EXPECT_EQ(std::accumulate(drawn.begin(), drawn.end(), std::size_t{0}), network_.graph.weight_layers().size());
+    expect_equal(run(Method::brecq, options), result);
+  }
+  EXPECT_GT(schemes.size(), 4U);
+}
+
 TEST_F(ReconstructTest, MrecgOfQdropMixesInputs) {
   take_resnet();
   Options options = quick(10);
@@ -461,6 +477,13 @@ TEST_F(ReconstructTest, OptionsThatDoNotGoTogetherAreErrors) {
   refused(Method::gptq, [](Options& o) { o.damping = 0.0; });
   refused(Method::adaround, [](Options& o) { o.runs = {1, 2}; });
   refused(Method::mrecg_loss, [](Options& o) { o.runs = {1, 2}; });
+  for (const Method method : {Method::gptq, Method::adaround, Method::round, Method::mrecg_loss}) {
+    refused(method, [](Options& o) { o.joining = Joining::random; });
+  }
+  refused(Method::brecq, [](Options& o) {
+    o.joining = Joining::random;
+    o.runs = {1, 2};
+  });
   refused(Method::adaround, [](Options& o) { o.weighting = Weighting::fisher; });
   refused(Method::mrecg, [](Options& o) { o.joint = Method::adaround; });
   refused(Method::mrecg, [](Options& o) { o.longest_run = 1; });

@@ -86,18 +86,19 @@ TEST_F(StudyOfMethods, RoundingRulesAndMethodsStandBesideEachOther) {
 }
 
 TEST_F(StudyOfMethods, OptionsAreRead) {
-  const auto options =
-      read("\"mrecg\"",
-           "[reconstruct]\nsamples = \"fit\"\niterations = 7\nbatch = 3\nlearning_rate = 0.5\n"
-           "regularization = 0.25\nwarm_up = 0.125\nbeta = [10, 3]\ndrop = 0.75\nweighting = \"fisher\"\n"
-           "quadratic = \"batches\"\nequalize = \"cross_layer\"\nbias_correction = \"empirical\"\n"
-           "modules = \"stage\"\njoint = \"qdrop\"\nstride_factor = 2.0\nhomogeneity = \"strict\"\n"
-           "joins = 2\njoin_penalty = 0.5\nlongest_run = 3\ndamping = 0.02\norder = \"activations\"\n")
-          .reconstruct;
+  const auto options = read("\"mrecg\"",
+                            "[reconstruct]\nsamples = \"fit\"\niterations = 7\nbatch = 3\nlearning_rate = 0.5\n"
+                            "regularization = 0.25\nwarm_up = 0.125\nbeta = [10, 3]\nregularization_unit = "
+                            "\"absolute\"\ndrop = 0.75\nweighting = \"fisher\"\n"
+                            "quadratic = \"batches\"\nequalize = \"cross_layer\"\nbias_correction = \"empirical\"\n"
+                            "modules = \"stage\"\njoint = \"qdrop\"\nstride_factor = 2.0\nhomogeneity = \"strict\"\n"
+                            "joins = 2\njoin_penalty = 0.5\nlongest_run = 3\ndamping = 0.02\norder = \"activations\"\n")
+                           .reconstruct;
   EXPECT_EQ(options.iterations, 7);
   EXPECT_EQ(options.batch, 3);
   EXPECT_EQ(options.learning_rate, 0.5);
   EXPECT_EQ(options.regularization, 0.25);
+  EXPECT_EQ(options.regularization_unit, reconstruct::RegularizationUnit::absolute);
   EXPECT_EQ(options.warm_up, 0.125);
   EXPECT_EQ(options.beta_first, 10.0);
   EXPECT_EQ(options.beta_last, 3.0);
@@ -135,6 +136,19 @@ TEST_F(StudyOfMethods, ModulesMayBeNamedAndRunsGiven) {
   EXPECT_EQ(options.named[0].first, "a");
   EXPECT_EQ(options.named[0].last, "b");
   EXPECT_THAT(options.runs, ElementsAre(1, 2));
+}
+
+TEST_F(StudyOfMethods, RunsMayBeRandom) {
+  const auto options =
+      read("[\"brecq\", \"adaround\"]", "[reconstruct]\nsamples = \"fit\"\nruns = \"random\"\n").reconstruct;
+  EXPECT_TRUE(options.runs.empty());
+  const auto joining_of = [&](const char* name) {
+    return options_of(*parse_study_quantizer(name), options, 1).joining;
+  };
+  EXPECT_EQ(joining_of("brecq"), reconstruct::Joining::random);
+  EXPECT_EQ(joining_of("adaround"), reconstruct::Joining::by_method);
+  EXPECT_EQ(joining_of("mrecg_loss"), reconstruct::Joining::by_method);
+  EXPECT_THROW(read("\"brecq\"", "[reconstruct]\nsamples = \"fit\"\nruns = \"randomly\"\n"), core::InputError);
 }
 
 TEST_F(StudyOfMethods, AMethodTakesOfTheSharedOptionsWhatItReads) {
