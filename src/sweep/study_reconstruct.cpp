@@ -158,6 +158,7 @@ reconstruct::Options parse_options(Table& table) {
   options.equalization =
       one_of<Equalization>(table, "equalize", options.equalization,
                            {{"none", Equalization::none}, {"cross_layer", Equalization::cross_layer}});
+  if (table.has("bias_absorption")) options.bias_absorption = within(table, "bias_absorption", 3.0, 0.0, 100.0);
   options.bias_correction =
       one_of<BiasCorrection>(table, "bias_correction", options.bias_correction,
                              {{"none", BiasCorrection::none}, {"empirical", BiasCorrection::empirical}});
