@@ -149,6 +149,19 @@ void parse_joining(Table& table, reconstruct::Options& options) {
   parse_runs(table, options);
 }
 
+}  // namespace
+
+const observe::SampleSpec& find_samples(const Study& study, const std::string& name, const std::string& where) {
+  const auto found = std::ranges::find(study.samples, name, &observe::SampleSpec::name);
+  if (found != study.samples.end()) return *found;
+  std::vector<std::string> names;
+  for (const auto& spec : study.samples) names.push_back(spec.name);
+  throw InputError(names.empty()
+                       ? fmt::format("samples '{}' are not defined; add a [[samples]] table with this name", name)
+                       : fmt::format("samples '{}' are not defined; defined are: {}", name, fmt::join(names, ", ")),
+                   where);
+}
+
 reconstruct::Options parse_options(Table& table) {
   using reconstruct::BiasCorrection;
   using reconstruct::Equalization;
@@ -165,19 +178,6 @@ reconstruct::Options parse_options(Table& table) {
   parse_modules(table, options);
   parse_joining(table, options);
   return options;
-}
-
-}  // namespace
-
-const observe::SampleSpec& find_samples(const Study& study, const std::string& name, const std::string& where) {
-  const auto found = std::ranges::find(study.samples, name, &observe::SampleSpec::name);
-  if (found != study.samples.end()) return *found;
-  std::vector<std::string> names;
-  for (const auto& spec : study.samples) names.push_back(spec.name);
-  throw InputError(names.empty()
-                       ? fmt::format("samples '{}' are not defined; add a [[samples]] table with this name", name)
-                       : fmt::format("samples '{}' are not defined; defined are: {}", name, fmt::join(names, ", ")),
-                   where);
 }
 
 void parse_reconstruct(Study& study, Table& root) {

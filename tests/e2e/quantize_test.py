@@ -332,6 +332,15 @@ class Refusals(Quantizing):
         self.assert_refused("a batch of 101 cannot be drawn from 100", *fitted, "--batch", 101)
         self.assert_refused("--layout 'wide' is not known", *fitted, "--layout", "wide")
         self.assert_refused("--modules 'room' is not known; choose from: layer, block, stage", *fitted, "--modules", "room")
+        for method, key in (("gptq", "learning_rate"), ("adaround", "damping"), ("adaround", "modules"), ("brecq", "joins"), ("qdrop", "quadratic"),
+                            ("mrecg_loss", "runs"), ("mrecg_loss", "homogeneity")):
+            self.assert_refused(f"--quantizer {method} does not read --set {key}", own, *out, *SAMPLES, "--quantizer", method, "--set", f"{key}=1")
+        self.assert_refused("--quantizer round does not read --set; leave it out", own, *out, "--set", "damping=1")
+        self.assert_refused("--set iterations has an option of its own: --iterations", *fitted, "--set", "iterations=5")
+        self.assert_refused("did you mean .*learning_rate.*--set learning_rat", *fitted, "--set", "learning_rat=5")
+        self.assert_refused("this key is set twice", *fitted, "--set", "beta=[9,2]", "--set", "beta=[8,2]")
+        self.assert_refused("--modules and --set modules", *fitted, "--modules", "layer", "--set", "modules=[[\"a\",\"b\"]]")
+        self.assert_refused("the runs have 3 modules, the network", *fitted, "--set", "runs=[1,2]")
         self.assert_refused("--equalization 'all' is not known", *fitted, "--equalization", "all")
         self.assert_refused(r"\(none\.npy\)", own, *out, "--quantizer", "brecq", "--samples", "none.npy")
 
@@ -447,6 +456,15 @@ class Fitted(Quantizing):
         biases = [{t.name: t.raw_data for t in model.graph.initializer if t.name.endswith(".bias")} for model in (plain, corrected)]
         self.assertNotEqual(*biases)
         self.assertEqual(answer["configuration"], "round/tensor/3")
+
+    def test_what_is_set_reaches_the_method(self):
+        def weights(*settings):
+            words = [word for setting in settings for word in ("--set", setting)]
+            return self.quantize(NETWORKS[1], *self.WORDS, "brecq", "--iterations", 60, *SAMPLES, *words, name="one.onnx")[1].SerializeToString()
+        fast = "learning_rate=0.3"
+        different = {weights(fast, *more) for more in ((), ("beta=[9,3]",), ("runs=random",), ("quadratic=batches",), ("regularization_unit=absolute",))}
+        self.assertEqual(len(different), 5)
+        self.assertEqual(weights(), weights("learning_rate=1e-3"))
 
     def test_samples_are_normalised_as_asked(self):
         x = np.load(MODELS / "digits_test_x.npy")[:100].astype(np.float64)
