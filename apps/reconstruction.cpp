@@ -19,6 +19,7 @@
 #include "quantbound/parallel/stop_token.hpp"
 #include "quantbound/store/whole_file.hpp"
 #include "quantbound/sweep/study.hpp"
+#include "quantbound/sweep/study_quantizer.hpp"
 
 #include "network_options.hpp"
 #include "text_table.hpp"
@@ -244,17 +245,16 @@ WeightChoice read_weight_choice(const options::variables_map& values) {
   choice.equalization = one_of(values, "equalization", std::array<std::string_view, 2>{"none", "cross_layer"},
                                std::array{reconstruct::Equalization::none, reconstruct::Equalization::cross_layer});
   const auto name = values["quantizer"].as<std::string>();
-  if (const auto rule = quantize::parse_quantizer(name)) {
-    choice.configuration.quantizer = *rule;
-    if (name == "round" && values["bias-correction"].as<std::string>() != "none") choice.method = Method::round;
-  } else if (name == "cle_round") {
-    choice.equalization = reconstruct::Equalization::cross_layer;
-    if (values["bias-correction"].as<std::string>() != "none") choice.method = Method::round;
-  } else if (const auto method = reconstruct::parse_method(name)) {
-    choice.method = *method;
-  } else {
+  const auto quantizer = sweep::parse_study_quantizer(name);
+  if (!quantizer)
     throw InputError(fmt::format("--quantizer '{}' is not known; choose from: {}", name, quantizer_words), here);
-  }
+  choice.configuration.quantizer = quantizer->rounding;
+  const bool equalized = quantizer->method == Method::round;  // cle_round
+  if (equalized) choice.equalization = reconstruct::Equalization::cross_layer;
+  // To nearest, samples are needed for the biases alone.
+  const bool corrected = values["bias-correction"].as<std::string>() != "none" || is_given(values, "set");
+  choice.method = equalized && !corrected ? std::nullopt : quantizer->method;
+  if (name == "round" && corrected) choice.method = Method::round;
   refuse_unread(values, name, choice.method);
   const std::string label = quantize::label(choice.configuration);
   choice.label = name + label.substr(label.find('/'));

@@ -336,7 +336,9 @@ class Refusals(Quantizing):
         for method, key in (("gptq", "learning_rate"), ("adaround", "damping"), ("adaround", "modules"), ("brecq", "joins"), ("qdrop", "quadratic"),
                             ("mrecg_loss", "runs"), ("mrecg_loss", "homogeneity")):
             self.assert_refused(f"--quantizer {method} does not read --set {key}", own, *out, *SAMPLES, "--quantizer", method, "--set", f"{key}=1")
-        self.assert_refused("--quantizer round does not read --set; leave it out", own, *out, "--set", "damping=1")
+        self.assert_refused("--quantizer round does not read --set damping; leave it out", own, *out, "--set", "damping=1", *SAMPLES)
+        self.assert_refused("--quantizer round is fitted to samples", own, *out, "--set", "bias_absorption=3")
+        self.assert_refused("--quantizer floor does not read --set; leave it out", own, *out, "--quantizer", "floor", "--set", "bias_absorption=3")
         self.assert_refused("--set iterations has an option of its own: --iterations", *fitted, "--set", "iterations=5")
         self.assert_refused("did you mean .*learning_rate.*--set learning_rat", *fitted, "--set", "learning_rat=5")
         self.assert_refused("this key is set twice", *fitted, "--set", "beta=[9,2]", "--set", "beta=[8,2]")
