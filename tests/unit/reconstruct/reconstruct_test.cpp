@@ -342,6 +342,8 @@ TEST_F(ReconstructTest, MrecgByLossesIsBrecqWithTheRunsItChose) {
     options.runs.push_back(run);
   }
   EXPECT_LT(options.runs.size(), single.modules.size());
+  EXPECT_EQ(options.runs.front(), 1) << "the stem stays alone";
+  EXPECT_EQ(options.runs.back(), 1) << "and the classifier";
   expect_equal(run(Method::brecq, options), chosen);
 }
 
