@@ -136,8 +136,9 @@ def several(datasets):
 
 
 def final_and_earlier(datasets, network, selection):
-    """Per method the pairs (largest earlier loss, final error), every one once: what does not depend on a seed or on
-    the scheme of a file is there as often as there are seeds and files."""
+    """Per (method, whether the last module is joined with others) the pairs (largest earlier loss, final error), every one
+    once: what does not depend on a seed or on the scheme of a file is there as often as there are seeds and files. Where
+    the last module is joined, the largest losses, just before it, are no earlier ones: another population."""
     pairs, bits = {}, None
     for ds in datasets:
         labels = pick(ds, selection)
@@ -150,8 +151,10 @@ def final_and_earlier(datasets, network, selection):
             at = at.sel(seed=[labels["seed"]])
         for found, modules in configurations(at, chosen_quantizers(ds, selection.quantizer, UNTRAINED), bits):
             if modules.largest_earlier > 0 and modules.final > 0:
-                pairs.setdefault(found["quantizer"], {})[(modules.largest_earlier, modules.final)] = None
-    return {quantizer: np.array(list(found)).T for quantizer, found in pairs.items()}, labels
+                pairs.setdefault((found["quantizer"], bool(modules.parts[-1] > 1)), {})[(modules.largest_earlier, modules.final)] = None
+    order = list(dict.fromkeys(quantizer for quantizer, _ in pairs))
+    kinds = sorted(pairs, key=lambda kind: (order.index(kind[0]), kind[1]))
+    return {kind: np.array(list(pairs[kind])).T for kind in kinds}, labels
 
 
 def loss_correlation(datasets, network=None, selection=Selection()):
@@ -167,10 +170,14 @@ def loss_correlation(datasets, network=None, selection=Selection()):
     with plt.rc_context(STYLE):
         fig, (ax,) = panels(1, 3.7)
         names = []
-        for quantizer, (earlier, final) in pairs.items():
+        joined = {quantizer for quantizer, last_is_joined in pairs if last_is_joined}
+        for (quantizer, last_is_joined), (earlier, final) in pairs.items():
             look = quantizer_look(quantizer)
-            ax.plot(earlier, final, color=look.colour, marker=look.marker, markersize=4, markerfacecolor="none", markeredgewidth=0.8, linestyle="")
-            names.append(handle(look, f"{look.label}\n{in_words(rank_correlation(earlier, final), len(final))}", line=""))
+            points = {"color": look.colour, "marker": look.marker, "markersize": 4, "markeredgewidth": 0.8, "linestyle": "",
+                      "markerfacecolor": look.colour if last_is_joined else "none"}
+            kind = f", last {'joined' if last_is_joined else 'alone'}" if quantizer in joined else ""
+            ax.plot(earlier, final, **points)
+            names.append(plt.Line2D([], [], label=f"{look.label}{kind}\n{in_words(rank_correlation(earlier, final), len(final))}", **points))
         ax.set_xscale("log")
         ax.set_yscale("log")
         decades(ax.xaxis)
@@ -181,7 +188,8 @@ def loss_correlation(datasets, network=None, selection=Selection()):
         if len(pairs) > 1:
             names.append(plt.Line2D([], [], linestyle="", label=f"all together\n{in_words(rank_correlation(*everything), count)}"))
         names_beside(ax, names, "rank correlation\n(95 % interval), points")
-        small_print(fig, "Spearman's rank correlation, interval of Bonett and Wright; equal points are counted once")
+        meant = "; last: the last module, or one with others" if joined else ""
+        small_print(fig, f"Spearman's rank correlation, interval of Bonett and Wright; equal points count once{meant}")
     return fig
 
 
