@@ -20,12 +20,15 @@ using sweep::Presence;
 
 constexpr std::size_t width = 100;
 
-/// Prints words in lines of at most `width`, all but the first indented.
+/// What Markdown takes for the beginning of a list where it begins a line.
+bool is_list_mark(const std::string& word) { return word == "+" || word == "-" || word == "*"; }
+
+/// Prints words in lines of about `width`, all but the first indented.
 void print_wrapped(std::ostream& out, const std::string& text, std::string_view indent = "") {
   std::istringstream words(text);
   std::string line;
   for (std::string word; words >> word;) {
-    if (!line.empty() && line.size() + 1 + word.size() > width) {
+    if (!line.empty() && line.size() + 1 + word.size() > width && !is_list_mark(word)) {
       out << line << '\n';
       line = std::string(indent) + word;
     } else {
@@ -125,7 +128,7 @@ void print_result(std::ostream& out) {
                "attributes `long_name` (the meanings below), `units`, and where it is a number about networks "
                "`soundness`: proved (holds for all inputs of the domain, rounding errors included), observed "
                "(measured), or estimate (neither). NaN, and 0 in whole numbers, mean that nothing was computed; "
-               "`status` says why. docs/design.md, section 6, says how ragged axes are read.",
+               "`status` and `method_note` say why. docs/design.md, section 6, says how ragged axes are read.",
                sweep::schema_version));
   print_fields(out, "Dimensions", Place::axis);
   print_variables(out);

@@ -166,25 +166,26 @@ StudySection network_family() {
       .title = "[[network]] with family",
       .name = "[[network]]",
       .about = "Synthetic networks: the cartesian product of the lists, each point `draws` times.",
-      .keys = {required(word("family", words_of({Family::mlp, Family::cnn, Family::resnet, Family::mobilenet_v2}),
-                             "The kind of network.")),
-               required(table("domain", "The set of inputs, in one of the three forms below.")),
-               required(list(integer("depth", from_to(1, 100000),
-                                     "Weight layers: mlp any, cnn from 2, resnet 6n + 2, mobilenet_v2 "
-                                     "3n + 2."))),
-               required(list(integer("width", from_to(1, 1 << 20),
-                                     "Of the hidden layers of an mlp; channels of the first stage of "
-                                     "the others."))),
-               or_else(std::vector{std::string(to_string(defaults.law))},
-                       list(word("weights",
-                                 words_of({WeightLaw::he_normal, WeightLaw::he_uniform, WeightLaw::xavier_normal,
-                                           WeightLaw::orthogonal}),
-                                 "The distribution of the weights."))),
-               or_else(std::int64_t{1}, integer("draws", from_to(1, 1 << 20), "Independent networks per point.")),
-               or_else(defaults.inputs, integer("inputs", from_to(1, 1 << 24), "Inputs of an mlp.")),
-               or_else(defaults.outputs, integer("outputs", from_to(1, 1 << 20), "Outputs.")),
-               or_else(defaults.resolution, integer("resolution", from_to(1, 1 << 12),
-                                                    "Height and width of the input of image families."))}};
+      .keys = {
+          required(word("family", words_of({Family::mlp, Family::cnn, Family::resnet, Family::mobilenet_v2}),
+                        "The kind of network.")),
+          required(table("domain", "The set of inputs, in one of the three forms below.")),
+          required(list(integer(
+              "depth", from_to(1, 100000),
+              "Weight layers: of an mlp any number, of a cnn 2 or more, of a resnet 6n+2, of mobilenet_v2 3n+2."))),
+          required(list(integer("width", from_to(1, 1 << 20),
+                                "Of the hidden layers of an mlp; channels of the first stage of "
+                                "the others."))),
+          or_else(std::vector{std::string(to_string(defaults.law))},
+                  list(word("weights",
+                            words_of({WeightLaw::he_normal, WeightLaw::he_uniform, WeightLaw::xavier_normal,
+                                      WeightLaw::orthogonal}),
+                            "The distribution of the weights."))),
+          or_else(std::int64_t{1}, integer("draws", from_to(1, 1 << 20), "Independent networks per point.")),
+          or_else(defaults.inputs, integer("inputs", from_to(1, 1 << 24), "Inputs of an mlp.")),
+          or_else(defaults.outputs, integer("outputs", from_to(1, 1 << 20), "Outputs.")),
+          or_else(defaults.resolution,
+                  integer("resolution", from_to(1, 1 << 12), "Height and width of the input of image families."))}};
   add_common_network_keys(section.keys);
   return section;
 }
