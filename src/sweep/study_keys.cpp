@@ -113,7 +113,7 @@ StudySection whole_file() {
           .about = "The tables that a study consists of.",
           .keys = {required(table("study", "Name and seed.")),
                    required(tables("network", "What is quantized: files, or synthetic families. At least one.")),
-                   tables("samples", "Inputs to measure on, and to fit methods to."),
+                   absent("no sets", tables("samples", "Inputs to measure on, and to fit methods to.")),
                    required(table("quantization", "The configurations: how every network is quantized.")),
                    absent("all bounds", table("bounds", "Which closed-form bounds.")),
                    absent("no certificates", table("certify", "Which certificates, and what each may cost.")),
