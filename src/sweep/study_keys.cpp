@@ -34,56 +34,47 @@ Limits positive(std::string reason = {}) {
   return {.lowest = 0.0, .without_lowest = true, .reason = std::move(reason)};
 }
 
-StudyKey text(std::string name, std::string meaning) {
-  return {.name = std::move(name), .type = KeyType::text, .meaning = std::move(meaning)};
-}
-StudyKey flag(std::string name, bool fallback, std::string meaning) {
-  return {.name = std::move(name), .type = KeyType::flag, .meaning = std::move(meaning), .fallback = fallback};
-}
-StudyKey integer(std::string name, Limits limits, std::string meaning) {
-  return {
-      .name = std::move(name), .type = KeyType::integer, .meaning = std::move(meaning), .limits = std::move(limits)};
-}
-StudyKey number(std::string name, Limits limits, std::string meaning) {
-  return {.name = std::move(name), .type = KeyType::number, .meaning = std::move(meaning), .limits = std::move(limits)};
-}
-StudyKey word(std::string name, std::vector<std::string> words, std::string meaning) {
-  return {.name = std::move(name), .type = KeyType::word, .meaning = std::move(meaning), .words = std::move(words)};
-}
-StudyKey table(std::string name, std::string meaning) {
-  return {.name = std::move(name), .type = KeyType::table, .meaning = std::move(meaning)};
-}
-StudyKey tables(std::string name, std::string meaning) {
-  return {.name = std::move(name), .type = KeyType::tables, .meaning = std::move(meaning)};
-}
+/// A key in the making: integer("seed", from(0), "...").list().otherwise("the seed of the study").
+class Key {
+ public:
+  Key(KeyType type, std::string name, std::string meaning)
+      : key_{.name = std::move(name), .type = type, .meaning = std::move(meaning)} {}
 
-StudyKey required(StudyKey key) {
-  key.required = true;
-  return key;
+  Key required() { return with(&StudyKey::required, true); }
+  Key list() { return with(&StudyKey::count, Count::list); }
+  Key sequence() { return with(&StudyKey::count, Count::sequence); }
+  Key limits(Limits limits) { return with(&StudyKey::limits, std::move(limits)); }
+  Key unit(std::string unit) { return with(&StudyKey::unit, std::move(unit)); }
+  Key words(std::vector<std::string> words) { return with(&StudyKey::words, std::move(words)); }
+  /// Another form of value.
+  Key also(std::string form) { return with(&StudyKey::also, std::move(form)); }
+  /// What stands for a key that is left out: a value, or words where no value can say it.
+  Key fallback(Default value) { return with(&StudyKey::fallback, std::move(value)); }
+  Key otherwise(std::string what) { return with(&StudyKey::when_absent, std::move(what)); }
+
+  operator StudyKey() const { return key_; }  // NOLINT(google-explicit-constructor): a list of keys is a list of these
+
+ private:
+  template <class Member, class Value>
+  Key with(Member member, Value value) {
+    key_.*member = std::move(value);
+    return std::move(*this);
+  }
+  StudyKey key_;
+};
+
+Key text(std::string name, std::string meaning) { return {KeyType::text, std::move(name), std::move(meaning)}; }
+Key flag(std::string name, std::string meaning) { return {KeyType::flag, std::move(name), std::move(meaning)}; }
+Key table(std::string name, std::string meaning) { return {KeyType::table, std::move(name), std::move(meaning)}; }
+Key tables(std::string name, std::string meaning) { return {KeyType::tables, std::move(name), std::move(meaning)}; }
+Key integer(std::string name, Limits limits, std::string meaning) {
+  return Key(KeyType::integer, std::move(name), std::move(meaning)).limits(std::move(limits));
 }
-StudyKey list(StudyKey key) {
-  key.count = Count::list;
-  return key;
+Key number(std::string name, Limits limits, std::string meaning) {
+  return Key(KeyType::number, std::move(name), std::move(meaning)).limits(std::move(limits));
 }
-StudyKey sequence(StudyKey key) {
-  key.count = Count::sequence;
-  return key;
-}
-StudyKey in(std::string unit, StudyKey key) {
-  key.unit = std::move(unit);
-  return key;
-}
-StudyKey or_else(Default fallback, StudyKey key) {
-  key.fallback = std::move(fallback);
-  return key;
-}
-StudyKey absent(std::string what, StudyKey key) {
-  key.when_absent = std::move(what);
-  return key;
-}
-StudyKey also(std::string form, StudyKey key) {
-  key.also = std::move(form);
-  return key;
+Key word(std::string name, std::vector<std::string> words, std::string meaning) {
+  return Key(KeyType::word, std::move(name), std::move(meaning)).words(std::move(words));
 }
 
 template <class Enum>
@@ -108,37 +99,38 @@ Default word_of(Enum value) {
 // ------------------------------------------------------------------------------------------------- the declarations
 
 StudySection whole_file() {
-  return {.title = "The file",
-          .name = "the study",
-          .about = "The tables that a study consists of.",
-          .keys = {required(table("study", "Name and seed.")),
-                   required(tables("network", "What is quantized: files, or synthetic families. At least one.")),
-                   absent("no sets", tables("samples", "Inputs to measure on, and to fit methods to.")),
-                   required(table("quantization", "The configurations: how every network is quantized.")),
-                   absent("all bounds", table("bounds", "Which closed-form bounds.")),
-                   absent("no certificates", table("certify", "Which certificates, and what each may cost.")),
-                   absent("nothing is measured", table("observe", "What is measured, on which samples.")),
-                   absent("the defaults of its keys",
-                          table("reconstruct",
-                                "How methods are fitted to calibration samples. Only in a study with a "
-                                "method on the quantizer axis."))}};
+  return {
+      .title = "The file",
+      .name = "the study",
+      .about = "The tables that a study consists of.",
+      .keys = {
+          table("study", "Name and seed.").required(),
+          tables("network", "What is quantized: files, or synthetic families. At least one.").required(),
+          tables("samples", "Inputs to measure on, and to fit methods to.").otherwise("no sets"),
+          table("quantization", "The configurations: how every network is quantized.").required(),
+          table("bounds", "Which closed-form bounds.").otherwise("all bounds"),
+          table("certify", "Which certificates, and what each may cost.").otherwise("no certificates"),
+          table("observe", "What is measured, on which samples.").otherwise("nothing is measured"),
+          table("reconstruct",
+                "How methods are fitted to calibration samples. Only in a study with a method on the quantizer axis.")
+              .otherwise("the defaults of its keys")}};
 }
 
 StudySection study() {
   return {.title = "[study]",
           .name = "[study]",
           .about = "",
-          .keys = {required(text("name", "Also the default name of the result: NAME.h5. Without '/'.")),
-                   or_else(std::int64_t{1}, integer("seed", from(0), "Of everything random in the study."))}};
+          .keys = {text("name", "Also the default name of the result: NAME.h5. Without '/'.").required(),
+                   integer("seed", from(0), "Of everything random in the study.").fallback(std::int64_t{1})}};
 }
 
 /// Keys of both forms of [[network]].
 void add_common_network_keys(std::vector<StudyKey>& keys) {
-  keys.push_back(absent("those of [observe]",
-                        list(text("samples", "Names of the sample sets that this network is measured on."))));
-  keys.push_back(
-      absent("that of [reconstruct]",
-             text("calibration", "Name of the calibration set that methods are fitted to for this network.")));
+  keys.push_back(text("samples", "Names of the sample sets that this network is measured on.")
+                     .list()
+                     .otherwise("those of [observe]"));
+  keys.push_back(text("calibration", "Name of the calibration set that methods are fitted to for this network.")
+                     .otherwise("that of [reconstruct]"));
 }
 
 StudySection network_files() {
@@ -146,14 +138,14 @@ StudySection network_files() {
       .title = "[[network]] with file",
       .name = "[[network]]",
       .about = "Networks that are read from files.",
-      .keys = {required(list(text("file", "ONNX or .nnet files, each one network."))),
-               absent("the box that an .nnet file brings; ONNX files need one",
-                      table("domain", "The set of inputs, in one of the three forms below.")),
-               absent("nothing", text("suffix",
-                                      "Appended to the labels, so that a file may come again with another "
-                                      "domain.")),
-               absent("that of the file",
-                      sequence(integer("input_shape", from(1), "Of one sample, for files that leave it open.")))}};
+      .keys = {text("file", "ONNX or .nnet files, each one network.").list().required(),
+               table("domain", "The set of inputs, in one of the three forms below.")
+                   .otherwise("the box that an .nnet file brings; ONNX files need one"),
+               text("suffix", "Appended to the labels, so that a file may come again with another domain.")
+                   .otherwise("nothing"),
+               integer("input_shape", from(1), "Of one sample, for files that leave it open.")
+                   .sequence()
+                   .otherwise("that of the file")}};
   add_common_network_keys(section.keys);
   return section;
 }
@@ -167,25 +159,28 @@ StudySection network_family() {
       .name = "[[network]]",
       .about = "Synthetic networks: the cartesian product of the lists, each point `draws` times.",
       .keys = {
-          required(word("family", words_of({Family::mlp, Family::cnn, Family::resnet, Family::mobilenet_v2}),
-                        "The kind of network.")),
-          required(table("domain", "The set of inputs, in one of the three forms below.")),
-          required(list(integer(
-              "depth", from_to(1, 100000),
-              "Weight layers: of an mlp any number, of a cnn 2 or more, of a resnet 6n+2, of mobilenet_v2 3n+2."))),
-          required(list(integer("width", from_to(1, 1 << 20),
-                                "Of the hidden layers of an mlp; channels of the first stage of "
-                                "the others."))),
-          or_else(std::vector{std::string(to_string(defaults.law))},
-                  list(word("weights",
-                            words_of({WeightLaw::he_normal, WeightLaw::he_uniform, WeightLaw::xavier_normal,
-                                      WeightLaw::orthogonal}),
-                            "The distribution of the weights."))),
-          or_else(std::int64_t{1}, integer("draws", from_to(1, 1 << 20), "Independent networks per point.")),
-          or_else(defaults.inputs, integer("inputs", from_to(1, 1 << 24), "Inputs of an mlp.")),
-          or_else(defaults.outputs, integer("outputs", from_to(1, 1 << 20), "Outputs.")),
-          or_else(defaults.resolution,
-                  integer("resolution", from_to(1, 1 << 12), "Height and width of the input of image families."))}};
+          word("family", words_of({Family::mlp, Family::cnn, Family::resnet, Family::mobilenet_v2}),
+               "The kind of network.")
+              .required(),
+          table("domain", "The set of inputs, in one of the three forms below.").required(),
+          integer("depth", from_to(1, 100000),
+                  "Weight layers: of an mlp any number, of a cnn 2 or more, of a resnet 6n+2, of mobilenet_v2 3n+2.")
+              .list()
+              .required(),
+          integer("width", from_to(1, 1 << 20),
+                  "Of the hidden layers of an mlp; channels of the first stage of the others.")
+              .list()
+              .required(),
+          word("weights",
+               words_of({WeightLaw::he_normal, WeightLaw::he_uniform, WeightLaw::xavier_normal, WeightLaw::orthogonal}),
+               "The distribution of the weights.")
+              .list()
+              .fallback(std::vector{std::string(to_string(defaults.law))}),
+          integer("draws", from_to(1, 1 << 20), "Independent networks per point.").fallback(std::int64_t{1}),
+          integer("inputs", from_to(1, 1 << 24), "Inputs of an mlp.").fallback(defaults.inputs),
+          integer("outputs", from_to(1, 1 << 20), "Outputs.").fallback(defaults.outputs),
+          integer("resolution", from_to(1, 1 << 12), "Height and width of the input of image families.")
+              .fallback(defaults.resolution)}};
   add_common_network_keys(section.keys);
   return section;
 }
@@ -195,15 +190,15 @@ StudySection box_domain() {
   return {.title = "domain = { low, high }",
           .name = "[domain]",
           .about = "A box.",
-          .keys = {required(list(number("low", {}, "Lower end" + which))),
-                   required(list(number("high", {}, "Upper end" + which)))}};
+          .keys = {number("low", {}, "Lower end" + which).list().required(),
+                   number("high", {}, "Upper end" + which).list().required()}};
 }
 
 StudySection property_domain() {
   return {.title = "domain = { vnnlib }",
           .name = "[domain]",
           .about = "The input box of a property.",
-          .keys = {required(text("vnnlib", "A VNN-LIB file."))}};
+          .keys = {text("vnnlib", "A VNN-LIB file.").required()}};
 }
 
 StudySection ball_domain() {
@@ -211,11 +206,12 @@ StudySection ball_domain() {
   return {.title = "domain = { around, radius }",
           .name = "[domain]",
           .about = "Balls of the inf-norm around samples: each is a region of its own.",
-          .keys = {required(text("around", "Name of the sample set of the centres.")),
-                   required(number("radius", not_negative(), "Of every ball, in units of the network's input.")),
-                   or_else(defaults.count, integer("count", from(1), "So many first samples of the set.")),
-                   absent("balls are not clipped",
-                          sequence(number("clip", {}, "The valid range [low, high] that balls are clipped to.")))}};
+          .keys = {text("around", "Name of the sample set of the centres.").required(),
+                   number("radius", not_negative(), "Of every ball, in units of the network's input.").required(),
+                   integer("count", from(1), "So many first samples of the set.").fallback(defaults.count),
+                   number("clip", {}, "The valid range [low, high] that balls are clipped to.")
+                       .sequence()
+                       .otherwise("balls are not clipped")}};
 }
 
 StudySection samples() {
@@ -223,29 +219,30 @@ StudySection samples() {
   using observe::Role;
   const observe::SampleSpec defaults;
   const auto per_channel = [](std::string name, Limits limits, const char* what, const char* otherwise) {
-    return absent(otherwise, list(number(std::move(name), std::move(limits),
-                                         fmt::format("{}: one number, or one per channel.", what))));
+    return number(std::move(name), std::move(limits), fmt::format("{}: one number, or one per channel.", what))
+        .list()
+        .otherwise(otherwise);
   };
   return {
       .title = "[[samples]]",
       .name = "[[samples]]",
       .about = "A set of inputs. An input of the network is (value / scale - mean) / std.",
-      .keys = {required(text("name", "By which other keys name the set; not \"uniform\".")),
-               required(text("images",
-                             "A .npy or idx file, or an HDF5 dataset \"file.h5:/path\"; the first axis "
-                             "counts samples.")),
-               absent("no accuracies", text("labels", "Integers, in a file of the same kinds.")),
-               or_else(word_of(defaults.layout), word("layout", words_of({Layout::nhwc, Layout::nchw, Layout::flat}),
-                                                      "Order of the axes behind the first.")),
-               or_else(defaults.scale, number("scale", positive("values are divided by it"), "Divides the values.")),
-               per_channel("mean", {}, "Subtracted after that", "0"),
-               per_channel("std", positive("values are divided by it"), "Divides the rest", "1"),
-               or_else(std::int64_t{defaults.label_offset},
-                       integer("label_offset", from_to(-1000000, 1000000), "Added to every label.")),
-               or_else(word_of(defaults.role), word("role", words_of({Role::evaluation, Role::calibration}),
-                                                    "To measure on, or to fit methods to. Sets of different roles "
-                                                    "may not share rows of a file.")),
-               absent("the whole file", sequence(integer("rows", from(0), "[first, count], the first from 0.")))}};
+      .keys = {
+          text("name", "By which other keys name the set; not \"uniform\".").required(),
+          text("images", "A .npy or idx file, or an HDF5 dataset \"file.h5:/path\"; the first axis counts samples.")
+              .required(),
+          text("labels", "Integers, in a file of the same kinds.").otherwise("no accuracies"),
+          word("layout", words_of({Layout::nhwc, Layout::nchw, Layout::flat}), "Order of the axes behind the first.")
+              .fallback(word_of(defaults.layout)),
+          number("scale", positive("values are divided by it"), "Divides the values.").fallback(defaults.scale),
+          per_channel("mean", {}, "Subtracted after that", "0"),
+          per_channel("std", positive("values are divided by it"), "Divides the rest", "1"),
+          integer("label_offset", from_to(-1000000, 1000000), "Added to every label.")
+              .fallback(std::int64_t{defaults.label_offset}),
+          word("role", words_of({Role::evaluation, Role::calibration}),
+               "To measure on, or to fit methods to. Sets of different roles may not share rows of a file.")
+              .fallback(word_of(defaults.role)),
+          integer("rows", from(0), "[first, count], the first from 0.").sequence().otherwise("the whole file")}};
 }
 
 StudySection quantization() {
@@ -254,48 +251,50 @@ StudySection quantization() {
   using quantize::StepRule;
   const quantize::Configuration defaults;
   const auto bits = from_to(2, 16);
-  return {
-      .title = "[quantization]",
-      .name = "[quantization]",
-      .about = "The configurations: quantizer x granularity x bits x seed.",
-      .keys = {or_else(std::vector<std::string>{"round"},
-                       list(word("quantizer", quantizer_names(),
-                                 "A rounding rule, or a method that is fitted to samples."))),
-               or_else(std::vector<std::string>{"tensor"},
-                       list(word("granularity", words_of({Granularity::tensor, Granularity::channel}),
-                                 "One step per weight tensor, or per output channel."))),
-               required(list(integer("bits", bits, "Of a weight."))),
-               absent("the seed of the study",
-                      list(integer("seed", from(0), "Of stochastic rounding and of reconstruction."))),
-               also("{ fixed = 0.01 }",
-                    or_else(word_of(defaults.step_rule),
-                            word("step", words_of({StepRule::max, StepRule::mse}),
-                                 "The distance of two grid points: set by the largest "
-                                 "weight, by a search for the least error (docs/theory.md 7.1), or given."))),
-               or_else(word_of(defaults.grid), word("grid", words_of({Grid::symmetric, Grid::affine}),
-                                                    "Whether the grid is symmetric around 0 or spans the range of the "
-                                                    "weights.")),
-               flag("biases", false, "Whether biases are quantized, too."),
-               absent("16 with `biases = true`", integer("bias_bits", bits, "Of a bias. Only with `biases = true`.")),
-               absent("as all other layers", integer("edge_bits", bits,
-                                                     "Of the weights of the first and the last weight "
-                                                     "layer, whatever `bits` says."))}};
+  return {.title = "[quantization]",
+          .name = "[quantization]",
+          .about = "The configurations: quantizer x granularity x bits x seed.",
+          .keys = {
+              word("quantizer", quantizer_names(), "A rounding rule, or a method that is fitted to samples.")
+                  .list()
+                  .fallback(std::vector<std::string>{"round"}),
+              word("granularity", words_of({Granularity::tensor, Granularity::channel}),
+                   "One step per weight tensor, or per output channel.")
+                  .list()
+                  .fallback(std::vector<std::string>{"tensor"}),
+              integer("bits", bits, "Of a weight.").list().required(),
+              integer("seed", from(0), "Of stochastic rounding and of reconstruction.")
+                  .list()
+                  .otherwise("the seed of the study"),
+              word("step", words_of({StepRule::max, StepRule::mse}),
+                   "The distance of two grid points: set by the largest weight, by a search for the least error "
+                   "(docs/theory.md 7.1), or given.")
+                  .fallback(word_of(defaults.step_rule))
+                  .also("{ fixed = 0.01 }"),
+              word("grid", words_of({Grid::symmetric, Grid::affine}),
+                   "Whether the grid is symmetric around 0 or spans the range of the weights.")
+                  .fallback(word_of(defaults.grid)),
+              flag("biases", "Whether biases are quantized, too.").fallback(false),
+              integer("bias_bits", bits, "Of a bias. Only with `biases = true`.").otherwise("16 with `biases = true`"),
+              integer("edge_bits", bits, "Of the weights of the first and the last weight layer, whatever `bits` says.")
+                  .otherwise("as all other layers")}};
 }
 
 StudySection fixed_step() {
   return {.title = "step = { fixed }",
           .name = "[step]",
           .about = "",
-          .keys = {required(number("fixed", positive(), "The step of all layers."))}};
+          .keys = {number("fixed", positive(), "The step of all layers.").required()}};
 }
 
 StudySection bounds() {
   return {.title = "[bounds]",
           .name = "[bounds]",
           .about = "",
-          .keys = {also("\"all\"",
-                        or_else(std::vector<std::string>{"all"}, list(word("theory", names_of(bounds::theories()),
-                                                                           "Which theories, see docs/bounds.md."))))}};
+          .keys = {word("theory", names_of(bounds::theories()), "Which theories, see docs/bounds.md.")
+                       .list()
+                       .fallback(std::vector<std::string>{"all"})
+                       .also("\"all\"")}};
 }
 
 StudySection certify() {
@@ -303,22 +302,26 @@ StudySection certify() {
   return {.title = "[certify]",
           .name = "[certify]",
           .about = "Certificates of every pair and region; see docs/certify.md.",
-          .keys = {also("\"all\"", required(list(word("method", names_of(certify::methods()),
-                                                      "Which methods; [] switches the stage off.")))),
-                   or_else(defaults.tolerance, number("tolerance", not_negative(),
-                                                      "branch_and_bound: stops where upper <= (1 + tolerance) lower.")),
-                   absent("no limit",
-                          in("s", number("max_seconds", positive(),
-                                         "star, branch_and_bound: per pair and region. What had been proved by then "
-                                         "counts (status timed_out) and may differ from run to run."))),
-                   absent("no limit", integer("max_boxes", from(1), "branch_and_bound: stops after so many pieces.")),
-                   or_else(defaults.generators,
-                           integer("generators", from_to(1, 1 << 24), "difference_zonotope: most generators kept.")),
-                   or_else(defaults.alpha_steps,
-                           integer("alpha_steps", from_to(0, 1 << 20), "alpha_crown: steps of the optimiser.")),
-                   or_else(static_cast<double>(defaults.max_bytes) / 0x1p30,
-                           in("GiB", number("max_memory", {.lowest = 0.0, .highest = 1 << 20, .without_lowest = true},
-                                            "For one pair; a method that needs more is not applied.")))}};
+          .keys = {word("method", names_of(certify::methods()), "Which methods; [] switches the stage off.")
+                       .list()
+                       .required()
+                       .also("\"all\""),
+                   number("tolerance", not_negative(), "branch_and_bound: stops where upper <= (1 + tolerance) lower.")
+                       .fallback(defaults.tolerance),
+                   number("max_seconds", positive(),
+                          "star, branch_and_bound: per pair and region. What had been proved by then counts (status "
+                          "timed_out) and may differ from run to run.")
+                       .unit("s")
+                       .otherwise("no limit"),
+                   integer("max_boxes", from(1), "branch_and_bound: stops after so many pieces.").otherwise("no limit"),
+                   integer("generators", from_to(1, 1 << 24), "difference_zonotope: most generators kept.")
+                       .fallback(defaults.generators),
+                   integer("alpha_steps", from_to(0, 1 << 20), "alpha_crown: steps of the optimiser.")
+                       .fallback(defaults.alpha_steps),
+                   number("max_memory", {.lowest = 0.0, .highest = 1 << 20, .without_lowest = true},
+                          "For one pair; a method that needs more is not applied.")
+                       .unit("GiB")
+                       .fallback(static_cast<double>(defaults.max_bytes) / 0x1p30)}};
 }
 
 StudySection observation() {
@@ -330,21 +333,24 @@ StudySection observation() {
       .name = "[observe]",
       .about = "Measurements; see docs/observe.md and docs/statistics.md.",
       .keys = {
-          absent("none",
-                 list(text("samples", "Names of the evaluation sets for networks that do not name their own."))),
-          or_else(std::int64_t{0}, integer("uniform", from_to(0, 1 << 30), "Points drawn uniformly from the domain.")),
-          or_else(std::vector{0.5, 0.9, 0.99, 0.999},
-                  list(number("quantiles", {.lowest = 0.0, .highest = 1.0, .without_lowest = true},
-                              "Of the measured deviations, increasing."))),
-          absent("no search", table("attack", "Searches every region for inputs that deviate much.")),
-          or_else(word_of(defaults.precision),
-                  word("precision", words_of({Precision::automatic, Precision::float32, Precision::float64}),
-                       "Of the measurement; auto takes float, and double where a deviation is near its resolution.")),
-          or_else(defaults.confidence,
-                  number("confidence", probability, "Of what samples prove about the distribution they come from.")),
-          or_else(defaults.layer_samples, integer("layer_samples", from_to(0, 1 << 24),
-                                                  "So many first samples of every set are measured layer by layer.")),
-          flag("per_sample", defaults.per_sample, "Whether the result lists the deviation of every sample.")}};
+          text("samples", "Names of the evaluation sets for networks that do not name their own.")
+              .list()
+              .otherwise("none"),
+          integer("uniform", from_to(0, 1 << 30), "Points drawn uniformly from the domain.").fallback(std::int64_t{0}),
+          number("quantiles", {.lowest = 0.0, .highest = 1.0, .without_lowest = true},
+                 "Of the measured deviations, increasing.")
+              .list()
+              .fallback(std::vector{0.5, 0.9, 0.99, 0.999}),
+          table("attack", "Searches every region for inputs that deviate much.").otherwise("no search"),
+          word("precision", words_of({Precision::automatic, Precision::float32, Precision::float64}),
+               "Of the measurement; auto takes float, and double where a deviation is near its resolution.")
+              .fallback(word_of(defaults.precision)),
+          number("confidence", probability, "Of what samples prove about the distribution they come from.")
+              .fallback(defaults.confidence),
+          integer("layer_samples", from_to(0, 1 << 24),
+                  "So many first samples of every set are measured layer by layer.")
+              .fallback(defaults.layer_samples),
+          flag("per_sample", "Whether the result lists the deviation of every sample.").fallback(defaults.per_sample)}};
 }
 
 StudySection attack() {
@@ -352,78 +358,76 @@ StudySection attack() {
   return {.title = "attack = { starts, steps }",
           .name = "[attack]",
           .about = "",
-          .keys = {or_else(defaults.starts, integer("starts", from_to(1, 1 << 24),
-                                                    "Starting points of each output and sign that is climbed.")),
-                   or_else(defaults.steps, integer("steps", from_to(0, 1 << 24), "Steps of one climb."))}};
+          .keys = {integer("starts", from_to(1, 1 << 24), "Starting points of each output and sign that is climbed.")
+                       .fallback(defaults.starts),
+                   integer("steps", from_to(0, 1 << 24), "Steps of one climb.").fallback(defaults.steps)}};
 }
 
 void add_training_keys(std::vector<StudyKey>& keys, const reconstruct::Options& defaults) {
   constexpr double most = 1e6;
-  keys.push_back(or_else(defaults.iterations, integer("iterations", from_to(1, 1 << 30), "Per module.")));
-  keys.push_back(or_else(defaults.batch, integer("batch", from_to(1, 1 << 20), "Samples of an iteration.")));
-  keys.push_back(or_else(defaults.learning_rate, number("learning_rate", from_to(1e-12, most), "Of Adam.")));
-  keys.push_back(or_else(
-      defaults.regularization,
-      number("regularization", from_to(0.0, most), "Weight of the regularizer that drives roundings to 0 or 1.")));
-  keys.push_back(or_else(std::string("loss"),
-                         word("regularization_unit", {"loss", "absolute"},
-                              "What that is a multiple of: the module's loss with weights rounded to nearest, or 1 as "
-                              "published (with 0.01).")));
+  keys.push_back(integer("iterations", from_to(1, 1 << 30), "Per module.").fallback(defaults.iterations));
+  keys.push_back(integer("batch", from_to(1, 1 << 20), "Samples of an iteration.").fallback(defaults.batch));
+  keys.push_back(number("learning_rate", from_to(1e-12, most), "Of Adam.").fallback(defaults.learning_rate));
   keys.push_back(
-      or_else(defaults.warm_up, number("warm_up", from_to(0.0, 1.0), "Part of the iterations without regularizer.")));
-  keys.push_back(or_else(
-      std::vector{defaults.beta_first, defaults.beta_last},
-      sequence(number("beta", from_to(1.0, 1000.0), "The exponent of the regularizer, [first, last], falling."))));
-  keys.push_back(or_else(defaults.drop, number("drop", from_to(0.0, 1.0),
-                                               "qdrop: probability that an element of the input is the quantized "
-                                               "network's.")));
-  keys.push_back(or_else(std::string("none"), word("weighting", {"none", "fisher"},
-                                                   "brecq, qdrop, mrecg, mrecg_loss: how elements of the loss "
-                                                   "count.")));
-  keys.push_back(or_else(std::string("moments"),
-                         word("quadratic", {"moments", "batches"},
-                              "How a layer without activation is trained: on second moments of all samples, or by "
-                              "batches as any other.")));
-  keys.push_back(or_else(defaults.damping, number("damping", from_to(0.0, most), "gptq: of the Hessian.")));
+      number("regularization", from_to(0.0, most), "Weight of the regularizer that drives roundings to 0 or 1.")
+          .fallback(defaults.regularization));
+  keys.push_back(word("regularization_unit", {"loss", "absolute"},
+                      "What that is a multiple of: the module's loss with weights rounded to nearest, or 1 as "
+                      "published (with 0.01).")
+                     .fallback(std::string("loss")));
   keys.push_back(
-      or_else(std::string("natural"), word("order", {"natural", "activations"}, "gptq: order of the columns.")));
-  keys.push_back(or_else(std::string("none"),
-                         word("equalize", {"none", "cross_layer"},
-                              "Exact cross-layer equalization before all methods; cle_round always has it.")));
+      number("warm_up", from_to(0.0, 1.0), "Part of the iterations without regularizer.").fallback(defaults.warm_up));
+  keys.push_back(number("beta", from_to(1.0, 1000.0), "The exponent of the regularizer, [first, last], falling.")
+                     .sequence()
+                     .fallback(std::vector{defaults.beta_first, defaults.beta_last}));
   keys.push_back(
-      or_else(std::string("none"), word("bias_correction", {"none", "empirical"},
-                                        "empirical: the mean of every channel over the samples becomes that of f.")));
+      number("drop", from_to(0.0, 1.0), "qdrop: probability that an element of the input is the quantized network's.")
+          .fallback(defaults.drop));
+  keys.push_back(
+      word("weighting", {"none", "fisher"}, "brecq, qdrop, mrecg, mrecg_loss: how elements of the loss count.")
+          .fallback(std::string("none")));
+  keys.push_back(
+      word("quadratic", {"moments", "batches"},
+           "How a layer without activation is trained: on second moments of all samples, or by batches as any other.")
+          .fallback(std::string("moments")));
+  keys.push_back(number("damping", from_to(0.0, most), "gptq: of the Hessian.").fallback(defaults.damping));
+  keys.push_back(
+      word("order", {"natural", "activations"}, "gptq: order of the columns.").fallback(std::string("natural")));
+  keys.push_back(word("equalize", {"none", "cross_layer"},
+                      "Exact cross-layer equalization before all methods; cle_round always has it.")
+                     .fallback(std::string("none")));
+  keys.push_back(word("bias_correction", {"none", "empirical"},
+                      "empirical: the mean of every channel over the samples becomes that of f.")
+                     .fallback(std::string("none")));
 }
 
 void add_module_keys(std::vector<StudyKey>& keys, const reconstruct::Options& defaults) {
   using reconstruct::Homogeneity;
   using reconstruct::Method;
   using reconstruct::ModuleKind;
-  keys.push_back(
-      also("[[\"first\", \"last\"], ...]",
-           or_else(word_of(defaults.modules),
-                   word("modules", words_of({ModuleKind::layer, ModuleKind::block, ModuleKind::stage}),
-                        "What is reconstructed as one: a kind, or names of the first and last layer of each. "
-                        "gptq and adaround go by layers."))));
-  keys.push_back(also("\"random\"", absent("none, or as mrecg chooses",
-                                           list(integer("runs", from_to(1, 1 << 20),
-                                                        "brecq, qdrop, mrecg: so many modules each become one; random: "
-                                                        "a scheme drawn from the seed.")))));
-  keys.push_back(or_else(word_of(defaults.joint), word("joint", words_of({Method::brecq, Method::qdrop}),
-                                                       "mrecg, mrecg_loss: what is fitted.")));
-  keys.push_back(or_else(defaults.capacity.stride_factor, number("stride_factor", from_to(1e-6, 1e6),
-                                                                 "Of layers with a stride in the capacity of a "
-                                                                 "module.")));
-  keys.push_back(
-      or_else(word_of(defaults.homogeneity),
-              word("homogeneity", words_of({Homogeneity::strict, Homogeneity::definition, Homogeneity::converted}),
-                   "mrecg: which neighbours may be joined.")));
-  keys.push_back(absent("a quarter of the pairs",
-                        integer("joins", from_to(1, 1 << 20), "mrecg, mrecg_loss: neighbours that are joined.")));
-  keys.push_back(or_else(defaults.join_penalty, number("join_penalty", from_to(0.0, 1e6),
-                                                       "Of joins beyond that number, see docs/theory.md 6.")));
-  keys.push_back(absent("2 for mrecg, else 3",
-                        integer("longest_run", from_to(1, 1 << 20), "Most modules that are joined to one.")));
+  keys.push_back(word("modules", words_of({ModuleKind::layer, ModuleKind::block, ModuleKind::stage}),
+                      "What is reconstructed as one: a kind, or names of the first and last layer of each. gptq and "
+                      "adaround go by layers.")
+                     .fallback(word_of(defaults.modules))
+                     .also("[[\"first\", \"last\"], ...]"));
+  keys.push_back(integer("runs", from_to(1, 1 << 20),
+                         "brecq, qdrop, mrecg: so many modules each become one; random: a scheme drawn from the seed.")
+                     .list()
+                     .otherwise("none, or as mrecg chooses")
+                     .also("\"random\""));
+  keys.push_back(word("joint", words_of({Method::brecq, Method::qdrop}), "mrecg, mrecg_loss: what is fitted.")
+                     .fallback(word_of(defaults.joint)));
+  keys.push_back(number("stride_factor", from_to(1e-6, 1e6), "Of layers with a stride in the capacity of a module.")
+                     .fallback(defaults.capacity.stride_factor));
+  keys.push_back(word("homogeneity", words_of({Homogeneity::strict, Homogeneity::definition, Homogeneity::converted}),
+                      "mrecg: which neighbours may be joined.")
+                     .fallback(word_of(defaults.homogeneity)));
+  keys.push_back(integer("joins", from_to(1, 1 << 20), "mrecg, mrecg_loss: neighbours that are joined.")
+                     .otherwise("a quarter of the pairs"));
+  keys.push_back(number("join_penalty", from_to(0.0, 1e6), "Of joins beyond that number, see docs/theory.md 6.")
+                     .fallback(defaults.join_penalty));
+  keys.push_back(integer("longest_run", from_to(1, 1 << 20), "Most modules that are joined to one.")
+                     .otherwise("2 for mrecg, else 3"));
 }
 
 StudySection reconstruction() {
@@ -432,9 +436,9 @@ StudySection reconstruction() {
       .title = "[reconstruct]",
       .name = "[reconstruct]",
       .about =
-          "How methods on the quantizer axis are fitted; see docs/theory.md 6 and 7. A method reads "
-          "the keys that are about it.",
-      .keys = {absent("every network names its own", text("samples", "Name of a set with role = \"calibration\"."))}};
+          "How methods on the quantizer axis are fitted; see docs/theory.md 6 and 7. A method reads the keys that are "
+          "about it.",
+      .keys = {text("samples", "Name of a set with role = \"calibration\".").otherwise("every network names its own")}};
   add_training_keys(section.keys, defaults);
   add_module_keys(section.keys, defaults);
   return section;
