@@ -116,8 +116,9 @@ class EqualBytes(program.WithFolder):
         self.assert_equal_for_all(STUDY | {"observe": {"uniform": 800, "precision": "double"}})
 
     def test_what_is_proved_does_not_depend_on_the_kernels_that_the_processor_gets(self):
-        small = STUDY | {"network": STUDY["network"][:2] + STUDY["network"][-1:], "certify": {"method": ["difference_interval", "difference_crown"]},
-                         "quantization": STUDY["quantization"] | {"bits": 4, "seed": 1}}
+        small = {"study": STUDY["study"], "samples": [DIGITS], "quantization": {"bits": [3, 8]}, "observe": {"uniform": 64, "precision": "float"},
+                 "network": [{"file": MODELS / "digits_mlp_5.onnx", "domain": UNIT_BOX, "samples": ["digits"]}, STUDY["network"][-1]],
+                 "certify": {"method": ["difference_interval", "difference_crown"]}}
         (self.folder / "study.toml").write_text(toml(small))
         results = []
         for number, isa in enumerate(("SSE41", "AVX2", "DEFAULT")):
