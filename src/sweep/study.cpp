@@ -507,6 +507,20 @@ Study read_study(const fs::path& path, std::span<const Override> overrides) {
   return study;
 }
 
+reconstruct::Options read_reconstruct_options(std::span<const Override> settings) {
+  toml::table keys;
+  for (const auto& setting : settings) {
+    if (keys.contains(setting.key)) throw InputError("this key is set twice", "--set " + setting.key);
+    apply_override(keys, setting);
+  }
+  StudySection section = study_section("[reconstruct]");
+  std::erase_if(section.keys, [](const StudyKey& key) { return key.name == "samples"; });
+  Table table(keys, section);
+  reconstruct::Options options = detail::parse_options(table);
+  table.finish();
+  return options;
+}
+
 std::vector<quantize::Configuration> configurations(const Study& study) {
   std::vector<quantize::Configuration> all;
   for (const auto& quantizer : study.quantizers) {

@@ -396,6 +396,9 @@ void add_training_keys(std::vector<StudyKey>& keys, const reconstruct::Options& 
   keys.push_back(word("equalize", {"none", "cross_layer"},
                       "Exact cross-layer equalization before all methods; cle_round always has it.")
                      .fallback(std::string("none")));
+  keys.push_back(number("bias_absorption", from_to(0.0, 100.0),
+                        "Biases that the layer behind takes over after equalization, so many standard deviations left.")
+                     .otherwise("no absorption"));
   keys.push_back(word("bias_correction", {"none", "empirical"},
                       "empirical: the mean of every channel over the samples becomes that of f.")
                      .fallback(std::string("none")));

@@ -105,6 +105,7 @@ void parse_training(Table& table, reconstruct::Options& options) {
                                             {{"moments", QuadraticLoss::moments}, {"batches", QuadraticLoss::batches}});
   options.equalization = one_of<Equalization>(
       table, "equalize", {{"none", Equalization::none}, {"cross_layer", Equalization::cross_layer}});
+  options.bias_absorption = table.number("bias_absorption");
   options.bias_correction = one_of<BiasCorrection>(
       table, "bias_correction", {{"none", BiasCorrection::none}, {"empirical", BiasCorrection::empirical}});
 }
@@ -133,14 +134,6 @@ void parse_joining(Table& table, reconstruct::Options& options) {
   parse_runs(table, options);
 }
 
-reconstruct::Options parse_options(Table& table) {
-  reconstruct::Options options;
-  parse_training(table, options);
-  parse_modules(table, options);
-  parse_joining(table, options);
-  return options;
-}
-
 }  // namespace
 
 const observe::SampleSpec& find_samples(const Study& study, const std::string& name, const std::string& where) {
@@ -152,6 +145,14 @@ const observe::SampleSpec& find_samples(const Study& study, const std::string& n
                        ? fmt::format("samples '{}' are not defined; add a [[samples]] table with this name", name)
                        : fmt::format("samples '{}' are not defined; defined are: {}", name, fmt::join(names, ", ")),
                    where);
+}
+
+reconstruct::Options parse_options(Table& table) {
+  reconstruct::Options options;
+  parse_training(table, options);
+  parse_modules(table, options);
+  parse_joining(table, options);
+  return options;
 }
 
 void parse_reconstruct(Study& study, Table& root) {
