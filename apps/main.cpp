@@ -33,7 +33,7 @@ void print_overview(std::ostream& out) {
          "How far can a quantized network stray from the original? Bounds from theory, deviations from "
          "measurement.\n\n";
   for (const Verb* verb : verbs) out << fmt::format("  {:<8} {:<8} {}\n", verb->name, verb->arguments, verb->summary);
-  out << '\n';
+  out << "\nReferences:\n";
   for (const auto& reference : references())
     out << fmt::format("  {:<17} {}\n", fmt::format("help {}", reference.topic), reference.summary);
   out << "\nquantbound VERB --help says more. Exit codes: 0 done, 1 failed, 2 usage, study or input error,\n"
