@@ -19,6 +19,7 @@
 #include "quantbound/parallel/session.hpp"
 
 #include "failure.hpp"
+#include "reference.hpp"
 #include "verb.hpp"
 
 namespace quantbound::apps {
@@ -32,6 +33,9 @@ void print_overview(std::ostream& out) {
          "How far can a quantized network stray from the original? Bounds from theory, deviations from "
          "measurement.\n\n";
   for (const Verb* verb : verbs) out << fmt::format("  {:<8} {:<8} {}\n", verb->name, verb->arguments, verb->summary);
+  out << "\nReferences:\n";
+  for (const auto& reference : references())
+    out << fmt::format("  {:<17} {}\n", fmt::format("help {}", reference.topic), reference.summary);
   out << "\nquantbound VERB --help says more. Exit codes: 0 done, 1 failed, 2 usage, study or input error,\n"
          "3 done but some tasks failed, 75 stopped early (run again with --resume).\n";
 }
@@ -102,6 +106,10 @@ int dispatch(int argc, char** argv) {
   }
   if (first == "--help" || first == "-h" || (first == "help" && words.size() == 1)) {
     if (speaks) print_overview(std::cout);
+    return done;
+  }
+  if (const Reference* reference = first == "help" ? find_reference(words[1]) : nullptr; reference != nullptr) {
+    if (speaks) reference->print(std::cout);
     return done;
   }
   const Verb& verb = find_verb(first == "help" ? std::string(words[1]) : first);

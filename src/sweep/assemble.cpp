@@ -436,7 +436,7 @@ void set_flags(Attributes& attributes, std::vector<std::int8_t> values, std::str
 }
 
 Variable to_variable(const VariableSpec& spec, std::vector<double> values) {
-  Variable variable{.name = std::string(spec.name), .dimensions = dimensions_of(spec)};
+  Variable variable{.name = std::string(spec.name), .dimensions = dimensions_of(spec.dimensions)};
   auto& attributes = variable.attributes;
   set_attribute(attributes, "long_name", std::string(spec.long_name));
   set_attribute(attributes, "units", std::string(spec.units));
@@ -448,19 +448,35 @@ Variable to_variable(const VariableSpec& spec, std::vector<double> values) {
   return variable;
 }
 
+/// An axis of a group beside the root.
+void add_group_axis(Group& group, Place place, std::string_view name, Labels labels) {
+  group.add_axis(
+      {.name = std::string(name), .labels = std::move(labels), .attributes = described(field_spec(place, name))});
+}
+
+Variable to_variable(const FieldSpec& spec, Data data, Fill fill) {
+  return {.name = std::string(spec.name),
+          .dimensions = dimensions_of(spec.dimensions),
+          .data = std::move(data),
+          .attributes = described(spec),
+          .fill = fill};
+}
+
 void add_failures(Dataset& dataset, const Plan& plan, const std::vector<FailedUnit>& failures) {
   auto& group = dataset.group("failures");
-  group.add_axis(
-      {.name = "failure", .labels = counting(failures.size()), .attributes = described("piece of work that failed")});
-  const auto add = [&](const char* name, Data data) {
-    group.add_variable(
-        {.name = name, .dimensions = {"failure"}, .data = std::move(data), .attributes = {}, .fill = {}});
+  add_group_axis(group, Place::failures, "failure", counting(failures.size()));
+  const auto add = [&](std::string_view name, Data data) {
+    group.add_variable(to_variable(field_spec(Place::failures, name), std::move(data), {}));
   };
   add("failure_task", collect(failures, [](const auto& f) { return static_cast<std::int64_t>(f.task); }));
   add("failure_network",
       collect(failures, [&](const auto& f) { return plan.networks[static_cast<std::size_t>(f.network)].study.label; }));
   add("failure_stage", collect(failures, [](const auto& f) { return std::string(to_string(f.stage)); }));
   add("failure_message", collect(failures, [](const auto& f) { return f.message; }));
+}
+
+bool is_present(Presence presence, const Study& study) {
+  return presence == Presence::always || (presence == Presence::per_sample ? study.per_sample : reconstructs(study));
 }
 
 }  // namespace
@@ -486,18 +502,14 @@ Dataset Assembler::finish() {
                      {"precision", std::string(to_string(study.precision))},
                      {"confidence", study.confidence},
                      {"complete", std::int64_t{1}}};
+  for (const auto& attribute : root.attributes) field_spec(Place::attribute, attribute.name);  // no other is written
   detail::add_axes(root, *plan_);
   detail::add_coordinates(root, *plan_);
   for (const auto& spec : variable_specs()) {
-    if (spec.name == "observed_sample" && !study.per_sample) continue;
-    if (is_about_reconstruction(spec) && !reconstructs(study)) continue;
+    if (!is_present(spec.presence, study)) continue;
     root.add_variable(to_variable(spec, std::move(values(std::string(spec.name)))));
   }
-  root.add_variable({.name = "method_note",
-                     .dimensions = {"network", "method"},
-                     .data = method_notes_,
-                     .attributes = described("why the method could not be applied; empty where it was"),
-                     .fill = {}});
+  root.add_variable(to_variable(field_spec(Place::note, "method_note"), method_notes_, {}));
   add_failures(dataset, *plan_, failures_);
   add_times(dataset);
   return dataset;
@@ -517,35 +529,24 @@ std::vector<MethodNote> Assembler::notes() const {
 
 void Assembler::add_times(Dataset& dataset) const {
   auto& group = dataset.group("provenance");
-  group.add_axis(
-      {.name = "task", .labels = counting(task_seconds_.size()), .attributes = described("task of the plan")});
-  group.add_variable({.name = "wall_time",
-                      .dimensions = {"task"},
-                      .data = task_seconds_,
-                      .attributes = {{"long_name", std::string("seconds of the task")}, {"units", std::string("s")}},
-                      .fill = nan});
-  Variable certify_time{.name = "certify_time",
-                        .dimensions = dimensions_of(variable_spec("certified")),
-                        .data = certify_seconds_,
-                        .attributes = {{"long_name", std::string("seconds of a method for a pair over a region")},
-                                       {"units", std::string("s")}},
-                        .fill = nan};
+  const auto add = [&](std::string_view name, const std::vector<double>& seconds) {
+    group.add_variable(to_variable(field_spec(Place::provenance, name), seconds, nan));
+  };
+  add_group_axis(group, Place::provenance, "task", counting(task_seconds_.size()));
+  add("wall_time", task_seconds_);
   // Axes of its own: no object outside /provenance refers to one inside, and the group can be opened alone.
-  for (const auto& name : certify_time.dimensions) group.add_axis(*dataset.root.find_axis(name));
-  group.add_variable(std::move(certify_time));
+  for (const auto& name : dimensions_of(field_spec(Place::provenance, "certify_time").dimensions)) {
+    group.add_axis(*dataset.root.find_axis(name));
+  }
+  add("certify_time", certify_seconds_);
   std::vector<std::string> stages;
   std::vector<double> seconds;
   for (const auto& [stage, sum] : stage_seconds_) {
     stages.emplace_back(to_string(stage));
     seconds.push_back(sum);
   }
-  group.add_axis({.name = "stage", .labels = stages, .attributes = described("stage")});
-  group.add_variable(
-      {.name = "stage_time",
-       .dimensions = {"stage"},
-       .data = seconds,
-       .attributes = {{"long_name", std::string("seconds of the stage, over all tasks")}, {"units", std::string("s")}},
-       .fill = nan});
+  add_group_axis(group, Place::provenance, "stage", stages);
+  add("stage_time", seconds);
 }
 
 }  // namespace quantbound::sweep

@@ -15,13 +15,19 @@ std::vector<std::string> names(const std::vector<Enum>& values) {
   return collect(values, [](Enum value) { return std::string(to_string(value)); });
 }
 
-void add_coordinate(Group& root, std::string name, std::string axis, Data data, std::string_view long_name) {
-  root.add_variable({.name = std::move(name),
-                     .dimensions = {std::move(axis)},
+void add_coordinate(Group& root, std::string_view name, Data data) {
+  const FieldSpec& spec = field_spec(Place::coordinate, name);
+  root.add_variable({.name = std::string(name),
+                     .dimensions = dimensions_of(spec.dimensions),
                      .data = std::move(data),
-                     .attributes = described(long_name),
+                     .attributes = described(spec),
                      .fill = {},
                      .role = Role::coordinate});
+}
+
+void add_axis(Group& root, std::string_view name, Labels labels) {
+  root.add_axis(
+      {.name = std::string(name), .labels = std::move(labels), .attributes = described(field_spec(Place::axis, name))});
 }
 
 /// The family of a synthetic network; of a file, whether it has convolutions.
@@ -39,21 +45,13 @@ void add_network_coordinates(Group& root, const Plan& plan) {
   const auto whole = [&](const auto& projection) {
     return collect(networks, [&](const auto& n) { return static_cast<std::int64_t>(projection(n)); });
   };
-  add_coordinate(root, "network_source", "network", collect(networks, [](const auto& n) { return n.study.source; }),
-                 "file or family");
-  add_coordinate(root, "network_depth", "network", whole([](const auto& n) { return n.layers.size(); }),
-                 "number of weight layers L");
-  add_coordinate(root, "network_width", "network", whole([](const auto& n) { return network::width(n.graph); }),
-                 "largest number of elements that a weight layer reads or writes");
-  add_coordinate(root, "network_family", "network", collect(networks, family_of),
-                 "family of a synthetic network; what kind of layers a file has");
-  add_coordinate(root, "network_parameters", "network", whole([](const auto& n) { return n.parameters; }),
-                 "weights and biases");
-  add_coordinate(root, "network_draw", "network",
-                 whole([&](const auto& n) { return point(n) ? point(n)->draw : Index{0}; }),
-                 "number of the draw of a synthetic network");
-  add_coordinate(root, "network_sha256", "network", collect(networks, [](const auto& n) { return n.sha256; }),
-                 "SHA-256 of the file, or of the description of a synthetic network");
+  add_coordinate(root, "network_source", collect(networks, [](const auto& n) { return n.study.source; }));
+  add_coordinate(root, "network_depth", whole([](const auto& n) { return n.layers.size(); }));
+  add_coordinate(root, "network_width", whole([](const auto& n) { return network::width(n.graph); }));
+  add_coordinate(root, "network_family", collect(networks, family_of));
+  add_coordinate(root, "network_parameters", whole([](const auto& n) { return n.parameters; }));
+  add_coordinate(root, "network_draw", whole([&](const auto& n) { return point(n) ? point(n)->draw : Index{0}; }));
+  add_coordinate(root, "network_sha256", collect(networks, [](const auto& n) { return n.sha256; }));
 }
 
 void add_layer_coordinates(Group& root, const Plan& plan) {
@@ -71,13 +69,13 @@ void add_layer_coordinates(Group& root, const Plan& plan) {
       parameters.push_back(layer.parameters);
     }
   }
-  add_coordinate(root, "layer_network", "layer", network, "network of the layer");
-  add_coordinate(root, "layer_name", "layer", name, "name of the node");
-  add_coordinate(root, "layer_op", "layer", op, "operator");
-  add_coordinate(root, "layer_position", "layer", layer_position, "number of the layer in its network, from 0");
-  add_coordinate(root, "layer_fan_in", "layer", fan_in, "weights of an output: p^2 c / groups");
-  add_coordinate(root, "layer_fan_in_dense", "layer", fan_in_dense, "p^2 c: the paper's count, which ignores groups");
-  add_coordinate(root, "layer_parameters", "layer", parameters, "weights and biases");
+  add_coordinate(root, "layer_network", network);
+  add_coordinate(root, "layer_name", name);
+  add_coordinate(root, "layer_op", op);
+  add_coordinate(root, "layer_position", layer_position);
+  add_coordinate(root, "layer_fan_in", fan_in);
+  add_coordinate(root, "layer_fan_in_dense", fan_in_dense);
+  add_coordinate(root, "layer_parameters", parameters);
 }
 
 double half_width(const Box& box) {
@@ -102,13 +100,11 @@ void add_region_coordinates(Group& root, const Plan& plan) {
       radius.push_back(ball != nullptr ? ball->radius : half_width(planned.regions[r]));
     }
   }
-  add_coordinate(root, "region_network", "region", network, "network of the region");
-  add_coordinate(root, "region_name", "region", name, "box, file, name of the property, or set[row] of the centre");
-  add_coordinate(root, "region_radius", "region", radius,
-                 "radius of a ball before it is clipped; half the longest side of a box");
-  add_coordinate(root, "region_output_region", "region_output", output_region,
-                 "region of the output, a label of `region`");
-  add_coordinate(root, "region_output_index", "region_output", output_index, "number of the output, from 0");
+  add_coordinate(root, "region_network", network);
+  add_coordinate(root, "region_name", name);
+  add_coordinate(root, "region_radius", radius);
+  add_coordinate(root, "region_output_region", output_region);
+  add_coordinate(root, "region_output_index", output_index);
 }
 
 void add_sample_coordinates(Group& root, const Plan& plan) {
@@ -120,8 +116,8 @@ void add_sample_coordinates(Group& root, const Plan& plan) {
       row.push_back(i);
     }
   }
-  add_coordinate(root, "sample_set", "sample", set, "sample set of the sample");
-  add_coordinate(root, "sample_row", "sample", row, "number of the sample in its set, from 0");
+  add_coordinate(root, "sample_set", set);
+  add_coordinate(root, "sample_row", row);
 }
 
 void add_module_coordinates(Group& root, const Plan& plan) {
@@ -137,28 +133,25 @@ void add_module_coordinates(Group& root, const Plan& plan) {
       layers.push_back(std::ssize(module.layers));
     }
   }
-  add_coordinate(root, "module_network", "module", network, "network of the module");
-  add_coordinate(root, "module_name", "module", name, "name of its first weight layer, or first..last");
-  add_coordinate(root, "module_kind", "module", kind, "layer, block, stage, or named: by the study");
-  add_coordinate(root, "module_position", "module", position,
-                 "number of the module among those of its network and kind, from 0");
-  add_coordinate(root, "module_first_layer", "module", first_layer, "layer_position of its first weight layer");
-  add_coordinate(root, "module_layers", "module", layers, "number of its weight layers");
+  add_coordinate(root, "module_network", network);
+  add_coordinate(root, "module_name", name);
+  add_coordinate(root, "module_kind", kind);
+  add_coordinate(root, "module_position", position);
+  add_coordinate(root, "module_first_layer", first_layer);
+  add_coordinate(root, "module_layers", layers);
 }
 
 void add_equations(Group& root, const Study& study) {
-  add_coordinate(
-      root, "theory_equation", "theory",
-      collect(study.theories, [](const auto& name) { return std::string(bounds::find_theory(name)->equation); }),
-      "where the proved bound comes from");
-  add_coordinate(root, "theory_formula", "theory",
-                 collect(study.theories,
-                         [](const auto& name) { return std::string(bounds::find_theory(name)->formula_equation); }),
-                 "the published formula of log10_formula; empty where there is none");
+  add_coordinate(root, "theory_equation", collect(study.theories, [](const auto& name) {
+                   return std::string(bounds::find_theory(name)->equation);
+                 }));
+  add_coordinate(root, "theory_formula", collect(study.theories, [](const auto& name) {
+                   return std::string(bounds::find_theory(name)->formula_equation);
+                 }));
   const auto equation_of = [](certify::Method method) {
     return std::string(std::ranges::find(certify::methods(), method, &certify::MethodInfo::method)->equation);
   };
-  add_coordinate(root, "method_equation", "method", collect(study.methods, equation_of), "where the method comes from");
+  add_coordinate(root, "method_equation", collect(study.methods, equation_of));
 }
 
 }  // namespace
@@ -188,56 +181,31 @@ std::vector<std::int64_t> counting(std::size_t count) {
   return numbers;
 }
 
-Attributes described(std::string_view long_name) {
-  return {{"long_name", std::string(long_name)}, {"units", std::string("1")}};
+Attributes described(const FieldSpec& spec) {
+  return {{"long_name", std::string(spec.long_name)}, {"units", std::string(spec.units)}};
 }
 
 void add_axes(Group& root, const Plan& plan) {
   const Study& study = plan.study;
   const RaggedAxes ragged = ragged_axes(plan);
-  root.add_axis({.name = "network",
-                 .labels = collect(plan.networks, [](const auto& n) { return n.study.label; }),
-                 .attributes = described("network")});
-  root.add_axis({.name = "quantizer",
-                 .labels = collect(study.quantizers, [](const auto& q) { return q.name; }),
-                 .attributes = described("rounding rule or reconstruction method")});
-  root.add_axis({.name = "granularity",
-                 .labels = names(study.granularities),
-                 .attributes = described("one step per tensor or per output channel")});
-  root.add_axis({.name = "bits",
-                 .labels = collect(study.bits, [](int b) { return std::int64_t{b}; }),
-                 .attributes = described("bits of a weight")});
-  root.add_axis({.name = "seed",
-                 .labels = collect(study.seeds, [](std::uint64_t s) { return static_cast<std::int64_t>(s); }),
-                 .attributes = described("seed of stochastic rounding and of reconstruction")});
-  root.add_axis({.name = "layer",
-                 .labels = counting(ragged.layers),
-                 .attributes = described("weight layers of all networks, one after the other")});
-  root.add_axis({.name = "theory", .labels = study.theories, .attributes = described("closed-form bound")});
-  root.add_axis({.name = "method", .labels = names(study.methods), .attributes = described("analysis of the pair")});
-  root.add_axis({.name = "region",
-                 .labels = counting(ragged.regions),
-                 .attributes = described("pieces of the domains of all networks, one after the other")});
-  root.add_axis({.name = "region_output",
-                 .labels = counting(ragged.region_outputs),
-                 .attributes = described("outputs of the network of a region, region after region")});
-  root.add_axis({.name = "samples",
-                 .labels = collect(plan.samples, [](const auto& s) { return s.name; }),
-                 .attributes = described("sample set")});
-  root.add_axis({.name = "quantile", .labels = study.quantiles, .attributes = described("fraction of samples")});
-  root.add_axis(
-      {.name = "norm",
-       .labels = std::vector<std::string>(norm_labels.begin(), norm_labels.end()),
-       .attributes = described("2-norm of the deviation over outputs, and that over the 2-norm of the output")});
+  add_axis(root, "network", collect(plan.networks, [](const auto& n) { return n.study.label; }));
+  add_axis(root, "quantizer", collect(study.quantizers, [](const auto& q) { return q.name; }));
+  add_axis(root, "granularity", names(study.granularities));
+  add_axis(root, "bits", collect(study.bits, [](int b) { return std::int64_t{b}; }));
+  add_axis(root, "seed", collect(study.seeds, [](std::uint64_t s) { return static_cast<std::int64_t>(s); }));
+  add_axis(root, "layer", counting(ragged.layers));
+  add_axis(root, "theory", study.theories);
+  add_axis(root, "method", names(study.methods));
+  add_axis(root, "region", counting(ragged.regions));
+  add_axis(root, "region_output", counting(ragged.region_outputs));
+  add_axis(root, "samples", collect(plan.samples, [](const auto& s) { return s.name; }));
+  add_axis(root, "quantile", study.quantiles);
+  add_axis(root, "norm", std::vector<std::string>(norm_labels.begin(), norm_labels.end()));
   if (reconstructs(study)) {
-    root.add_axis({.name = "module",
-                   .labels = counting(ragged.modules),
-                   .attributes = described("modules of all networks, one after the other; of a network kind by kind")});
+    add_axis(root, "module", counting(ragged.modules));
   }
   if (study.per_sample) {
-    root.add_axis({.name = "sample",
-                   .labels = counting(ragged.samples),
-                   .attributes = described("samples of all sets, one after the other")});
+    add_axis(root, "sample", counting(ragged.samples));
   }
 }
 

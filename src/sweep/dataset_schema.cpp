@@ -26,10 +26,10 @@ constexpr std::array specs{
                  "r_l: dominates the layer of the original and of the quantized network, biases included", "1", proved,
                  "arXiv 2502.01156, Thm 4.1: r_l over [W_l, b_l]"},
     VariableSpec{"r_max", "network C", "largest r_l", "1", proved, "arXiv 2502.01156"},
-    VariableSpec{"r_mean", "network C", "geometric mean of the r_l over the sequence of weight layers", "1", proved,
+    VariableSpec{"r_mean", "network C", "geometric mean of the r_l over the sequence of weight layers", "1", estimate,
                  "arXiv 2502.01156, Thm 4.1"},
     VariableSpec{"r_conv", "network C",
-                 "geometric mean of the layer norms without biases over the sequence of weight layers", "1", proved,
+                 "geometric mean of the layer norms without biases over the sequence of weight layers", "1", estimate,
                  "arXiv 2502.01156, Thm 4.4"},
     VariableSpec{"log10_bound", "network C theory", "log10 of the bound on the output deviation over the domain", "1",
                  proved, "see `theory_equation`"},
@@ -77,7 +77,8 @@ constexpr std::array specs{
     VariableSpec{"observed_norm_quantile", "network C samples norm quantile",
                  "quantile of the measured deviation in this norm", "1", observed, ""},
     VariableSpec{"observed_sample", "network C sample",
-                 "measured deviation of every sample, inf-norm; nothing outside the domain", "1", observed, ""},
+                 "measured deviation of every sample, inf-norm; nothing outside the domain", "1", observed, "",
+                 Kind::real, Presence::per_sample},
     VariableSpec{"observed_error", "network C samples",
                  "by how much observed deviations may be off because of the arithmetic of the measurement", "1",
                  estimate, "docs/theory.md 9.5"},
@@ -146,25 +147,134 @@ constexpr std::array specs{
                  "reconstruction loss of the module on the calibration samples: mean over samples and positions of the "
                  "sum over channels of the squared deviation from f, the module reading the quantized network; of "
                  "modules that were reconstructed together, of all of them",
-                 "1", observed, "arXiv 2303.11906, eq. 1"},
+                 "1", observed, "arXiv 2303.11906, eq. 1", Kind::real, Presence::reconstruction},
     VariableSpec{"module_loss_round", "module C",
                  "the same with its weights rounded to nearest instead, behind the same quantized network", "1",
-                 observed, "arXiv 2303.11906, eq. 1"},
+                 observed, "arXiv 2303.11906, eq. 1", Kind::real, Presence::reconstruction},
     VariableSpec{"module_capacity", "module C", "capacity of the module: bits of its weights, strided ones scaled", "1",
-                 estimate, "arXiv 2303.11906, eq. 3"},
+                 estimate, "arXiv 2303.11906, eq. 3", Kind::real, Presence::reconstruction},
     VariableSpec{"module_settled", "module C",
                  "fraction of the soft roundings that were at 0 or 1 before the last, hard rounding", "1", observed,
-                 "arXiv 2004.10568, eq. 24"},
+                 "arXiv 2004.10568, eq. 24", Kind::real, Presence::reconstruction},
     VariableSpec{"module_kept_rounding", "module C",
                  "whether its weights were left rounded to nearest, because the method found none with a smaller loss",
-                 "1", "", "", Kind::flag},
+                 "1", "", "", Kind::flag, Presence::reconstruction},
     VariableSpec{"module_joined", "module C",
                  "modules of its kind that were reconstructed together with it, itself among them; 0: none", "1", "",
-                 "", Kind::count},
+                 "", Kind::count, Presence::reconstruction},
     VariableSpec{"oscillation_max", "network C", "largest difference of the losses of adjacent modules", "1", observed,
-                 "arXiv 2303.11906"},
+                 "arXiv 2303.11906", Kind::real, Presence::reconstruction},
     VariableSpec{"oscillation_total", "network C", "sum of the absolute differences of the losses of adjacent modules",
-                 "1", observed, "arXiv 2303.11906"},
+                 "1", observed, "arXiv 2303.11906", Kind::real, Presence::reconstruction},
+};
+
+using enum Place;
+constexpr auto reconstruction = Presence::reconstruction, per_sample = Presence::per_sample;
+
+constexpr std::array fields{
+    FieldSpec{axis, "network", "", "network"},
+    FieldSpec{axis, "quantizer", "", "rounding rule or reconstruction method"},
+    FieldSpec{axis, "granularity", "", "one step per tensor or per output channel"},
+    FieldSpec{axis, "bits", "", "bits of a weight"},
+    FieldSpec{axis, "seed", "", "seed of stochastic rounding and of reconstruction"},
+    FieldSpec{axis, "layer", "", "weight layers of all networks, one after the other"},
+    FieldSpec{axis, "theory", "", "closed-form bound"},
+    FieldSpec{axis, "method", "", "analysis of the pair"},
+    FieldSpec{axis, "region", "", "pieces of the domains of all networks, one after the other"},
+    FieldSpec{axis, "region_output", "", "outputs of the network of a region, region after region"},
+    FieldSpec{axis, "samples", "", "sample set"},
+    FieldSpec{axis, "quantile", "", "fraction of samples"},
+    FieldSpec{axis, "norm", "", "2-norm of the deviation over outputs, and that over the 2-norm of the output"},
+    FieldSpec{axis, "module", "", "modules of all networks, one after the other; of a network kind by kind", "1",
+              reconstruction},
+    FieldSpec{axis, "sample", "", "samples of all sets, one after the other", "1", per_sample},
+
+    FieldSpec{coordinate, "network_source", "network", "file or family"},
+    FieldSpec{coordinate, "network_depth", "network", "number of weight layers L"},
+    FieldSpec{coordinate, "network_width", "network", "largest number of elements that a weight layer reads or writes"},
+    FieldSpec{coordinate, "network_family", "network", "family of a synthetic network; what kind of layers a file has"},
+    FieldSpec{coordinate, "network_parameters", "network", "weights and biases"},
+    FieldSpec{coordinate, "network_draw", "network", "number of the draw of a synthetic network"},
+    FieldSpec{coordinate, "network_sha256", "network",
+              "SHA-256 of the file, or of the description of a synthetic network"},
+    FieldSpec{coordinate, "layer_network", "layer", "network of the layer"},
+    FieldSpec{coordinate, "layer_name", "layer", "name of the node"},
+    FieldSpec{coordinate, "layer_op", "layer", "operator"},
+    FieldSpec{coordinate, "layer_position", "layer", "number of the layer in its network, from 0"},
+    FieldSpec{coordinate, "layer_fan_in", "layer", "weights of an output: p^2 c / groups"},
+    FieldSpec{coordinate, "layer_fan_in_dense", "layer", "p^2 c: the paper's count, which ignores groups"},
+    FieldSpec{coordinate, "layer_parameters", "layer", "weights and biases"},
+    FieldSpec{coordinate, "region_network", "region", "network of the region"},
+    FieldSpec{coordinate, "region_name", "region", "box, file, name of the property, or set[row] of the centre"},
+    FieldSpec{coordinate, "region_radius", "region",
+              "radius of a ball before it is clipped; half the longest side of a box"},
+    FieldSpec{coordinate, "region_output_region", "region_output", "region of the output, a label of `region`"},
+    FieldSpec{coordinate, "region_output_index", "region_output", "number of the output, from 0"},
+    FieldSpec{coordinate, "theory_equation", "theory", "where the proved bound comes from"},
+    FieldSpec{coordinate, "theory_formula", "theory",
+              "the published formula of log10_formula; empty where there is none"},
+    FieldSpec{coordinate, "method_equation", "method", "where the method comes from"},
+    FieldSpec{coordinate, "module_network", "module", "network of the module", "1", reconstruction},
+    FieldSpec{coordinate, "module_name", "module", "name of its first weight layer, or first..last", "1",
+              reconstruction},
+    FieldSpec{coordinate, "module_kind", "module", "layer, block, stage, or named: by the study", "1", reconstruction},
+    FieldSpec{coordinate, "module_position", "module",
+              "number of the module among those of its network and kind, from 0", "1", reconstruction},
+    FieldSpec{coordinate, "module_first_layer", "module", "layer_position of its first weight layer", "1",
+              reconstruction},
+    FieldSpec{coordinate, "module_layers", "module", "number of its weight layers", "1", reconstruction},
+    FieldSpec{coordinate, "sample_set", "sample", "sample set of the sample", "1", per_sample},
+    FieldSpec{coordinate, "sample_row", "sample", "number of the sample in its set, from 0", "1", per_sample},
+
+    FieldSpec{note, "method_note", "network method", "why the method could not be applied; empty where it was"},
+
+    FieldSpec{failures, "failure", "", "piece of work that failed"},
+    FieldSpec{failures, "failure_task", "failure", "number of its task in the plan"},
+    FieldSpec{failures, "failure_network", "failure", "network"},
+    FieldSpec{failures, "failure_stage", "failure", "what was being done"},
+    FieldSpec{failures, "failure_message", "failure", "what was wrong"},
+
+    FieldSpec{provenance, "task", "", "task of the plan"},
+    FieldSpec{provenance, "wall_time", "task", "seconds of the task", "s"},
+    FieldSpec{provenance, "certify_time", "region C method", "seconds of a method for a pair over a region", "s"},
+    FieldSpec{provenance, "stage", "", "stage"},
+    FieldSpec{provenance, "stage_time", "stage", "seconds of the stage, over all tasks", "s"},
+    FieldSpec{provenance, "rank", "", "process of the run that wrote the file"},
+    FieldSpec{provenance, "host", "rank", "name of its machine"},
+    FieldSpec{provenance, "threads", "rank", "its threads"},
+
+    FieldSpec{attribute, "Conventions", "", "CF-1.10"},
+    FieldSpec{attribute, "schema", "", "quantbound-results"},
+    FieldSpec{attribute, "schema_version", "", "of this page; the second number rises when something is added"},
+    FieldSpec{attribute, "title", "", "name and size of the study"},
+    FieldSpec{attribute, "source", "", "quantbound"},
+    FieldSpec{attribute, "study_toml", "", "the study file with every --set applied"},
+    FieldSpec{attribute, "study_hash", "",
+              "of the study, the bytes of all files it names, the schema and the version of the program"},
+    FieldSpec{attribute, "step", "", "max, mse, or fixed and the step"},
+    FieldSpec{attribute, "grid", "", "symmetric or affine"},
+    FieldSpec{attribute, "bias_bits", "", "bits of a bias; 0: biases are kept"},
+    FieldSpec{attribute, "edge_bits", "", "bits of the first and the last layer; 0: as all others"},
+    FieldSpec{attribute, "precision", "", "of the measurements: auto, float or double"},
+    FieldSpec{attribute, "confidence", "",
+              "of observed_quantile_upper, observed_max_exceedance, disagreement_upper and "
+              "the Cantelli bounds"},
+    FieldSpec{attribute, "complete", "", "1: every task of the plan ran"},
+
+    FieldSpec{provenance_attribute, "software", "", "quantbound"},
+    FieldSpec{provenance_attribute, "version", "", "of the program"},
+    FieldSpec{provenance_attribute, "commit", "", "that it was built from"},
+    FieldSpec{provenance_attribute, "compiler", "", "that it was built with"},
+    FieldSpec{provenance_attribute, "build_type", "", "of CMake"},
+    FieldSpec{provenance_attribute, "instruction_set", "", "that the compiler was allowed to use"},
+    FieldSpec{provenance_attribute, "mpi_library", "", "name and version"},
+    FieldSpec{provenance_attribute, "hdf5", "", "version"},
+    FieldSpec{provenance_attribute, "command_line", "", "of the run that wrote the file"},
+    FieldSpec{provenance_attribute, "schedule", "", "static or dynamic"},
+    FieldSpec{provenance_attribute, "start", "", "of that run, UTC"},
+    FieldSpec{provenance_attribute, "end", "", "of that run, UTC"},
+    FieldSpec{provenance_attribute, "ranks", "", "its processes"},
+    FieldSpec{provenance_attribute, "tasks_run", "", "tasks that it ran itself; those of runs before it count as done"},
 };
 
 }  // namespace
@@ -177,13 +287,18 @@ const VariableSpec& variable_spec(std::string_view name) {
   return *found;
 }
 
-bool is_about_reconstruction(const VariableSpec& spec) {
-  return spec.name.starts_with("module_") || spec.name.starts_with("oscillation_");
+std::span<const FieldSpec> field_specs() { return fields; }
+
+const FieldSpec& field_spec(Place place, std::string_view name) {
+  const auto found =
+      std::ranges::find_if(fields, [&](const FieldSpec& spec) { return spec.place == place && spec.name == name; });
+  QUANTBOUND_ASSERT(found != fields.end(), static_cast<int>(place), name);
+  return *found;
 }
 
-std::vector<std::string> dimensions_of(const VariableSpec& spec) {
+std::vector<std::string> dimensions_of(std::string_view names) {
   std::vector<std::string> dimensions;
-  std::istringstream words{std::string(spec.dimensions)};
+  std::istringstream words{std::string(names)};
   for (std::string word; words >> word;) {
     if (word == "C") {
       dimensions.insert(dimensions.end(), {"quantizer", "granularity", "bits", "seed"});

@@ -2,8 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
-#include <map>
+#include <functional>
 #include <set>
 #include <sstream>
 
@@ -21,13 +20,10 @@ namespace quantbound::sweep {
 namespace {
 
 using core::InputError;
-using detail::choice;
 using detail::place;
 using detail::require_distinct;
 using detail::Table;
 namespace fs = std::filesystem;
-
-constexpr std::int64_t any_integer = std::int64_t{1} << 53;
 
 /// Everything the sections need to resolve what they name.
 struct Context {
@@ -66,53 +62,56 @@ std::optional<Enum> by_name(std::string_view word, std::initializer_list<Enum> v
 
 // ---------------------------------------------------------------------------------------------------- networks
 
-Domain parse_domain(Context& context, Table table) {
-  Domain domain;
-  const bool is_box = table.has("low") || table.has("high");
-  const bool is_vnnlib = table.has("vnnlib"), is_ball = table.has("around");
-  if (static_cast<int>(is_box) + static_cast<int>(is_vnnlib) + static_cast<int>(is_ball) != 1) {
-    throw InputError("a domain is one of { low, high }, { vnnlib } or { around, radius, count }", table.where());
-  }
-  if (is_box) {
-    table.require("low");
-    table.require("high");
-    const BoxDomain box{.low = table.numbers("low"), .high = table.numbers("high")};
-    if (box.low.size() != box.high.size())
-      table.fail("low", "`low` and `high` must have as many numbers as each other");
-    for (std::size_t i = 0; i < box.low.size(); ++i) {
-      if (box.low[i] > box.high[i])
-        table.fail("low", fmt::format("the domain is empty: low {} > high {}", box.low[i], box.high[i]));
-    }
-    domain = box;
-  } else if (is_vnnlib) {
-    domain = VnnlibDomain{existing(context, *table.text("vnnlib"), table.require("vnnlib"))};
-  } else {
-    BallDomain ball{.samples = *table.text("around"), .radius = 0.0, .count = 1, .clip = std::nullopt};
-    table.require("radius");
-    ball.radius = *table.number("radius");
-    if (ball.radius < 0.0) table.fail("radius", "`radius` must not be negative");
-    ball.count = table.integer("count", 1, any_integer).value_or(1);
-    const auto clip = table.numbers("clip");
-    if (!clip.empty()) {
-      if (clip.size() != 2 || clip[0] > clip[1]) table.fail("clip", "`clip` is the valid range [low, high]");
-      ball.clip = {clip[0], clip[1]};
-    }
-    domain = ball;
+BoxDomain parse_box(Table table) {
+  const BoxDomain box{.low = table.numbers("low"), .high = table.numbers("high")};
+  if (box.low.size() != box.high.size()) table.fail("low", "`low` and `high` must have as many numbers as each other");
+  for (std::size_t i = 0; i < box.low.size(); ++i) {
+    if (box.low[i] > box.high[i])
+      table.fail("low", fmt::format("the domain is empty: low {} > high {}", box.low[i], box.high[i]));
   }
   table.finish();
-  return domain;
+  return box;
+}
+
+VnnlibDomain parse_property(const Context& context, Table table) {
+  VnnlibDomain property{existing(context, *table.text("vnnlib"), *table.find("vnnlib"))};
+  table.finish();
+  return property;
+}
+
+BallDomain parse_balls(Table table) {
+  BallDomain ball{.samples = *table.text("around"),
+                  .radius = *table.number("radius"),
+                  .count = *table.integer("count"),
+                  .clip = std::nullopt};
+  if (const auto clip = table.numbers("clip"); !clip.empty()) {
+    if (clip.size() != 2 || clip[0] > clip[1]) table.fail("clip", "`clip` is the valid range [low, high]");
+    ball.clip = {clip[0], clip[1]};
+  }
+  table.finish();
+  return ball;
+}
+
+Domain parse_domain(const Context& context, Table& network) {
+  const toml::table* table = network.raw_table("domain");
+  if (table == nullptr) return FileDomain{};
+  const bool is_box = table->contains("low") || table->contains("high");
+  const bool is_vnnlib = table->contains("vnnlib"), is_ball = table->contains("around");
+  if (static_cast<int>(is_box) + static_cast<int>(is_vnnlib) + static_cast<int>(is_ball) != 1) {
+    throw InputError("a domain is one of { low, high }, { vnnlib } or { around, radius, count }",
+                     network.where("domain"));
+  }
+  if (is_box) return parse_box(Table(*table, study_section("domain = { low, high }")));
+  if (is_vnnlib) return parse_property(context, Table(*table, study_section("domain = { vnnlib }")));
+  return parse_balls(Table(*table, study_section("domain = { around, radius }")));
 }
 
 /// What the networks of one [[network]] table share.
-StudyNetwork common_part(Context& context, Table& table) {
+StudyNetwork common_part(const Context& context, Table& table) {
   StudyNetwork network;
-  if (auto domain = table.table("domain")) network.domain = parse_domain(context, *domain);
+  network.domain = parse_domain(context, table);
   network.samples = table.texts("samples");
   network.calibration = table.text("calibration").value_or("");
-  for (const auto extent : table.integers("input_shape", 1, any_integer)) {
-    if (!network.input_shape) network.input_shape = Shape{};
-    network.input_shape->push_back(extent);
-  }
   network.where = table.where();
   return network;
 }
@@ -125,52 +124,51 @@ std::string file_label(const fs::path& path, const std::string& suffix, const st
   return label;
 }
 
-void add_files(Context& context, Table& table, std::set<std::string>& labels) {
-  const StudyNetwork common = common_part(context, table);
-  const toml::node& node = table.require("file");
+void add_files(Context& context, Table table, std::set<std::string>& labels) {
+  StudyNetwork common = common_part(context, table);
+  for (const auto extent : table.integers("input_shape")) {
+    if (!common.input_shape) common.input_shape = Shape{};
+    common.input_shape->push_back(extent);
+  }
   const std::string suffix = table.text("suffix").value_or("");
   for (const auto& file : table.texts("file")) {
     StudyNetwork network = common;
-    const fs::path path = existing(context, file, node);
+    const fs::path path = existing(context, file, *table.find("file"));
     network.label = file_label(path, suffix, labels);
     labels.insert(network.label);
     network.source = file;
     network.origin = path;
     context.study.networks.push_back(std::move(network));
   }
+  table.finish();
 }
 
-void add_family(Context& context, Table& table, std::set<std::string>& labels) {
-  const StudyNetwork common = common_part(context, table);
-  if (common.input_shape)
-    table.fail("input_shape", "`input_shape` is for files; a family takes `inputs` or `resolution`");
-  if (std::holds_alternative<FileDomain>(common.domain)) throw InputError("a family needs a `domain`", table.where());
+/// What the points of a family share, and the point that its lists vary.
+network::FamilyPoint parse_point(Table& table, std::uint64_t seed) {
   network::FamilyPoint point;
-  const auto families = {network::Family::mlp, network::Family::cnn, network::Family::resnet,
-                         network::Family::mobilenet_v2};
-  const auto laws = {network::WeightLaw::he_normal, network::WeightLaw::he_uniform, network::WeightLaw::xavier_normal,
-                     network::WeightLaw::orthogonal};
-  point.family = choice(table, "family", *table.text("family"), {"mlp", "cnn", "resnet", "mobilenet_v2"},
-                        [&](const std::string& w) { return by_name(w, families); });
-  table.require("depth");
-  table.require("width");
-  const auto depths = table.integers("depth", 1, 100000), widths = table.integers("width", 1, 1 << 20);
-  std::vector<network::WeightLaw> weight_laws;
-  for (const auto& word : table.has("weights") ? table.texts("weights") : std::vector<std::string>{"he_normal"}) {
-    weight_laws.push_back(choice(table, "weights", word, {"he_normal", "he_uniform", "xavier_normal", "orthogonal"},
-                                 [&](const std::string& w) { return by_name(w, laws); }));
-  }
-  const auto draws = table.integer("draws", 1, 1 << 20).value_or(1);
+  point.family = table.choice("family", network::parse_family);
   const bool is_mlp = point.family == network::Family::mlp;
-  if (is_mlp && table.has("resolution")) table.fail("resolution", "an mlp has no `resolution`; give `inputs`");
-  if (!is_mlp && table.has("inputs")) table.fail("inputs", "image families have no `inputs`; give `resolution`");
-  point.inputs = table.integer("inputs", 1, 1 << 24).value_or(point.inputs);
-  point.outputs = table.integer("outputs", 1, 1 << 20).value_or(point.outputs);
-  point.resolution = table.integer("resolution", 1, 1 << 12).value_or(point.resolution);
-  point.seed = context.study.seed;
+  if (is_mlp && table.find("resolution") != nullptr)
+    table.fail("resolution", "an mlp has no `resolution`; give `inputs`");
+  if (!is_mlp && table.find("inputs") != nullptr)
+    table.fail("inputs", "image families have no `inputs`; give `resolution`");
+  point.inputs = *table.integer("inputs");
+  point.outputs = *table.integer("outputs");
+  point.resolution = *table.integer("resolution");
+  point.seed = seed;
+  return point;
+}
+
+void add_family(Context& context, Table table, std::set<std::string>& labels) {
+  const StudyNetwork common = common_part(context, table);
+  network::FamilyPoint point = parse_point(table, context.study.seed);
+  const auto depths = table.integers("depth"), widths = table.integers("width");
+  const auto laws = table.choices("weights", network::parse_weight_law);
+  const auto draws = *table.integer("draws");
+  table.finish();
   for (const auto depth : depths) {
     for (const auto width : widths) {
-      for (const auto law : weight_laws) {
+      for (const auto law : laws) {
         for (Index draw = 0; draw < draws; ++draw) {
           point.depth = depth, point.width = width, point.law = law, point.draw = draw;
           StudyNetwork network = common;
@@ -187,56 +185,29 @@ void add_family(Context& context, Table& table, std::set<std::string>& labels) {
   }
 }
 
-/// The tables of an array of tables ([[network]]), or an error when the key holds something else.
-std::vector<Table> array_of_tables(Table& root, std::string_view key) {
-  std::vector<Table> tables;
-  const auto* node = root.find(key);
-  if (node == nullptr) return tables;
-  const auto* list = node->as_array();
-  if (list == nullptr) root.fail(key, fmt::format("`{0}` must be an array of tables: write [[{0}]]", key));
-  for (const auto& element : *list) {
-    const auto* table = element.as_table();
-    if (table == nullptr) root.fail(key, fmt::format("`{0}` must be an array of tables: write [[{0}]]", key));
-    tables.emplace_back(*table, fmt::format("[[{}]]", key));
-  }
-  return tables;
-}
-
 void parse_networks(Context& context, Table& root) {
   std::set<std::string> labels;
-  for (auto& table : array_of_tables(root, "network")) {
-    if (table.has("file") == table.has("family")) {
-      throw InputError("[[network]] needs one of the keys `file` and `family`", table.where());
+  for (const auto* table : root.raw_tables("network")) {
+    const std::string where = place(table->source());
+    if (table->contains("file") == table->contains("family")) {
+      throw InputError("[[network]] needs one of the keys `file` and `family`", where);
     }
-    if (table.has("file")) {
-      add_files(context, table, labels);
+    if (table->contains("file")) {
+      add_files(context, Table(*table, study_section("[[network]] with file")), labels);
+    } else if (table->contains("input_shape")) {
+      throw InputError("`input_shape` is for files; a family takes `inputs` or `resolution`", where);
     } else {
-      add_family(context, table, labels);
+      add_family(context, Table(*table, study_section("[[network]] with family")), labels);
     }
-    table.finish();
   }
   if (context.study.networks.empty()) throw InputError("the study has no [[network]]", root.where());
 }
 
 // ------------------------------------------------------------------------------------- samples, quantization, stages
 
-void parse_normalisation(Table& table, observe::SampleSpec& spec) {
-  const std::string layout = table.text("layout").value_or("flat");
-  spec.layout = choice(table, "layout", layout, {"NHWC", "NCHW", "flat"}, observe::parse_layout);
-  spec.scale = table.number("scale").value_or(1.0);
-  if (spec.scale <= 0.0) table.fail("scale", "`scale` must be positive: values are divided by it");
-  spec.mean = table.numbers("mean");
-  spec.std = table.numbers("std");
-  for (const double s : spec.std) {
-    if (s <= 0.0) table.fail("std", "`std` must be positive: values are divided by it");
-  }
-}
-
-/// `role` and `rows`: what a set is for, and which part of the file it takes.
-void parse_use(Table& table, observe::SampleSpec& spec) {
-  const std::string role = table.text("role").value_or("evaluation");
-  spec.role = choice(table, "role", role, {"evaluation", "calibration"}, observe::parse_role);
-  const auto rows = table.integers("rows", 0, any_integer);
+/// `rows`: which part of the file a set takes.
+void parse_rows(Table& table, observe::SampleSpec& spec) {
+  const auto rows = table.integers("rows");
   if (rows.empty()) return;
   if (rows.size() != 2 || rows[1] == 0) {
     table.fail("rows", "`rows` is [first, count]: the first row, from 0, and how many");
@@ -261,20 +232,28 @@ void require_kept_apart(const std::vector<observe::SampleSpec>& others, const ob
   }
 }
 
+observe::SampleSpec parse_set(const Context& context, Table& table) {
+  observe::SampleSpec spec;
+  spec.name = *table.text("name");
+  spec.images = existing(context, *table.text("images"), *table.find("images"));
+  if (const auto labels = table.text("labels")) spec.labels = existing(context, *labels, *table.find("labels"));
+  spec.layout = table.choice("layout", observe::parse_layout);
+  spec.scale = *table.number("scale");
+  spec.mean = table.numbers("mean");
+  spec.std = table.numbers("std");
+  spec.label_offset = static_cast<int>(*table.integer("label_offset"));
+  spec.role = table.choice("role", observe::parse_role);
+  parse_rows(table, spec);
+  return spec;
+}
+
 void parse_samples(Context& context, Table& root) {
   std::set<std::string> names;
-  for (auto& table : array_of_tables(root, "samples")) {
-    observe::SampleSpec spec;
-    table.require("name");
-    spec.name = *table.text("name");
+  for (const auto* node : root.raw_tables("samples")) {
+    Table table(*node, study_section("[[samples]]"));
+    observe::SampleSpec spec = parse_set(context, table);
     if (spec.name == "uniform") table.fail("name", "the name 'uniform' belongs to the uniform points of [observe]");
     if (!names.insert(spec.name).second) table.fail("name", fmt::format("two sample sets are called '{}'", spec.name));
-    const toml::node& images = table.require("images");
-    spec.images = existing(context, *table.text("images"), images);
-    if (const auto labels = table.text("labels")) spec.labels = existing(context, *labels, table.require("labels"));
-    parse_normalisation(table, spec);
-    spec.label_offset = static_cast<int>(table.integer("label_offset", -1000000, 1000000).value_or(0));
-    parse_use(table, spec);
     table.finish();
     require_kept_apart(context.study.samples, spec, table);
     context.study.samples.push_back(std::move(spec));
@@ -283,125 +262,92 @@ void parse_samples(Context& context, Table& root) {
 
 void parse_step(Study& study, Table& table) {
   const auto* node = table.find("step");
-  if (node == nullptr) return;
-  if (node->is_table()) {
-    Table fixed = *table.table("step");
-    fixed.require("fixed");
-    study.step_rule = quantize::StepRule::fixed;
-    study.fixed_step = *fixed.number("fixed");
-    if (study.fixed_step <= 0.0) fixed.fail("fixed", "`fixed` must be positive");
-    fixed.finish();
+  if (node == nullptr || !node->is_table()) {
+    study.step_rule = table.choice("step", [](const std::string& w) {
+      return by_name(w, {quantize::StepRule::max, quantize::StepRule::mse});
+    });
     return;
   }
-  study.step_rule = choice(table, "step", *table.text("step"), {"max", "mse"}, [](const std::string& w) {
-    return by_name(w, {quantize::StepRule::max, quantize::StepRule::mse});
-  });
+  Table fixed = *table.table("step", study_section("step = { fixed }"));
+  study.step_rule = quantize::StepRule::fixed;
+  study.fixed_step = *fixed.number("fixed");
+  fixed.finish();
 }
 
 void parse_quantization(Context& context, Table& root) {
   Study& study = context.study;
-  auto found = root.table("quantization");
-  if (!found) throw InputError("the study has no [quantization]", root.where());
-  Table& table = *found;
-  table.require("bits");
-  const auto quantizers = table.has("quantizer") ? table.texts("quantizer") : std::vector<std::string>{"round"};
-  for (const auto& word : quantizers) {
-    study.quantizers.push_back(choice(table, "quantizer", word, quantizer_names(), parse_study_quantizer));
-  }
-  const auto granularities = table.has("granularity") ? table.texts("granularity") : std::vector<std::string>{"tensor"};
-  for (const auto& word : granularities) {
-    study.granularities.push_back(
-        choice(table, "granularity", word, {"tensor", "channel"}, quantize::parse_granularity));
-  }
-  for (const auto b : table.integers("bits", 2, 16)) study.bits.push_back(static_cast<int>(b));
-  for (const auto s : table.integers("seed", 0, any_integer)) study.seeds.push_back(static_cast<std::uint64_t>(s));
+  Table table = *root.table("quantization");
+  study.quantizers = table.choices("quantizer", parse_study_quantizer);
+  study.granularities = table.choices("granularity", quantize::parse_granularity);
+  for (const auto b : table.integers("bits")) study.bits.push_back(static_cast<int>(b));
+  for (const auto s : table.integers("seed")) study.seeds.push_back(static_cast<std::uint64_t>(s));
   if (study.seeds.empty()) study.seeds.push_back(study.seed);
   parse_step(study, table);
-  if (const auto grid = table.text("grid")) {
-    study.grid = choice(table, "grid", *grid, {"symmetric", "affine"}, quantize::parse_grid);
-  }
-  const bool biases = table.flag("biases").value_or(false);
-  study.edge_bits = static_cast<int>(table.integer("edge_bits", 2, 16).value_or(0));
-  const auto bias_bits = table.integer("bias_bits", 2, 16);
+  study.grid = table.choice("grid", quantize::parse_grid);
+  const bool biases = table.flag("biases");
+  study.edge_bits = static_cast<int>(table.integer("edge_bits").value_or(0));
+  const auto bias_bits = table.integer("bias_bits");
   if (bias_bits && !biases) table.fail("bias_bits", "`bias_bits` needs `biases = true`");
   study.bias_bits = biases ? static_cast<int>(bias_bits.value_or(16)) : 0;
-  require_distinct(table, "quantizer", quantizers);
+  require_distinct(table, "quantizer", table.texts("quantizer"));
   require_distinct(table, "granularity", study.granularities);
   require_distinct(table, "bits", study.bits);
   require_distinct(table, "seed", study.seeds);
   table.finish();
 }
 
+/// Whether a list of names is the word "all".
+bool is_all(const std::vector<std::string>& names) { return names == std::vector<std::string>{"all"}; }
+
 void parse_bounds(Context& context, Table& root) {
-  std::vector<std::string> known;
-  for (const auto& theory : bounds::theories()) known.emplace_back(theory.name);
-  std::vector<std::string> wanted = known;
+  std::vector<std::string> named{"all"};
   if (auto table = root.table("bounds")) {
-    const auto named = table->texts("theory");
-    if (!named.empty() && named != std::vector<std::string>{"all"}) {
-      for (const auto& word : named) {
-        choice(*table, "theory", word, known, [&](const std::string& w) {
-          return std::ranges::find(known, w) == known.end() ? std::nullopt : std::optional(w);
-        });
-      }
-      require_distinct(*table, "theory", named);
-      std::erase_if(wanted, [&](const std::string& name) { return std::ranges::find(named, name) == named.end(); });
-    }
+    named = table->texts("theory");
+    const auto known = [](const std::string& w) {
+      return bounds::find_theory(w) == nullptr ? std::nullopt : std::optional(w);
+    };
+    if (!is_all(named)) table->choices("theory", known);
+    require_distinct(*table, "theory", named);
     table->finish();
   }
-  context.study.theories = std::move(wanted);
-}
-
-/// A key that limits work: a positive number.
-std::optional<double> positive(Table& table, std::string_view key) {
-  const auto value = table.number(key);
-  if (value && *value <= 0.0) table.fail(key, fmt::format("`{}` must be positive", key));
-  return value;
+  for (const auto& theory : bounds::theories()) {
+    const std::string name(theory.name);
+    if (is_all(named) || std::ranges::find(named, name) != named.end()) context.study.theories.push_back(name);
+  }
 }
 
 certify::MethodOptions parse_method_options(Table& table) {
   certify::MethodOptions options;
-  if (const auto tolerance = table.number("tolerance")) {
-    if (*tolerance < 0.0) table.fail("tolerance", "`tolerance` must not be negative");
-    options.tolerance = *tolerance;
-  }
-  options.max_seconds = positive(table, "max_seconds").value_or(options.max_seconds);
-  options.max_boxes = table.integer("max_boxes", 1, any_integer).value_or(options.max_boxes);
-  options.generators = table.integer("generators", 1, 1 << 24).value_or(options.generators);
-  options.alpha_steps = table.integer("alpha_steps", 0, 1 << 20).value_or(options.alpha_steps);
-  if (const auto gibibytes = positive(table, "max_memory")) {
-    constexpr double largest = 1 << 20;  // a pebibyte
-    if (*gibibytes > largest) table.fail("max_memory", "`max_memory` is in GiB and at most 1048576");
-    options.max_bytes = static_cast<std::size_t>(*gibibytes * 0x1p30);
-  }
+  options.tolerance = *table.number("tolerance");
+  options.max_seconds = table.number("max_seconds").value_or(options.max_seconds);
+  options.max_boxes = table.integer("max_boxes").value_or(options.max_boxes);
+  options.generators = *table.integer("generators");
+  options.alpha_steps = *table.integer("alpha_steps");
+  options.max_bytes = static_cast<std::size_t>(*table.number("max_memory") * 0x1p30);
   return options;
 }
 
 void parse_certify(Context& context, Table& root) {
   auto table = root.table("certify");
   if (!table) return;
-  std::vector<std::string> known;
-  for (const auto& info : certify::methods()) known.emplace_back(info.name);
-  const auto& node = table->require("method");
-  const bool off = node.is_array() && node.as_array()->empty();
+  const auto* node = table->find("method");
+  const bool off = node->is_array() && node->as_array()->empty();
   const auto named = off ? std::vector<std::string>() : table->texts("method");
   require_distinct(*table, "method", named);
-  const bool all = named == std::vector<std::string>{"all"};
-  std::set<certify::Method> wanted;
-  for (const auto& word : all ? known : named) {
-    wanted.insert(choice(*table, "method", word, known, certify::parse_method));
-  }
+  std::vector<certify::Method> wanted;
+  if (!off && !is_all(named)) wanted = table->choices("method", certify::parse_method);
   for (const auto& info : certify::methods()) {
-    if (wanted.contains(info.method)) context.study.methods.push_back(info.method);
+    if (is_all(named) || std::ranges::find(wanted, info.method) != wanted.end())
+      context.study.methods.push_back(info.method);
   }
   context.study.certify = parse_method_options(*table);
   table->finish();
 }
 
-observe::AttackOptions parse_attack(Table& table) {
+observe::AttackOptions parse_attack(Table table) {
   observe::AttackOptions options;
-  options.starts = table.integer("starts", 1, 1 << 24).value_or(options.starts);
-  options.steps = table.integer("steps", 0, 1 << 24).value_or(options.steps);
+  options.starts = *table.integer("starts");
+  options.steps = *table.integer("steps");
   table.finish();
   return options;
 }
@@ -416,35 +362,33 @@ void require_evaluation_set(const Study& study, const std::string& name, const s
       where);
 }
 
+/// What stands in [observe] but for the sets, which are returned.
+std::vector<std::string> parse_measurements(Study& study, Table& table) {
+  study.uniform_points = *table.integer("uniform");
+  study.quantiles = table.numbers("quantiles");
+  if (!std::ranges::is_sorted(study.quantiles, std::less_equal())) {
+    table.fail("quantiles", "`quantiles` must increase within (0, 1]");
+  }
+  if (auto attack = table.table("attack", study_section("attack = { starts, steps }"))) {
+    study.attack = parse_attack(*attack);
+  }
+  study.precision = table.choice("precision", [](const std::string& w) {
+    return by_name(w, {observe::Precision::automatic, observe::Precision::float32, observe::Precision::float64});
+  });
+  study.confidence = *table.number("confidence");
+  study.layer_samples = *table.integer("layer_samples");
+  study.per_sample = table.flag("per_sample");
+  const auto samples = table.texts("samples");
+  table.finish();
+  return samples;
+}
+
 void parse_observe(Context& context, Table& root) {
   Study& study = context.study;
-  std::vector<std::string> samples;
-  study.quantiles = {0.5, 0.9, 0.99, 0.999};
+  const toml::table nothing;
   auto table = root.table("observe");
-  if (table) {
-    samples = table->texts("samples");
-    study.uniform_points = table->integer("uniform", 0, 1 << 30).value_or(0);
-    if (table->has("quantiles")) study.quantiles = table->numbers("quantiles");
-    for (std::size_t i = 0; i < study.quantiles.size(); ++i) {
-      const bool increasing = i == 0 || study.quantiles[i] > study.quantiles[i - 1];
-      if (study.quantiles[i] <= 0.0 || study.quantiles[i] > 1.0 || !increasing) {
-        table->fail("quantiles", "`quantiles` must increase within (0, 1]");
-      }
-    }
-    if (auto attack = table->table("attack")) study.attack = parse_attack(*attack);
-    study.precision = choice(
-        *table, "precision", table->text("precision").value_or("auto"), {"auto", "float", "double"},
-        [](const std::string& w) {
-          return by_name(w, {observe::Precision::automatic, observe::Precision::float32, observe::Precision::float64});
-        });
-    if (const auto confidence = table->number("confidence")) {
-      if (*confidence <= 0.0 || *confidence >= 1.0) table->fail("confidence", "`confidence` must be within (0, 1)");
-      study.confidence = *confidence;
-    }
-    study.layer_samples = table->integer("layer_samples", 0, 1 << 24).value_or(study.layer_samples);
-    study.per_sample = table->flag("per_sample").value_or(study.per_sample);
-    table->finish();
-  }
+  Table defaults(nothing, study_section("[observe]"));
+  const auto samples = parse_measurements(study, table ? *table : defaults);
   const std::string where = table ? table->where() : root.where();
   for (const auto& name : samples) require_evaluation_set(study, name, where);
   for (auto& network : study.networks) {
@@ -542,14 +486,12 @@ Study read_study(const fs::path& path, std::span<const Override> overrides) {
   for (const auto& change : overrides) apply_override(file, change);
   Context context{.folder = path.parent_path(), .study = {}};
   Study& study = context.study;
-  Table root(file, "the study");
+  Table root(file, study_section("The file"));
   auto head = root.table("study");
-  if (!head) throw InputError("the study has no [study] table with a name", path.string());
-  head->require("name");
   study.name = *head->text("name");
   if (study.name.empty() || study.name.find('/') != std::string::npos)
     head->fail("name", "`name` must be a file name without '/'");
-  study.seed = static_cast<std::uint64_t>(head->integer("seed", 0, any_integer).value_or(1));
+  study.seed = static_cast<std::uint64_t>(*head->integer("seed"));
   head->finish();
   parse_networks(context, root);
   parse_samples(context, root);
@@ -571,7 +513,9 @@ reconstruct::Options read_reconstruct_options(std::span<const Override> settings
     if (keys.contains(setting.key)) throw InputError("this key is set twice", "--set " + setting.key);
     apply_override(keys, setting);
   }
-  Table table(keys, "[reconstruct]");
+  StudySection section = study_section("[reconstruct]");
+  std::erase_if(section.keys, [](const StudyKey& key) { return key.name == "samples"; });
+  Table table(keys, section);
   reconstruct::Options options = detail::parse_options(table);
   table.finish();
   return options;

@@ -22,7 +22,7 @@ std::string axis_names(const Study& study) {
 }
 
 void refuse_reconstruction(const Study& study, Table& root) {
-  if (root.has("reconstruct")) {
+  if (root.find("reconstruct") != nullptr) {
     root.fail("reconstruct",
               "[reconstruct] is read only where `quantizer` names a reconstruction method, such as cle_round or brecq; "
               "name one, or remove it");
@@ -45,37 +45,20 @@ void require_calibration_set(const Study& study, const std::string& name, const 
       where);
 }
 
-/// A number within [lowest, highest].
-double within(Table& table, std::string_view key, double otherwise, double lowest, double highest) {
-  const double value = table.number(key).value_or(otherwise);
-  if (value < lowest || value > highest) {
-    table.fail(key, fmt::format("`{}` = {} is outside {} to {}", key, value, lowest, highest));
-  }
-  return value;
-}
-
 /// One of a few words, each with what it means.
 template <class Value>
-Value one_of(Table& table, std::string_view key, Value otherwise,
-             const std::vector<std::pair<std::string, Value>>& meanings) {
-  const auto word = table.text(key);
-  if (!word) return otherwise;
-  std::vector<std::string> known;
-  for (const auto& [name, value] : meanings) known.push_back(name);
-  return choice(table, key, *word, known, [&](const std::string& w) {
-    const auto found = std::ranges::find(known, w);
-    return found == known.end() ? std::nullopt
-                                : std::optional(meanings[static_cast<std::size_t>(found - known.begin())].second);
+Value one_of(Table& table, std::string_view key, const std::vector<std::pair<std::string, Value>>& meanings) {
+  return table.choice(key, [&](const std::string& word) {
+    const auto found = std::ranges::find(meanings, word, &std::pair<std::string, Value>::first);
+    return found == meanings.end() ? std::nullopt : std::optional(found->second);
   });
 }
 
 /// modules = "block", or [["first", "last"], ...]: the names of the first and the last layer of each.
 void parse_modules(Table& table, reconstruct::Options& options) {
   const auto* node = table.find("modules");
-  if (node == nullptr) return;
-  if (!node->is_array()) {
-    options.modules =
-        choice(table, "modules", *table.text("modules"), {"layer", "block", "stage"}, reconstruct::parse_module_kind);
+  if (node == nullptr || !node->is_array()) {
+    options.modules = table.choice("modules", reconstruct::parse_module_kind);
     return;
   }
   for (const auto& element : *node->as_array()) {
@@ -94,58 +77,60 @@ void parse_modules(Table& table, reconstruct::Options& options) {
 }
 
 void parse_training(Table& table, reconstruct::Options& options) {
+  using reconstruct::BiasCorrection;
+  using reconstruct::ColumnOrder;
+  using reconstruct::Equalization;
   using reconstruct::QuadraticLoss;
   using reconstruct::RegularizationUnit;
   using reconstruct::Weighting;
-  constexpr double most = 1e6;
-  options.iterations = table.integer("iterations", 1, 1 << 30).value_or(options.iterations);
-  options.batch = table.integer("batch", 1, 1 << 20).value_or(options.batch);
-  options.learning_rate = within(table, "learning_rate", options.learning_rate, 1e-12, most);
-  options.regularization = within(table, "regularization", options.regularization, 0.0, most);
-  options.regularization_unit =
-      one_of<RegularizationUnit>(table, "regularization_unit", options.regularization_unit,
-                                 {{"loss", RegularizationUnit::loss}, {"absolute", RegularizationUnit::absolute}});
-  options.warm_up = within(table, "warm_up", options.warm_up, 0.0, 1.0);
-  options.drop = within(table, "drop", options.drop, 0.0, 1.0);
-  options.damping = within(table, "damping", options.damping, 0.0, most);
-  options.order = one_of<reconstruct::ColumnOrder>(
-      table, "order", options.order,
-      {{"natural", reconstruct::ColumnOrder::natural}, {"activations", reconstruct::ColumnOrder::descending_diagonal}});
-  if (const auto beta = table.numbers("beta"); !beta.empty()) {
-    if (beta.size() != 2 || beta[0] < beta[1] || beta[1] < 1.0 || beta[0] > 1000.0) {
-      table.fail("beta", "`beta` is [first, last], the exponent of the regularizer: falling, within 1 to 1000");
-    }
-    options.beta_first = beta[0];
-    options.beta_last = beta[1];
+  options.iterations = *table.integer("iterations");
+  options.batch = *table.integer("batch");
+  options.learning_rate = *table.number("learning_rate");
+  options.regularization = *table.number("regularization");
+  options.regularization_unit = one_of<RegularizationUnit>(
+      table, "regularization_unit", {{"loss", RegularizationUnit::loss}, {"absolute", RegularizationUnit::absolute}});
+  options.warm_up = *table.number("warm_up");
+  options.drop = *table.number("drop");
+  options.damping = *table.number("damping");
+  options.order = one_of<ColumnOrder>(
+      table, "order", {{"natural", ColumnOrder::natural}, {"activations", ColumnOrder::descending_diagonal}});
+  const auto beta = table.numbers("beta");
+  if (beta.size() != 2 || beta[0] < beta[1]) {
+    table.fail("beta", "`beta` is [first, last], the exponent of the regularizer: falling, within 1 to 1000");
   }
-  options.weighting = one_of<Weighting>(table, "weighting", options.weighting,
-                                        {{"none", Weighting::none}, {"fisher", Weighting::fisher}});
-  options.quadratic = one_of<QuadraticLoss>(table, "quadratic", options.quadratic,
+  options.beta_first = beta[0];
+  options.beta_last = beta[1];
+  options.weighting = one_of<Weighting>(table, "weighting", {{"none", Weighting::none}, {"fisher", Weighting::fisher}});
+  options.quadratic = one_of<QuadraticLoss>(table, "quadratic",
                                             {{"moments", QuadraticLoss::moments}, {"batches", QuadraticLoss::batches}});
+  options.equalization = one_of<Equalization>(
+      table, "equalize", {{"none", Equalization::none}, {"cross_layer", Equalization::cross_layer}});
+  options.bias_absorption = table.number("bias_absorption");
+  options.bias_correction = one_of<BiasCorrection>(
+      table, "bias_correction", {{"none", BiasCorrection::none}, {"empirical", BiasCorrection::empirical}});
 }
 
 /// runs = [1, 2, 1], or "random".
 void parse_runs(Table& table, reconstruct::Options& options) {
   const auto* node = table.find("runs");
-  if (node == nullptr || !node->is_string()) {
-    for (const auto run : table.integers("runs", 1, 1 << 20)) options.runs.push_back(run);
+  if (node != nullptr && node->is_string()) {
+    if (node->as_string()->get() != "random")
+      table.fail("runs", "`runs` is how many modules each become one, [1, 2, 1], or \"random\"");
+    options.joining = reconstruct::Joining::random;
     return;
   }
-  options.joining =
-      one_of<reconstruct::Joining>(table, "runs", options.joining, {{"random", reconstruct::Joining::random}});
+  for (const auto run : table.integers("runs")) options.runs.push_back(run);
 }
 
 /// Which modules mrecg and mrecg_loss join, and what they fit then.
 void parse_joining(Table& table, reconstruct::Options& options) {
   using reconstruct::Method;
-  options.joint = one_of<Method>(table, "joint", options.joint, {{"brecq", Method::brecq}, {"qdrop", Method::qdrop}});
-  options.capacity.stride_factor = within(table, "stride_factor", options.capacity.stride_factor, 1e-6, 1e6);
-  options.homogeneity =
-      choice(table, "homogeneity", table.text("homogeneity").value_or(std::string(to_string(options.homogeneity))),
-             {"strict", "definition", "converted"}, reconstruct::parse_homogeneity);
-  options.joins = table.integer("joins", 1, 1 << 20).value_or(options.joins);
-  options.join_penalty = within(table, "join_penalty", options.join_penalty, 0.0, 1e6);
-  options.longest_run = table.integer("longest_run", 1, 1 << 20).value_or(options.longest_run);
+  options.joint = one_of<Method>(table, "joint", {{"brecq", Method::brecq}, {"qdrop", Method::qdrop}});
+  options.capacity.stride_factor = *table.number("stride_factor");
+  options.homogeneity = table.choice("homogeneity", reconstruct::parse_homogeneity);
+  options.joins = table.integer("joins").value_or(options.joins);
+  options.join_penalty = *table.number("join_penalty");
+  options.longest_run = table.integer("longest_run").value_or(options.longest_run);
   parse_runs(table, options);
 }
 
@@ -163,18 +148,8 @@ const observe::SampleSpec& find_samples(const Study& study, const std::string& n
 }
 
 reconstruct::Options parse_options(Table& table) {
-  using reconstruct::BiasCorrection;
-  using reconstruct::Equalization;
-  using reconstruct::Method;
   reconstruct::Options options;
   parse_training(table, options);
-  options.equalization =
-      one_of<Equalization>(table, "equalize", options.equalization,
-                           {{"none", Equalization::none}, {"cross_layer", Equalization::cross_layer}});
-  if (table.has("bias_absorption")) options.bias_absorption = within(table, "bias_absorption", 3.0, 0.0, 100.0);
-  options.bias_correction =
-      one_of<BiasCorrection>(table, "bias_correction", options.bias_correction,
-                             {{"none", BiasCorrection::none}, {"empirical", BiasCorrection::empirical}});
   parse_modules(table, options);
   parse_joining(table, options);
   return options;
@@ -187,7 +162,7 @@ void parse_reconstruct(Study& study, Table& root) {
   if (table) {
     if (const auto named = table->text("samples")) {
       samples = *named;
-      require_calibration_set(study, samples, place(table->require("samples").source()));
+      require_calibration_set(study, samples, table->where("samples"));
     }
     study.reconstruct = parse_options(*table);
     table->finish();

@@ -18,7 +18,7 @@ from quantbound_analysis import modules  # noqa: E402
 NETWORKS = {"quickstart.toml": 5, "paper/depth.toml": 4 + 24, "paper/width_depth.toml": 210, "paper/gains.toml": 1 + 3 + 9,
             "paper/real_networks.toml": 6, "paper/acas.toml": 23 * 4, "paper/mnist_certify.toml": 5 * 3, "paper/cnn_certify.toml": 4,
             "paper/cnn_accuracy.toml": 3, "paper/reconstruction.toml": 3, "paper/oscillation.toml": 2, "paper/granularity.toml": 1,
-            "paper/batch_size.toml": 1}
+            "paper/batch_size.toml": 1, "examples/first.toml": 2}
 # Studies of networks that are not ours to ship.
 BORROWED = {"paper/real_networks.toml", "paper/acas.toml", "paper/mnist_certify.toml", "paper/cnn_certify.toml", "paper/cnn_accuracy.toml",
             "paper/reconstruction.toml", "paper/oscillation.toml", "paper/granularity.toml", "paper/batch_size.toml"}
@@ -35,7 +35,7 @@ class Configs(unittest.TestCase):
         return json.loads(run.stdout)
 
     def test_every_study_has_the_networks_it_names(self):
-        found = sorted(path.relative_to(CONFIGS).as_posix() for top in (".", "paper") for path in (CONFIGS / top).glob("*.toml"))
+        found = sorted(path.relative_to(CONFIGS).as_posix() for top in (".", "paper", "examples") for path in (CONFIGS / top).glob("*.toml"))
         self.assertEqual(found, sorted(NETWORKS))
         for study, networks in NETWORKS.items():
             if study in BORROWED and not (CONFIGS / "paper" / "data").exists():

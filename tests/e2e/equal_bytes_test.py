@@ -115,6 +115,22 @@ class EqualBytes(program.WithFolder):
     def test_ranks_threads_and_schedules_in_double(self):
         self.assert_equal_for_all(STUDY | {"observe": {"uniform": 800, "precision": "double"}})
 
+    def test_what_is_proved_does_not_depend_on_the_kernels_that_the_processor_gets(self):
+        small = {"study": STUDY["study"], "samples": [DIGITS], "quantization": {"bits": [3, 8]}, "observe": {"uniform": 64, "precision": "float"},
+                 "network": [{"file": MODELS / "digits_mlp_5.onnx", "domain": UNIT_BOX, "samples": ["digits"]}, STUDY["network"][-1]],
+                 "certify": {"method": ["difference_interval", "difference_crown"]}}
+        (self.folder / "study.toml").write_text(toml(small))
+        results = []
+        for number, isa in enumerate(("SSE41", "AVX2", "DEFAULT")):
+            run = quantbound("sweep", self.folder / "study.toml", "--output", self.folder / f"{number}.h5", ONEDNN_MAX_CPU_ISA=isa)
+            self.assertEqual(run.code, 0, run.err)
+            results.append(xr.load_dataset(self.folder / f"{number}.h5"))
+        proved = [name for name, variable in results[0].items() if variable.attrs.get("soundness") == "proved"]
+        self.assertGreater(len(proved), 8)
+        for other in results[1:]:
+            self.assertTrue(results[0][proved].identical(other[proved]))
+        self.assertFalse(results[0].observed_max.identical(results[1].observed_max), "the kernels were the same: nothing was tested")
+
     def test_two_runs_with_the_same_settings_and_another_place(self):
         first = self.sweep("first", "--threads", 1)
         elsewhere = self.folder / "elsewhere"

@@ -3,7 +3,7 @@
 /// (docs/theory.md 1.3, 1.4, 9.1), and the published formula taken literally over the sequence of weight layers, as the
 /// papers' tables do, which proves nothing where its assumptions fail.
 ///
-/// A theory is one file in src/bounds/theories/ and one line in the list of theories.cpp.
+/// A theory is one file in src/bounds/theories/ and its registration in theories.cpp; docs/adding.md says how.
 #pragma once
 
 #include <optional>

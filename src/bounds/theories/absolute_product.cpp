@@ -5,11 +5,11 @@
 #include <cmath>
 
 #include "quantbound/bounds/path_products.hpp"
+#include "quantbound/bounds/theory.hpp"
 
 #include "../absolute_passes.hpp"
 #include "../row_norms.hpp"
 #include "norms_of_pair.hpp"
-#include "theories.hpp"
 
 namespace quantbound::bounds {
 

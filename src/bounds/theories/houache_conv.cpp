@@ -7,9 +7,9 @@
 #include <cmath>
 
 #include "quantbound/bounds/path_products.hpp"
+#include "quantbound/bounds/theory.hpp"
 
 #include "norms_of_pair.hpp"
-#include "theories.hpp"
 
 namespace quantbound::bounds {
 

@@ -6,7 +6,6 @@
 #include <cmath>
 
 #include "houache_products.hpp"
-#include "theories.hpp"
 
 namespace quantbound::bounds {
 

@@ -9,10 +9,10 @@
 #include <numbers>
 
 #include "quantbound/bounds/path_products.hpp"
+#include "quantbound/bounds/theory.hpp"
 #include "quantbound/core/rounding.hpp"
 
 #include "norms_of_pair.hpp"
-#include "theories.hpp"
 
 namespace quantbound::bounds {
 

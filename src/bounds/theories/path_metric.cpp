@@ -14,11 +14,11 @@
 #include <fmt/format.h>
 
 #include "quantbound/bounds/path_products.hpp"
+#include "quantbound/bounds/theory.hpp"
 
 #include "../absolute_passes.hpp"
 #include "../row_norms.hpp"
 #include "norms_of_pair.hpp"
-#include "theories.hpp"
 
 namespace quantbound::bounds {
 

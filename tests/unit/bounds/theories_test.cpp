@@ -273,7 +273,7 @@ TEST(Theories, AveragePoolingShrinksTheEuclideanBound) {
 }
 
 TEST(Theories, RegistryNamesAreUniqueAndFoundAndDescribed) {
-  EXPECT_EQ(theories().size(), 9u);
+  EXPECT_GE(theories().size(), 9u);
   for (const Theory& theory : theories()) {
     EXPECT_EQ(find_theory(theory.name), &theory);
     EXPECT_FALSE(theory.equation.empty());
