@@ -161,17 +161,19 @@ int run_bound(const Call& call) {
 
 }  // namespace
 
-const Verb bound_verb{.name = "bound",
-                      .arguments = "NETWORK",
-                      .summary = "all closed-form bounds of one network in one configuration",
-                      .options = bound_options,
-                      .run = run_bound,
-                      .description = R"(Each bound holds for every input of the domain, rounding errors included. One whose assumptions fail is
+const Verb bound_verb{
+    .name = "bound",
+    .arguments = "NETWORK",
+    .summary = "all closed-form bounds of one network in one configuration",
+    .options = bound_options,
+    .run = run_bound,
+    .description =
+        R"(Each bound holds for every input of the domain, rounding errors included. One whose assumptions fail is
 reported as not applicable. The largest deviation measured on points of the domain stands beside them.
 )",
-                      .files = R"(  NETWORK  .onnx (opset 7 to 21), or .nnet, which brings its own domain
+    .files = R"(  NETWORK  .onnx (opset 7 to 21), or .nnet, which brings its own domain
 )",
-                      .examples = R"(  quantbound bound configs/models/digits_cnn.onnx --box 0 1 --bits 4 --granularity channel
+    .examples = R"(  quantbound bound configs/models/digits_cnn.onnx --box 0 1 --bits 4 --granularity channel
       weights of 4 bits with one step per channel, for inputs in [0, 1]
   quantbound bound configs/models/digits_mlp_5.onnx --around configs/models/digits_test_x.npy:3 --scale 16 --radius 0.1
       near one image

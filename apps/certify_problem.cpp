@@ -182,7 +182,8 @@ bool CertifySettings::searches() const { return std::ranges::count(methods, Meth
 
 options::options_description certify_options() {
   const std::string method_help =
-      method_choices() + ": what to run (default: from cheap to dear what fits, branch_and_bound last where inputs are few)";
+      method_choices() +
+      ": what to run (default: from cheap to dear what fits, branch_and_bound last where inputs are few)";
   options::options_description all("\nOptions", help_width);
   add_configuration_options(all);
   auto add = all.add_options();
@@ -190,8 +191,7 @@ options::options_description certify_options() {
       "f_q is this network, instead of a quantization of NETWORK");
   add_domain_options(all);
   add_input_options(all);
-  add("method", options::value<std::vector<std::string>>()->composing()->value_name("M[,M...]"),
-      method_help.c_str());
+  add("method", options::value<std::vector<std::string>>()->composing()->value_name("M[,M...]"), method_help.c_str());
   add("tolerance", options::value<double>()->default_value(0.05, "0.05")->value_name("T"),
       "branch_and_bound: done when upper <= (1 + T) lower");
   add("threshold", options::value<double>()->value_name("EPS"),

@@ -93,7 +93,8 @@ void add_configuration_options(options::options_description& all, const char* qu
   add("edge-bits", options::value<int>()->value_name("B"), "of the first and the last layer (default: as --bits)");
   add("quantizer", options::value<std::string>()->default_value("round")->value_name("Q"), quantizers);
   add("granularity", options::value<std::string>()->default_value("tensor")->value_name("G"), "tensor or channel");
-  add("step", options::value<std::string>()->default_value("max")->value_name("S"), "max or mse; or a number: the step");
+  add("step", options::value<std::string>()->default_value("max")->value_name("S"),
+      "max or mse; or a number: the step");
   add("grid", options::value<std::string>()->default_value("symmetric")->value_name("K"), "symmetric or affine");
   add("seed", options::value<std::uint64_t>()->default_value(1)->value_name("N"), "seed of everything random");
 }

@@ -412,30 +412,32 @@ int run_sweep(const Call& call) {
 
 }  // namespace
 
-const Verb sweep_verb{.name = "sweep",
-                      .arguments = "STUDY",
-                      .summary = "evaluate a whole study (TOML), under mpirun or alone, into one HDF5 file",
-                      .options = sweep_options,
-                      .run = run_sweep,
-                      .ranks = Ranks::all,
-                      .description = R"(Every network of the study is quantized in every configuration; each pair is bounded by the theories,
+const Verb sweep_verb{
+    .name = "sweep",
+    .arguments = "STUDY",
+    .summary = "evaluate a whole study (TOML), under mpirun or alone, into one HDF5 file",
+    .options = sweep_options,
+    .run = run_sweep,
+    .ranks = Ranks::all,
+    .description =
+        R"(Every network of the study is quantized in every configuration; each pair is bounded by the theories,
 certified, measured and attacked as the study says. The result is the same bytes whatever the number
 of ranks and threads and however often the sweep was interrupted. SIGTERM, SIGUSR1 and Ctrl-C stop it
 as --max-time does.
 )",
-                      .files = R"(  STUDY            what to compute, TOML; names of files in it are relative to its folder
+    .files = R"(  STUDY            what to compute, TOML; names of files in it are relative to its folder
   FILE             the result, HDF5, for quantbound show, xarray, h5py and every reader of netCDF-4
   FILE.journal/    what is done so far, one file per rank; --resume reads it, the end removes it
   FILE.partial     the result while it is written; renamed when it is whole
 )",
-                      .examples = R"(  quantbound sweep configs/quickstart.toml --output quickstart.h5
+    .examples = R"(  quantbound sweep configs/quickstart.toml --output quickstart.h5
       alone, with all threads
   mpirun -n 2 quantbound sweep configs/quickstart.toml --output ranks.h5 --set quantization.bits=[4,8]
       on two ranks, with other bits than the study says
   quantbound sweep configs/quickstart.toml --output quickstart.h5 --resume
       goes on where an interrupted sweep stopped; a complete one is left as it is
 )",
-                      .exits = R"(  3   done, but some tasks failed; quantbound show says which and why
+    .exits = R"(  3   done, but some tasks failed; quantbound show says which and why
   75  stopped early, progress is kept; run again with --resume
 )"};
 

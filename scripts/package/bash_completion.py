@@ -112,9 +112,7 @@ def of_command(name, text, version):
         return
     fi
     {fill}
-    local chosen=("${{COMPREPLY[@]}}")
     {files}
-    COMPREPLY=("${{chosen[@]}}" "${{COMPREPLY[@]}}")
 }} && complete -F {function(name)} {name}
 '''
 

@@ -53,7 +53,7 @@ def paragraph(lines):
 def page(name, text, version, day, others):
     title = escaped(name.upper())
     synopsis = escaped(text.usage).replace(escaped(text.command), bold(escaped(text.command)), 1)
-    lines = [f'.TH "{title}" 1 "{day}" "{version}" "User Commands"', ".SH NAME", rf"{escaped(name)} \- {escaped(text.summary)}",
+    lines = [f'.TH "{title}" 1 "{day}" "{version}" "User Commands"', ".nh", ".ad l", ".SH NAME", rf"{escaped(name)} \- {escaped(text.summary)}",
              ".SH SYNOPSIS", synopsis, ".SH DESCRIPTION", *map(paragraph, text.paragraphs)]
     for section in text.sections:
         lines.append(f'.SH "{section.title.upper()}"')
