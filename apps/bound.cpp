@@ -168,14 +168,16 @@ const Verb bound_verb{
     .options = bound_options,
     .run = run_bound,
     .description =
-        R"(Each bound holds for every input of the domain, rounding errors included. One whose assumptions fail is
-reported as not applicable. The largest deviation measured on points of the domain stands beside them.
+        R"(Each bound holds for every input of the domain, rounding errors included. One whose assumptions
+fail is reported as not applicable. The largest deviation measured on points of the domain stands
+beside them.
 )",
     .files = R"(  NETWORK  .onnx (opset 7 to 21), or .nnet, which brings its own domain
 )",
     .examples = R"(  quantbound bound configs/models/digits_cnn.onnx --box 0 1 --bits 4 --granularity channel
       weights of 4 bits with one step per channel, for inputs in [0, 1]
-  quantbound bound configs/models/digits_mlp_5.onnx --around configs/models/digits_test_x.npy:3 --scale 16 --radius 0.1
+  quantbound bound configs/models/digits_mlp_5.onnx --radius 0.1 \
+      --around configs/models/digits_test_x.npy:3 --scale 16
       near one image
 )"};
 

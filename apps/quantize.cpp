@@ -253,16 +253,18 @@ const Verb quantize_verb{
     .options = quantize_options,
     .run = run_quantize,
     .description =
-        R"(The file holds integer weights with DequantizeLinear, for ONNX Runtime and other programs; its network is the
-f_q of the other verbs. The methods that are fitted to samples learn how to round each weight.
+        R"(The file holds integer weights with DequantizeLinear, for ONNX Runtime and other programs; its
+network is the f_q of the other verbs. Methods that are fitted to samples learn how to round each
+weight.
 )",
     .files = R"(  NETWORK   .onnx (opset 7 to 21), or .nnet
   OUT.onnx  the quantized network
 )",
     .examples =
-        R"(  quantbound quantize configs/models/digits_cnn.onnx --bits 4 --granularity channel --pack int4 -o packed.onnx
+        R"(  quantbound quantize configs/models/digits_cnn.onnx -o packed.onnx --bits 4 --pack int4
       two weights of 4 bits in a byte
-  quantbound quantize configs/models/digits_mlp_5.onnx --quantizer gptq --bits 3 --samples configs/models/digits_test_x.npy --scale 16 -o gptq.onnx
+  quantbound quantize configs/models/digits_mlp_5.onnx -o gptq.onnx --quantizer gptq \
+      --bits 3 --samples configs/models/digits_test_x.npy --scale 16
       rounding fitted to samples
 )",
     .exits = R"(  75  stopped by a signal; with --checkpoint run again with --resume

@@ -420,10 +420,10 @@ const Verb sweep_verb{
     .run = run_sweep,
     .ranks = Ranks::all,
     .description =
-        R"(Every network of the study is quantized in every configuration; each pair is bounded by the theories,
-certified, measured and attacked as the study says. The result is the same bytes whatever the number
-of ranks and threads and however often the sweep was interrupted. SIGTERM, SIGUSR1 and Ctrl-C stop it
-as --max-time does.
+        R"(Every network of the study is quantized in every configuration; each pair is bounded by the
+theories, certified, measured and attacked as the study says. The result is the same bytes whatever
+the number of ranks and threads and however often the sweep was interrupted. SIGTERM, SIGUSR1 and
+Ctrl-C stop it as --max-time does.
 )",
     .files = R"(  STUDY            what to compute, TOML; names of files in it are relative to its folder
   FILE             the result, HDF5, for quantbound show, xarray, h5py and every reader of netCDF-4
@@ -432,7 +432,7 @@ as --max-time does.
 )",
     .examples = R"(  quantbound sweep configs/quickstart.toml --output quickstart.h5
       alone, with all threads
-  mpirun -n 2 quantbound sweep configs/quickstart.toml --output ranks.h5 --set quantization.bits=[4,8]
+  mpirun -n 2 quantbound sweep configs/quickstart.toml -o ranks.h5 --set quantization.bits=[4,8]
       on two ranks, with other bits than the study says
   quantbound sweep configs/quickstart.toml --output quickstart.h5 --resume
       goes on where an interrupted sweep stopped; a complete one is left as it is

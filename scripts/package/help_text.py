@@ -1,7 +1,7 @@
 """What a command's --help says, taken apart: the one source of the manual pages and of bash's completion.
 
 A help text is `usage: ...`, paragraphs, and sections: a title at the margin that ends with a colon, and entries two columns in.
-An entry is a term and, from one column on or in deeper lines below, its text. Both Boost.Program_options and argparse write so.
+An entry is a term and, from one column on or in deeper lines below, its text. A term that ends with a backslash goes on below. Both Boost.Program_options and argparse write so.
 """
 import collections
 import dataclasses
@@ -83,7 +83,9 @@ def entries(lines):
     column = columns.most_common(1)[0][0] if columns else None
     found = []
     for line in lines:
-        if indent(line) > margin:
+        if indent(line) > margin and found[-1].term.endswith("\\") and not found[-1].text:
+            found[-1].term = f"{found[-1].term[:-1].strip()} {line.strip()}"  # a command of several lines
+        elif indent(line) > margin:
             found[-1].text = f"{found[-1].text} {line.strip()}".strip()
         elif column and len(line) > column and line[column - 1] == " " and line[column] != " ":
             found.append(Entry(line[:column].strip(), line[column:].strip()))

@@ -20,6 +20,7 @@ import help_text
 def escaped(text):
     """Plain text for troff: nothing in it is a request, and options can be copied from the page."""
     text = text.replace("\\", r"\e").replace("-", r"\-")
+    text = re.sub(r"\{.*?\}", lambda choices: choices[0].replace(",", r",\:"), text)  # a long list may be broken
     return re.sub(r"(?m)^(?=[.'])", r"\\&", text)
 
 

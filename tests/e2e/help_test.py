@@ -43,7 +43,8 @@ Exit codes:
   0   done
 
 Examples:
-  thing do it --kind this
+  thing do it --kind this \\
+      --on
       once
 """
 
@@ -54,7 +55,7 @@ Examples:
                          (["-o", "--output"], "FILE.h5", "x.h5", "a file that is written"))
         self.assertEqual((kind.names, kind.value, kind.choices), (["--kind"], "K", ["this", "that", "other"]))
         self.assertEqual((on.value, on.choices), ("", []))  # a switch has no value to choose
-        self.assertEqual([(entry.term, entry.text) for entry in text.section("Examples")], [("thing do it --kind this", "once")])
+        self.assertEqual([(entry.term, entry.text) for entry in text.section("Examples")], [("thing do it --kind this --on", "once")])
         self.assertEqual([(entry.term, entry.text) for entry in text.section("Exit codes")], [("0", "done")])
         self.assertEqual((text.usage, text.summary), ("thing do WHAT [options]", "does it"))
 
@@ -81,6 +82,7 @@ class Texts(program.WithFolder):
                 for title in ("Options", "Files", "Examples", "Exit codes", "Environment"):
                     self.assertTrue(text.section(title), f"no section {title}")
                     for entry in text.section(title):
+                        self.assertFalse(entry.term.endswith("\\"), entry.term)
                         self.assertTrue(entry.text, f"{title}: {entry.term} says nothing")
                 self.assertLessEqual({"0", "1", "2"}, {entry.term for entry in text.section("Exit codes")})
                 for entry in text.section("Examples"):

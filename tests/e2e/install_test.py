@@ -91,6 +91,14 @@ class Installed(program.WithFolder):
                          PYTHONPATH=str(self.prefix / "share/quantbound/analysis"))
         self.assertTrue(says.startswith(f"5 {self.prefix}"), says)
 
+    def test_the_prefix_may_be_moved(self):
+        moved = self.folder / "moved"
+        shutil.copytree(self.prefix, moved, symlinks=True)
+        done = run(moved / "bin" / "quantbound-table", "none.h5", cwd=self.folder, env=self.environment)
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertTrue(done.stderr.startswith("quantbound-table: error:") and "none.h5" in done.stderr, done.stderr)
+        self.assertTrue(self.bash(f"{moved}/bin/quantbound --version").startswith("quantbound "))
+
     def test_man_finds_the_pages(self):
         where = self.bash("man -w quantbound-sweep quantbound-plot", MANPATH=f"{self.prefix}/share/man:")
         self.assertEqual(where.split(), [f"{self.prefix}/share/man/man1/quantbound-{page}.1.gz" for page in ("sweep", "plot")])
