@@ -39,6 +39,7 @@ class Installed(program.WithFolder):
         cls.configs = cls.prefix / "share" / "quantbound" / "configs"
         # As a user has it who puts the prefix first, without the repository: nothing else of ours is on the way.
         cls.environment = {name: value for name, value in program.ENVIRONMENT.items() if not name.startswith(("PYTHON", "QUANTBOUND"))}
+        cls.environment["PYTHONDONTWRITEBYTECODE"] = "1"  # test_nothing_else_is_there may come last
         cls.environment["PATH"] = f"{cls.prefix / 'bin'}:/usr/bin:/bin"
 
     def bash(self, command, **more):
