@@ -46,10 +46,14 @@ class Recipe:
             def __exit__(self, *_):
                 return False
 
-        vocabulary.CMakePackage, vocabulary.when = CMakePackage, when
-        for kind in ("version", "license", "variant", "depends_on", "conflicts", "generator"):
+        vocabulary.when = when
+        for kind in ("version", "license", "variant", "depends_on", "conflicts"):
             setattr(vocabulary, kind, directive(kind))
-        sys.modules.update({"spack": types.ModuleType("spack"), "spack.package": vocabulary})
+        system = types.ModuleType("spack_repo.builtin.build_systems.cmake")
+        system.CMakePackage, system.generator = CMakePackage, directive("generator")
+        sys.modules.update({"spack": types.ModuleType("spack"), "spack.package": vocabulary, system.__name__: system})
+        for name in ("spack_repo", "spack_repo.builtin", "spack_repo.builtin.build_systems"):
+            sys.modules[name] = types.ModuleType(name)
         space = {}
         exec(compile((HPC / "spack" / "package.py").read_text(), "package.py", "exec"), space)
         package = space["Quantbound"]()

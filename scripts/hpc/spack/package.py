@@ -1,12 +1,10 @@
-# Spack recipe of quantbound. Put it where Spack looks for packages of your own and install:
-#
-#     spack repo create ~/quantbound-spack quantbound
-#     mkdir -p ~/quantbound-spack/packages/quantbound && cp scripts/hpc/spack/package.py ~/quantbound-spack/packages/quantbound/
-#     spack repo add ~/quantbound-spack
-#     spack dev-build --source-path . quantbound@0.1.0     (in a clone of the repository)
+# Spack recipe of quantbound, for Spack 1.0 and later. docs/install.md says how to put it into a package repository of your own;
+# in a clone of the repository then: spack dev-build --source-path . quantbound@0.1.0
 #
 # Not built: Spack could not be had where this was written. tests/e2e/recipes_test.py holds it against CMakeLists.txt: every
 # package that the build looks for is a dependency, and every option that it sets exists.
+from spack_repo.builtin.build_systems.cmake import CMakePackage, generator
+
 from spack.package import *
 
 
