@@ -18,9 +18,9 @@ set(CPACK_DEBIAN_COMPRESSION_TYPE xz)
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_NAME quantbound)
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_SECTION science)
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_SHLIBDEPS ON)
-# The launcher: a sweep without mpirun starts MPI too, and that asks for its daemon.
-set(CPACK_DEBIAN_PROGRAM_PACKAGE_DEPENDS "openmpi-bin")
-set(CPACK_DEBIAN_PROGRAM_PACKAGE_RECOMMENDS "python3, python3-h5netcdf, python3-matplotlib, python3-pandas, python3-xarray")
+# The launcher, and what the analysis commands are written in; what these import is recommended.
+set(CPACK_DEBIAN_PROGRAM_PACKAGE_DEPENDS "openmpi-bin, python3")
+set(CPACK_DEBIAN_PROGRAM_PACKAGE_RECOMMENDS "python3-h5netcdf, python3-matplotlib, python3-pandas, python3-xarray")
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_CONTROL_EXTRA ${CMAKE_CURRENT_SOURCE_DIR}/prerm)
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_SUGGESTS "libquantbound-dev, bash-completion, slurm-wlm")
 set(processors "every processor of the architecture")
