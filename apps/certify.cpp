@@ -278,9 +278,9 @@ of mpirun. SIGTERM, SIGUSR1 and Ctrl-C end the search; what is proved by then is
       --around configs/models/digits_test_x.npy:3 --scale 16 --radius 0.02 --clip 0 1 \
       --threshold 0.5
       is the deviation at most 0.5 for every image near this one?
-  quantbound certify configs/models/digits_cnn.onnx --box 0 1 --json \
+  quantbound certify configs/models/digits_cnn.onnx --box 0 1 --json --attack 0 \
       --method interval,difference_crown
-      two methods, for a script
+      two methods and no search from below, for a script
 )",
     .exits = R"(  75  stopped by a signal; with --checkpoint run again with --resume
 )"};
