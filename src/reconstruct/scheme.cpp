@@ -91,9 +91,11 @@ std::vector<Module> joined_by_capacity(const Graph& graph, std::span<const Modul
 std::vector<Module> joined_by_loss(const Graph& graph, std::span<const Module> modules, std::span<const double> loss,
                                    const Options& options) {
   auto may_join = mergeable_neighbours(graph, modules);
-  if (!may_join.empty()) {
-    if (modules.front().layers.size() == 1) may_join.front() = 0;
-    if (modules.back().layers.size() == 1) may_join.back() = 0;
+  const auto is_single = [](const Module& module) { return module.layers.size() == 1; };
+  const bool plain = std::ranges::all_of(modules, is_single);
+  for (std::size_t i = 0; i < may_join.size(); ++i) {
+    const bool at_an_end = i == 0 || i + 1 == may_join.size();
+    if ((at_an_end || !plain) && (is_single(modules[i]) || is_single(modules[i + 1]))) may_join[i] = 0;
   }
   return merge(modules, select_runs(loss, may_join, selection_of(options, 3)));
 }

@@ -28,7 +28,8 @@ std::vector<Module> joined_at_random(const Graph& graph, std::span<const Module>
 /// Pairs of homogeneous neighbours by their capacities, where these differ.
 std::vector<Module> joined_by_capacity(const Graph& graph, std::span<const Module> modules,
                                        std::span<const double> capacity, const Options& options);
-/// Runs of neighbours by the losses of a first pass; a layer at either end of the network stays alone.
+/// Runs of neighbours by the losses of a first pass; single layers stay alone where there are blocks of several,
+/// and at either end of the network.
 std::vector<Module> joined_by_loss(const Graph& graph, std::span<const Module> modules, std::span<const double> loss,
                                    const Options& options);
 
