@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <utility>
 
 #include <fmt/format.h>
 #include <omp.h>
@@ -12,7 +13,6 @@
 #include "quantbound/core/error.hpp"
 #include "quantbound/observe/deviation.hpp"
 #include "quantbound/observe/samples.hpp"
-#include "quantbound/quantize/quantize.hpp"
 
 #include "json.hpp"
 #include "network_options.hpp"
@@ -27,8 +27,8 @@ options::options_description bound_options() {
   add_domain_options(all);
   add_input_options(all);
   auto add = all.add_options();
-  add("samples", options::value<std::string>()->value_name("FILE"),
-      ".npy: measure the deviation on those of these inputs that lie in the domain, too");
+  add("samples", options::value<std::string>()->value_name("FILE.npy"),
+      "measure the deviation on those of these inputs that lie in the domain, too");
   add("uniform", options::value<network::Index>()->default_value(1024)->value_name("N"),
       "uniform points of the domain to measure on");
   add("precision", options::value<std::string>()->default_value("auto")->value_name("P"),
@@ -103,36 +103,13 @@ void measure(Answer& answer, const Call& call, const network::Box& domain,
   }
 }
 
-/// All theories: those of norms from one pass over the weights, the others from the weights themselves.
-void evaluate_theories(Answer& answer, const network::Box& box, const quantize::Configuration& configuration) {
-  const network::Network& network = answer.network;
-  const auto shapes = bounds::layer_shapes(network.graph);
-  std::vector<bounds::LayerNorms> original;
-  std::vector<bounds::QuantizedLayerNorms> quantized;
-  for (std::size_t l = 0; l < shapes.size(); ++l) {
-    const auto layer = static_cast<network::Index>(l);
-    const auto here = quantize::at_layer(configuration, layer, std::ssize(shapes));
-    auto report = bounds::measure_layer(network.layers[l], shapes[l], layer, std::span(&here, 1));
-    original.push_back(report.norms);
-    quantized.push_back(std::move(report.quantized.front()));
-  }
-  const auto domain = bounds::make_domain(network.graph, box);
-  auto table = bounds::evaluate_norm_theories({network.graph, domain, original, quantized});
-  answer.norms = std::move(table.norms);
-  answer.results = std::move(table.results);
-  const auto weights = quantize::quantize_layers(network.layers, configuration);
-  for (std::size_t t = 0; t < answer.results.size(); ++t) {
-    const auto& theory = bounds::theories()[t];
-    if (theory.reads_weights())
-      answer.results[t] = evaluate(theory, bounds::WeightInput{network.graph, domain, network.layers, weights});
-  }
-}
-
 Answer answer(const Call& call) {
   Answer result{.network = read_network_argument(call.values)};
   const auto configuration = read_configuration(call.values);
   const network::Box domain = read_domain(call.values, result.network);
-  evaluate_theories(result, domain, configuration);
+  auto table = bounds::evaluate_theories(result.network, domain, configuration);
+  result.norms = std::move(table.norms);
+  result.results = std::move(table.results);
   measure(result, call, domain, configuration);
   return result;
 }
@@ -184,10 +161,24 @@ int run_bound(const Call& call) {
 
 }  // namespace
 
-const Verb bound_verb{.name = "bound",
-                      .arguments = "NETWORK",
-                      .summary = "all closed-form bounds of one network in one configuration",
-                      .options = bound_options,
-                      .run = run_bound};
+const Verb bound_verb{
+    .name = "bound",
+    .arguments = "NETWORK",
+    .summary = "all closed-form bounds of one network in one configuration",
+    .options = bound_options,
+    .run = run_bound,
+    .description =
+        R"(Each bound holds for every input of the domain, rounding errors included. One whose assumptions
+fail is reported as not applicable. The largest deviation measured on points of the domain stands
+beside them.
+)",
+    .files = R"(  NETWORK  .onnx (opset 7 to 21), or .nnet, which brings its own domain
+)",
+    .examples = R"(  quantbound bound configs/models/digits_cnn.onnx --box 0 1 --bits 4 --granularity channel
+      weights of 4 bits with one step per channel, for inputs in [0, 1]
+  quantbound bound configs/models/digits_mlp_5.onnx --radius 0.1 \
+      --around configs/models/digits_test_x.npy:3 --scale 16
+      near one image
+)"};
 
 }  // namespace quantbound::apps

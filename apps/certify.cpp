@@ -265,6 +265,24 @@ const Verb certify_verb{
     .summary = "how far the quantized network can stray on a domain, proved, with the gap to what is attained",
     .options = certify_options,
     .run = run_certify,
-    .ranks = Ranks::all};
+    .ranks = Ranks::all,
+    .description =
+        R"(Every method proves an upper bound of |f_q - f| over the domain, rounding errors included; the
+answer is the least. branch_and_bound closes the gap to a deviation that is attained, on all ranks
+of mpirun. SIGTERM, SIGUSR1 and Ctrl-C end the search; what is proved by then is told.
+)",
+    .files = R"(  NETWORK  .onnx (opset 7 to 21), or .nnet, which brings its own domain
+)",
+    .examples =
+        R"(  quantbound certify configs/models/digits_mlp_5.onnx --bits 6 --granularity channel \
+      --around configs/models/digits_test_x.npy:3 --scale 16 --radius 0.02 --clip 0 1 \
+      --threshold 0.5
+      is the deviation at most 0.5 for every image near this one?
+  quantbound certify configs/models/digits_cnn.onnx --box 0 1 --json --attack 0 \
+      --method interval,difference_crown
+      two methods and no search from below, for a script
+)",
+    .exits = R"(  75  stopped by a signal; with --checkpoint run again with --resume
+)"};
 
 }  // namespace quantbound::apps

@@ -34,6 +34,12 @@ std::string known_methods() {
   return fmt::format("{}", fmt::join(names, ", "));
 }
 
+/// "a, b or c", as choices are written in --help.
+std::string method_choices() {
+  std::string words = known_methods();
+  return words.replace(words.rfind(", "), 2, " or ");
+}
+
 /// --method a,b --method c: in the order of the table, each once.
 std::vector<Method> read_methods(const options::variables_map& values) {
   if (!given(values, "method")) return {};
@@ -175,15 +181,17 @@ network::Box cube(std::size_t outputs, double half) {
 bool CertifySettings::searches() const { return std::ranges::count(methods, Method::branch_and_bound) != 0; }
 
 options::options_description certify_options() {
+  const std::string method_help =
+      method_choices() +
+      ": what to run (default: from cheap to dear what fits, branch_and_bound last where inputs are few)";
   options::options_description all("\nOptions", help_width);
   add_configuration_options(all);
   auto add = all.add_options();
-  add("against", options::value<std::string>()->value_name("FILE"),
+  add("against", options::value<std::string>()->value_name("NETWORK"),
       "f_q is this network, instead of a quantization of NETWORK");
   add_domain_options(all);
   add_input_options(all);
-  add("method", options::value<std::vector<std::string>>()->composing()->value_name("M[,M...]"),
-      "methods to run (default: from cheap to dear what fits, branch_and_bound last where inputs are few)");
+  add("method", options::value<std::vector<std::string>>()->composing()->value_name("M[,M...]"), method_help.c_str());
   add("tolerance", options::value<double>()->default_value(0.05, "0.05")->value_name("T"),
       "branch_and_bound: done when upper <= (1 + T) lower");
   add("threshold", options::value<double>()->value_name("EPS"),

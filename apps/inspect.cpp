@@ -107,10 +107,18 @@ int run_inspect(const Call& call) {
 
 }  // namespace
 
-const Verb inspect_verb{.name = "inspect",
-                        .arguments = "NETWORK",
-                        .summary = "the layers of a network: shapes, norms, share of the error",
-                        .options = inspect_options,
-                        .run = run_inspect};
+const Verb inspect_verb{
+    .name = "inspect",
+    .arguments = "NETWORK",
+    .summary = "the layers of a network: shapes, norms, share of the error",
+    .options = inspect_options,
+    .run = run_inspect,
+    .description = R"(The share is that of the layerwise bound for the configuration that the options give.
+)",
+    .files = R"(  NETWORK  .onnx (opset 7 to 21), or .nnet
+)",
+    .examples = R"(  quantbound inspect configs/models/digits_cnn.onnx --bits 4
+      which layer is to blame for how much of the bound
+)"};
 
 }  // namespace quantbound::apps

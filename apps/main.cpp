@@ -11,12 +11,15 @@
 #include <fmt/format.h>
 #include <google/protobuf/stubs/common.h>
 #include <malloc.h>
+#include <omp.h>
 #include <unistd.h>
 
 #include "quantbound/core/error.hpp"
 #include "quantbound/core/version.hpp"
 #include "quantbound/parallel/launcher_rank.hpp"
 #include "quantbound/parallel/session.hpp"
+#include "quantbound/quantize/instruction_set.hpp"
+#include "quantbound/tensor/float_library.hpp"
 
 #include "failure.hpp"
 #include "reference.hpp"
@@ -28,23 +31,59 @@ namespace {
 const std::array<const Verb*, 7> verbs{&sweep_verb,   &plan_verb,     &inspect_verb, &bound_verb,
                                        &certify_verb, &quantize_verb, &show_verb};
 
+constexpr std::string_view common_exits =
+    "  0   done\n"
+    "  1   failed; the line on standard error says why\n"
+    "  2   wrong usage, study or input file; nothing was computed\n";
+constexpr std::string_view environment =
+    "  OMP_NUM_THREADS  threads of each process (default: the processors it may use; --threads overrides)\n"
+    "  OMP_WAIT_POLICY, GOMP_SPINCOUNT\n"
+    "                   how threads wait for each other (default: they spin shortly, then sleep)\n"
+    "  ONEDNN_MAX_CPU_ISA\n"
+    "                   the newest instructions that float kernels may use, e.g. AVX2\n";
+
+void print_section(std::ostream& out, std::string_view title, std::string_view text) {
+  if (!text.empty()) out << '\n' << title << ":\n" << text;
+}
+
 void print_overview(std::ostream& out) {
   out << "usage: quantbound VERB [arguments] [options]\n\n"
          "How far can a quantized network stray from the original? Bounds from theory, deviations from "
-         "measurement.\n\n";
+         "measurement.\n\nVerbs:\n";
   for (const Verb* verb : verbs) out << fmt::format("  {:<8} {:<8} {}\n", verb->name, verb->arguments, verb->summary);
   out << "\nReferences:\n";
   for (const auto& reference : references())
     out << fmt::format("  {:<17} {}\n", fmt::format("help {}", reference.topic), reference.summary);
-  out << "\nquantbound VERB --help says more. Exit codes: 0 done, 1 failed, 2 usage, study or input error,\n"
-         "3 done but some tasks failed, 75 stopped early (run again with --resume).\n";
+  out << "\nquantbound VERB --help says more.\n\nOptions:\n"
+         "  -h [ --help ]  this text\n"
+         "  --version      version, commit, compiler, libraries, instruction set and threads\n";
+  print_section(out, "Examples",
+                "  quantbound bound configs/models/digits_cnn.onnx --box 0 1 --bits 4\n"
+                "      what every theorem says about one network with weights of 4 bits\n"
+                "  mpirun -n 2 quantbound sweep configs/quickstart.toml --output quickstart.h5\n"
+                "      a study of five networks in 28 configurations, on two ranks\n");
+  print_section(out, "Exit codes", common_exits);
+  out << "  3   done, but some tasks failed\n"
+         "  75  stopped early, progress is kept; run again with --resume\n";
+  print_section(out, "Environment", environment);
 }
 
 void print_version(std::ostream& out) {
   const core::Version v = core::version();
-  out << fmt::format("quantbound {} ({})\n  compiler {}, {}, {}\n  HDF5 {}, {}\n", v.version, v.commit, v.compiler,
-                     v.build_type, v.instruction_set.empty() ? "default instruction set" : v.instruction_set, v.hdf5,
-                     parallel::mpi_library());
+  const tensor::FloatLibrary floats = tensor::float_library();
+  out << fmt::format("quantbound {}\n", v.version);
+  const auto line = [&](std::string_view what, const std::string& value) {
+    out << fmt::format("  {:<16} {}\n", what, value);
+  };
+  line("commit", std::string(v.commit));
+  line("compiler", fmt::format("{}, {}", v.compiler, v.build_type));
+  line("instruction set", fmt::format("built for {}; here {} for weights, {} in oneDNN",
+                                      v.instruction_set.empty() ? "the compiler's default" : v.instruction_set,
+                                      quantize::instruction_set(), floats.instruction_set));
+  line("MPI", parallel::mpi_library());
+  line("HDF5", fmt::format("{}, parallel", v.hdf5));
+  line("oneDNN", floats.version);
+  line("threads", fmt::format("{} per process by default", omp_get_max_threads()));
 }
 
 core::InputError usage_error(const std::string& message) { return {message + "; see quantbound --help", ""}; }
@@ -91,8 +130,14 @@ options::variables_map parse(const Verb& verb, std::span<char*> words) {
 void print_verb_help(std::ostream& out, const Verb& verb) {
   std::string summary(verb.summary);
   summary.front() = static_cast<char>(std::toupper(static_cast<unsigned char>(summary.front())));
-  out << fmt::format("usage: quantbound {} {} [options]\n\n{}.\n", verb.name, verb.arguments, summary)
+  out << fmt::format("usage: quantbound {} {} [options]\n\n{}.\n\n{}", verb.name, verb.arguments, summary,
+                     verb.description)
       << verb.options();
+  print_section(out, "Files", verb.files);
+  print_section(out, "Examples", verb.examples);
+  print_section(out, "Exit codes", common_exits);
+  out << verb.exits;
+  print_section(out, "Environment", environment);
 }
 
 int dispatch(int argc, char** argv) {

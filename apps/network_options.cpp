@@ -93,7 +93,8 @@ void add_configuration_options(options::options_description& all, const char* qu
   add("edge-bits", options::value<int>()->value_name("B"), "of the first and the last layer (default: as --bits)");
   add("quantizer", options::value<std::string>()->default_value("round")->value_name("Q"), quantizers);
   add("granularity", options::value<std::string>()->default_value("tensor")->value_name("G"), "tensor or channel");
-  add("step", options::value<std::string>()->default_value("max")->value_name("S"), "max, mse, or the step itself");
+  add("step", options::value<std::string>()->default_value("max")->value_name("S"),
+      "max or mse; or a number: the step");
   add("grid", options::value<std::string>()->default_value("symmetric")->value_name("K"), "symmetric or affine");
   add("seed", options::value<std::uint64_t>()->default_value(1)->value_name("N"), "seed of everything random");
 }
@@ -102,8 +103,8 @@ void add_domain_options(options::options_description& all) {
   auto add = all.add_options();
   add("box", options::value<std::vector<double>>()->multitoken()->value_name("LOW HIGH"),
       "every input lies between them");
-  add("vnnlib", options::value<std::string>()->value_name("FILE"), "the input box of a vnnlib property");
-  add("around", options::value<std::string>()->value_name("FILE:ROW"), "a ball around this sample of a .npy file");
+  add("vnnlib", options::value<std::string>()->value_name("FILE.vnnlib"), "the input box of a vnnlib property");
+  add("around", options::value<std::string>()->value_name("FILE.npy:ROW"), "a ball around this sample");
   add("scale", options::value<double>()->default_value(1.0, "1")->value_name("S"), "the samples are divided by this");
   add("radius", options::value<double>()->value_name("R"), "radius of the ball, inf-norm");
   add("clip", options::value<std::vector<double>>()->multitoken()->value_name("LOW HIGH"),

@@ -137,10 +137,18 @@ int run_plan(const Call& call) {
 
 }  // namespace
 
-const Verb plan_verb{.name = "plan",
-                     .arguments = "STUDY",
-                     .summary = "what a study would compute and cost; computes nothing",
-                     .options = plan_options,
-                     .run = run_plan};
+const Verb plan_verb{
+    .name = "plan",
+    .arguments = "STUDY",
+    .summary = "what a study would compute and cost; computes nothing",
+    .options = plan_options,
+    .run = run_plan,
+    .description = R"(Reads the study and the networks as sweep does, so that mistakes come out before a job is queued.
+)",
+    .files = R"(  STUDY  what to compute, TOML; names of files in it are relative to its folder
+)",
+    .examples = R"(  quantbound plan configs/quickstart.toml
+      networks, configurations, tasks, estimated core seconds, memory of a rank
+)"};
 
 }  // namespace quantbound::apps

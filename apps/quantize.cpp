@@ -246,10 +246,28 @@ int run_quantize(const Call& call) {
 
 }  // namespace
 
-const Verb quantize_verb{.name = "quantize",
-                         .arguments = "NETWORK",
-                         .summary = "writes the quantized network as ONNX with integer weights",
-                         .options = quantize_options,
-                         .run = run_quantize};
+const Verb quantize_verb{
+    .name = "quantize",
+    .arguments = "NETWORK",
+    .summary = "writes the quantized network as ONNX with integer weights",
+    .options = quantize_options,
+    .run = run_quantize,
+    .description =
+        R"(The file holds integer weights with DequantizeLinear, for ONNX Runtime and other programs; its
+network is the f_q of the other verbs. Methods that are fitted to samples learn how to round each
+weight.
+)",
+    .files = R"(  NETWORK   .onnx (opset 7 to 21), or .nnet
+  OUT.onnx  the quantized network
+)",
+    .examples =
+        R"(  quantbound quantize configs/models/digits_cnn.onnx -o packed.onnx --bits 4 --pack int4
+      two weights of 4 bits in a byte
+  quantbound quantize configs/models/digits_mlp_5.onnx -o gptq.onnx --quantizer gptq \
+      --bits 3 --samples configs/models/digits_test_x.npy --scale 16
+      rounding fitted to samples
+)",
+    .exits = R"(  75  stopped by a signal; with --checkpoint run again with --resume
+)"};
 
 }  // namespace quantbound::apps

@@ -14,8 +14,8 @@ namespace quantbound::apps {
 
 /// What --quantizer may be, in words.
 inline constexpr const char* quantizer_words =
-    "floor, round, truncate, stochastic; cle_round: round after cross-layer equalization; fitted to --samples: gptq, "
-    "adaround, brecq, qdrop, mrecg, mrecg_loss";
+    "floor, round, truncate, stochastic, cle_round, gptq, adaround, brecq, qdrop, mrecg or mrecg_loss; cle_round is round "
+    "after cross-layer equalization; those from gptq on are fitted to --samples";
 
 void add_reconstruction_options(options::options_description& all);
 

@@ -349,6 +349,18 @@ const Verb show_verb{.name = "show",
                      .arguments = "RESULTS",
                      .summary = "summary of a result file for people",
                      .options = show_options,
-                     .run = run_show};
+                     .run = run_show,
+                     .description =
+                         R"(A row per network and configuration: norms, bounds, certificate, attack, measurement;
+and what failed.
+)",
+                     .files = R"(  RESULTS  result file of quantbound sweep
+)",
+                     .examples = R"(  quantbound show quickstart.h5 --quantizer round --granularity channel --bits 4
+      one configuration of every network
+  quantbound show quickstart.h5 --layers --network digits_cnn --quantizer round \
+      --granularity channel --bits 4
+      what each layer of one network adds to the deviation
+)"};
 
 }  // namespace quantbound::apps

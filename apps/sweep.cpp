@@ -43,7 +43,7 @@ using Clock = std::chrono::system_clock;
 options::options_description sweep_options() {
   options::options_description all("\nOptions", help_width);
   auto add = all.add_options();
-  add("output,o", options::value<std::string>()->value_name("FILE"),
+  add("output,o", options::value<std::string>()->value_name("FILE.h5"),
       "result file (default: NAME.h5, NAME from the study)");
   add("resume", options::bool_switch(), "continue an interrupted sweep of the same study");
   add("max-time", options::value<double>()->value_name("MINUTES"),
@@ -412,11 +412,33 @@ int run_sweep(const Call& call) {
 
 }  // namespace
 
-const Verb sweep_verb{.name = "sweep",
-                      .arguments = "STUDY",
-                      .summary = "evaluate a whole study (TOML), under mpirun or alone, into one HDF5 file",
-                      .options = sweep_options,
-                      .run = run_sweep,
-                      .ranks = Ranks::all};
+const Verb sweep_verb{
+    .name = "sweep",
+    .arguments = "STUDY",
+    .summary = "evaluate a whole study (TOML), under mpirun or alone, into one HDF5 file",
+    .options = sweep_options,
+    .run = run_sweep,
+    .ranks = Ranks::all,
+    .description =
+        R"(Every network of the study is quantized in every configuration; each pair is bounded by the
+theories, certified, measured and attacked as the study says. The result is the same bytes whatever
+the number of ranks and threads and however often the sweep was interrupted. SIGTERM, SIGUSR1 and
+Ctrl-C stop it as --max-time does.
+)",
+    .files = R"(  STUDY            what to compute, TOML; names of files in it are relative to its folder
+  FILE             the result, HDF5, for quantbound show, xarray, h5py and every reader of netCDF-4
+  FILE.journal/    what is done so far, one file per rank; --resume reads it, the end removes it
+  FILE.partial     the result while it is written; renamed when it is whole
+)",
+    .examples = R"(  quantbound sweep configs/quickstart.toml --output quickstart.h5
+      alone, with all threads
+  mpirun -n 2 quantbound sweep configs/quickstart.toml -o ranks.h5 --set quantization.bits=[4,8]
+      on two ranks, with other bits than the study says
+  quantbound sweep configs/quickstart.toml --output quickstart.h5 --resume
+      goes on where an interrupted sweep stopped; a complete one is left as it is
+)",
+    .exits = R"(  3   done, but some tasks failed; quantbound show says which and why
+  75  stopped early, progress is kept; run again with --resume
+)"};
 
 }  // namespace quantbound::apps

@@ -32,6 +32,12 @@ struct Verb {
   options::options_description (*options)();
   int (*run)(const Call& call);
   Ranks ranks = Ranks::first;
+  // The rest of --help, of which scripts/package makes the manual page and the completion: plain lines of at most 100
+  // characters that end with a newline.
+  std::string_view description;  ///< paragraphs after the summary
+  std::string_view files = {};   ///< "  NAME  what it is" per line
+  std::string_view examples;     ///< "  command", and what it is for, indented more; a test runs them
+  std::string_view exits = {};   ///< exit codes besides 0, 1 and 2, one per line
 };
 
 extern const Verb sweep_verb, plan_verb, inspect_verb, bound_verb, certify_verb, quantize_verb, show_verb;

@@ -13,5 +13,12 @@ build_packages=(
 analysis_packages=(
   python3-numpy python3-h5py python3-xarray python3-h5netcdf python3-netcdf4 python3-pandas python3-matplotlib
 )
-test_packages=(libgtest-dev libgmock-dev netcdf-bin hdf5-tools python3-onnx)
-ci_packages=(ccache clang-format-14 shellcheck python3-sklearn)
+test_packages=(
+  libgtest-dev libgmock-dev netcdf-bin hdf5-tools python3-onnx
+  dpkg-dev file                                      # cpack asks them what a Debian package depends on
+  man-db mandoc bash-completion
+)
+ci_packages=(
+  ccache clang-format-14 shellcheck python3-sklearn
+  environment-modules                                # not for everybody: it excludes lmod
+)

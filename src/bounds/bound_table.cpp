@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "quantbound/core/assert.hpp"
+#include "quantbound/quantize/quantize.hpp"
 
 #include "theories/norms_of_pair.hpp"
 
@@ -35,6 +36,29 @@ BoundTable evaluate_norm_theories(const NormInput& input) {
   for (const Theory& theory : theories()) {
     table.results.push_back(theory.reads_weights() ? detail::not_applicable("needs the weights")
                                                    : evaluate(theory, input));
+  }
+  return table;
+}
+
+BoundTable evaluate_theories(const network::Network& network, const network::Box& box,
+                             const quantize::Configuration& configuration) {
+  const auto shapes = layer_shapes(network.graph);
+  std::vector<LayerNorms> original;
+  std::vector<QuantizedLayerNorms> quantized;
+  for (std::size_t l = 0; l < shapes.size(); ++l) {
+    const auto layer = static_cast<Index>(l);
+    const auto here = quantize::at_layer(configuration, layer, std::ssize(shapes));
+    auto report = measure_layer(network.layers[l], shapes[l], layer, std::span(&here, 1));
+    original.push_back(report.norms);
+    quantized.push_back(std::move(report.quantized.front()));
+  }
+  const Domain domain = make_domain(network.graph, box);
+  BoundTable table = evaluate_norm_theories({network.graph, domain, original, quantized});
+  const auto weights = quantize::quantize_layers(network.layers, configuration);
+  for (std::size_t t = 0; t < table.results.size(); ++t) {
+    const Theory& theory = theories()[t];
+    if (theory.reads_weights())
+      table.results[t] = evaluate(theory, WeightInput{network.graph, domain, network.layers, weights});
   }
   return table;
 }

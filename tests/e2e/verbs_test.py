@@ -2,6 +2,7 @@
 sweep in which one network fails while the others are done.
 """
 import json
+import pathlib
 import re
 import unittest
 
@@ -44,7 +45,24 @@ class Answers(program.WithFolder):
                 with self.subTest(words=words, ranks=ranks):
                     out = self.answer(*words, ranks=ranks)
                     self.assertEqual(len(re.findall(r"(?m)^(?:usage: )?quantbound (?:VERB \[|\d)", out)), 1)
-        self.assertRegex(self.answer("--version"), r"\Aquantbound \d+\.\d+\.\d+")
+
+    def test_the_version_says_what_is_running(self):
+        first, *rest = self.answer("--version", ranks=2).splitlines()
+        self.assertRegex(first, r"\Aquantbound \d+\.\d+\.\d+\Z")
+        said = dict(re.match(r"  (\w+(?: \w+)?) {2,}(\S.*)", line).groups() for line in rest)
+        self.assertEqual(list(said), ["commit", "compiler", "instruction set", "MPI", "HDF5", "oneDNN", "threads"])
+        self.assertRegex(said["commit"], r"\A([0-9a-f]{12}(-modified)?|unknown)\Z")
+        self.assertRegex(said["compiler"], r"\A\S+ \d+\.\S+, \w+\Z")
+        self.assertRegex(said["MPI"], r"MPI.*\d+\.\d+")
+        self.assertRegex(said["HDF5"], r"\A\d+\.\d+\.\d+\S*, parallel\Z")
+        self.assertRegex(said["oneDNN"], r"\A\d+\.\d+\.\d+\Z")
+        # What is used at run time follows the environment and the processor, not the build.
+        older = quantbound("--version", ONEDNN_MAX_CPU_ISA="SSE41", OMP_NUM_THREADS="7").out
+        self.assertIn("sse41 in oneDNN", older)
+        self.assertIn("7 per process", older)
+        flags = set(re.search(r"(?m)^flags\s*:(.*)$", pathlib.Path("/proc/cpuinfo").read_text())[1].split())
+        here = ("AVX-512" if {"avx512f", "avx512dq", "avx512vl", "avx512bw"} <= flags else "AVX2" if {"avx2", "fma"} <= flags else "baseline")
+        self.assertIn(f"here {here} for weights", said["instruction set"])
 
     def test_a_verb_that_needs_one_process_answers_once(self):
         words = ("inspect", NETWORK, "--json")

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "quantbound/bounds/theory.hpp"
+#include "quantbound/quantize/configuration.hpp"
 
 namespace quantbound::bounds {
 
@@ -17,10 +18,15 @@ struct PaperNorms {
 
 struct BoundTable {
   PaperNorms norms;
-  std::vector<TheoryResult> results;  ///< in the order of theories(); those of vectors are empty and not applicable
+  std::vector<TheoryResult> results;  ///< in the order of theories()
 };
 
 PaperNorms paper_norms(const NormInput& input);
+/// Those of vectors are not applicable.
 BoundTable evaluate_norm_theories(const NormInput& input);
+/// All theories, those of vectors too: one pass over the weights for the norms, and the quantized weights for the rest.
+/// @pre box has one interval per input element, finite and low <= high
+BoundTable evaluate_theories(const network::Network& network, const network::Box& box,
+                             const quantize::Configuration& configuration);
 
 }  // namespace quantbound::bounds
