@@ -24,14 +24,14 @@
 namespace quantbound::apps {
 namespace {
 
-const std::array<const Verb*, 7> verbs{&sweep_verb,   &plan_verb,     &inspect_verb, &bound_verb,
-                                       &certify_verb, &quantize_verb, &show_verb};
+const std::array<const Verb*, 8> verbs{&sweep_verb,   &plan_verb,     &inspect_verb, &bound_verb,
+                                       &certify_verb, &quantize_verb, &show_verb,    &merge_verb};
 
 void print_overview(std::ostream& out) {
   out << "usage: quantbound VERB [arguments] [options]\n\n"
          "How far can a quantized network stray from the original? Bounds from theory, deviations from "
          "measurement.\n\n";
-  for (const Verb* verb : verbs) out << fmt::format("  {:<8} {:<8} {}\n", verb->name, verb->arguments, verb->summary);
+  for (const Verb* verb : verbs) out << fmt::format("  {:<8} {:<10} {}\n", verb->name, verb->arguments, verb->summary);
   out << "\nquantbound VERB --help says more. Exit codes: 0 done, 1 failed, 2 usage, study or input error,\n"
          "3 done but some tasks failed, 75 stopped early (run again with --resume).\n";
 }
@@ -67,9 +67,14 @@ std::vector<options::option> negative_number(std::vector<std::string>& words) {
 options::variables_map parse(const Verb& verb, std::span<char*> words) {
   using namespace options::command_line_style;
   options::options_description all = verb.options();
-  all.add_options()("input", options::value<std::string>(), "");
   options::positional_options_description positional;
-  positional.add("input", 1);
+  if (verb.inputs == Inputs::many) {
+    all.add_options()("input", options::value<std::vector<std::string>>(), "");
+    positional.add("input", -1);
+  } else {
+    all.add_options()("input", options::value<std::string>(), "");
+    positional.add("input", 1);
+  }
   const std::vector<std::string> arguments(words.begin(), words.end());
   options::variables_map values;
   options::store(options::command_line_parser(arguments)

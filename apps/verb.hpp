@@ -25,6 +25,9 @@ struct Call {
 /// Who works when a launcher starts several processes: all together, or the first alone.
 enum class Ranks { all, first };
 
+/// How many words a verb takes besides its options, as the option `input`: a std::string, or a list of them.
+enum class Inputs { one, many };
+
 struct Verb {
   std::string_view name;
   std::string_view arguments;  ///< "STUDY", "NETWORK"
@@ -32,8 +35,10 @@ struct Verb {
   options::options_description (*options)();
   int (*run)(const Call& call);
   Ranks ranks = Ranks::first;
+  Inputs inputs = Inputs::one;
 };
 
-extern const Verb sweep_verb, plan_verb, inspect_verb, bound_verb, certify_verb, quantize_verb, show_verb;
+extern const Verb sweep_verb, plan_verb, inspect_verb, bound_verb, certify_verb, quantize_verb, show_verb,
+    merge_verb;
 
 }  // namespace quantbound::apps
