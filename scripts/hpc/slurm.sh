@@ -62,6 +62,7 @@ while [ $signalled = yes ] && [ "$code" -gt 128 ]; do # the signal ended the wai
   wait "$launched"
   code=$?
 done
+[ "$code" -eq 138 ] && code=75 # USR1 came before mpirun listened: nothing is lost, and nothing was done
 say "quantbound ended with $code"
 [ "$code" -eq 75 ] || exit "$code"
 
