@@ -1,4 +1,6 @@
 // quantbound merge: the results of several studies, or of the parts of one, as one result file.
+#include "quantbound/sweep/merge.hpp"
+
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
@@ -13,7 +15,6 @@
 #include "quantbound/core/error.hpp"
 #include "quantbound/store/journal.hpp"
 #include "quantbound/store/result_file.hpp"
-#include "quantbound/sweep/merge.hpp"
 
 #include "run_record.hpp"
 #include "text_table.hpp"
@@ -75,7 +76,8 @@ void tell(const std::string& output, const sweep::MergedResult& merged, std::siz
   const auto title = sweep::text_attribute(merged.dataset.root.attributes, "title").value_or("");
   fmt::print("{} from {}: {}\n", output, counted(files, "file"), title);
   if (const std::size_t failures = count(merged.dataset, "failures", "failure"); failures > 0) {
-    fmt::print("{} of work failed in them; quantbound show {} says which and why\n", counted(failures, "piece"), output);
+    fmt::print("{} of work failed in them; quantbound show {} says which and why\n", counted(failures, "piece"),
+               output);
   }
 }
 

@@ -38,7 +38,6 @@ struct Verb {
   Inputs inputs = Inputs::one;
 };
 
-extern const Verb sweep_verb, plan_verb, inspect_verb, bound_verb, certify_verb, quantize_verb, show_verb,
-    merge_verb;
+extern const Verb sweep_verb, plan_verb, inspect_verb, bound_verb, certify_verb, quantize_verb, show_verb, merge_verb;
 
 }  // namespace quantbound::apps

@@ -26,7 +26,8 @@ namespace {
 using detail::collect;
 
 /// Attributes of the root of which a file can say one thing only.
-constexpr std::array<const char*, 6> of_the_whole_file{"step", "grid", "bias_bits", "edge_bits", "precision", "confidence"};
+constexpr std::array<const char*, 6> of_the_whole_file{"step",      "grid",      "bias_bits",
+                                                       "edge_bits", "precision", "confidence"};
 
 const Group* root_of(const Dataset& dataset) { return &dataset.root; }
 
@@ -45,10 +46,11 @@ void require_result(const ResultPart& part) {
   }
   const std::string version = text_attribute(attributes, "schema_version").value_or("unknown");
   if (version != schema_version) {
-    throw core::InputError(fmt::format("its schema has version {}, this quantbound writes {}: run the study again, or merge "
-                                       "with the version that made it",
-                                       version, schema_version),
-                           part.file);
+    throw core::InputError(
+        fmt::format("its schema has version {}, this quantbound writes {}: run the study again, or merge "
+                    "with the version that made it",
+                    version, schema_version),
+        part.file);
   }
 }
 

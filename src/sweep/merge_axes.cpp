@@ -27,7 +27,8 @@ struct Pieces {
   bool same_everywhere;                  ///< a label has the same pieces in all parts
 };
 
-/// In the order of the file: what `of` names comes before. Modules of several kinds may be asked for in several studies.
+/// In the order of the file: what `of` names comes before. Modules of several kinds may be asked for in several
+/// studies.
 constexpr std::array pieces{Pieces{"layer", "network", "layer_network", {"layer_position"}, true},
                             Pieces{"region", "network", "region_network", {}, true},
                             Pieces{"region_output", "region", "region_output_region", {"region_output_index"}, true},
@@ -143,8 +144,8 @@ std::vector<Piece> read_pieces(const ResultPart& part, const Pieces& spec, const
 MergedAxis merge_pieces(std::span<const ResultPart> parts, const Pieces& spec, const MergedAxis& owners) {
   MergedAxis merged;
   std::vector<std::vector<Piece>> found;
-  std::vector<std::vector<Texts>> keys(owners.names.size());                // by owner, of the parts that have it
-  std::vector<std::vector<std::size_t>> holders(owners.names.size());       // those parts
+  std::vector<std::vector<Texts>> keys(owners.names.size());           // by owner, of the parts that have it
+  std::vector<std::vector<std::size_t>> holders(owners.names.size());  // those parts
   for (std::size_t p = 0; p < parts.size(); ++p) {
     const Axis* axis = parts[p].dataset.root.find_axis(spec.axis);
     found.emplace_back();

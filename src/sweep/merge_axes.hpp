@@ -18,8 +18,8 @@ namespace quantbound::sweep::detail {
 /// leave open comes in the order of appearance.
 std::vector<std::string> merge_orders(std::span<const std::vector<std::string>> lists);
 
-/// The union of the labels of one axis. Numbers that go up (or down) in every list go up (or down) in the union, so that
-/// they can be sliced; everything else as merge_orders does it.
+/// The union of the labels of one axis. Numbers that go up (or down) in every list go up (or down) in the union, so
+/// that they can be sliced; everything else as merge_orders does it.
 Labels merge_labels(std::span<const Labels> lists);
 
 /// How many merged positions there are in a dimension, what they are called in errors, and where the parts are.

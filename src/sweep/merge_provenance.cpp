@@ -113,8 +113,10 @@ std::vector<Value> column(const std::vector<Source>& sources, const std::string&
 }
 
 void add_sources(Group& group, const std::vector<Source>& sources) {
-  group.add_axis({.name = "source", .labels = counting(sources.size()), .attributes = described("result file that was merged")});
-  for (const auto& [name, meaning] : about_study) add(group, name, "source", column<std::string>(sources, name), meaning);
+  group.add_axis(
+      {.name = "source", .labels = counting(sources.size()), .attributes = described("result file that was merged")});
+  for (const auto& [name, meaning] : about_study)
+    add(group, name, "source", column<std::string>(sources, name), meaning);
   std::map<std::string, bool> others;  // whether it is text
   for (const Source& source : sources) {
     for (const auto& [name, value] : source) others.emplace(name, std::holds_alternative<std::string>(value));
@@ -129,8 +131,8 @@ void add_sources(Group& group, const std::vector<Source>& sources) {
 
 /// For every position of an axis of all parts, the source it belongs to. `group_of` has the axis; a merged part knows
 /// the source of each position from `name` in its /provenance.
-Integers source_of_each(std::span<const ResultPart> parts, const Group* (*group_of)(const Dataset&), std::string_view axis,
-                        const std::string& name) {
+Integers source_of_each(std::span<const ResultPart> parts, const Group* (*group_of)(const Dataset&),
+                        std::string_view axis, const std::string& name) {
   Integers all;
   std::int64_t first = 0;
   for (const ResultPart& part : parts) {

@@ -22,9 +22,8 @@ namespace {
 
 /// What axes tell already, and what only says where a study came from.
 constexpr std::array<std::string_view, 9> told_by_axes{
-    "study.name",        "quantization.quantizer", "quantization.granularity", "quantization.bits",
-    "quantization.seed", "bounds.theory",          "certify.method",           "observe.samples",
-    "observe.quantiles"};
+    "study.name",    "quantization.quantizer", "quantization.granularity", "quantization.bits", "quantization.seed",
+    "bounds.theory", "certify.method",         "observe.samples",          "observe.quantiles"};
 
 std::string text_of(const toml::node& node) {
   std::ostringstream text;
@@ -60,7 +59,8 @@ void keep_common(toml::table& common, const toml::table& other) {
       if (node.as_table()->empty()) gone.emplace_back(key.str());
     } else if (there != nullptr && tables != nullptr && there->is_array_of_tables()) {
       for (std::size_t i = tables->size(); i-- > 0;) {
-        if (!has(*there->as_array(), text_of((*tables)[i]))) tables->erase(tables->begin() + static_cast<std::ptrdiff_t>(i));
+        if (!has(*there->as_array(), text_of((*tables)[i])))
+          tables->erase(tables->begin() + static_cast<std::ptrdiff_t>(i));
       }
       if (tables->empty()) gone.emplace_back(key.str());
     } else if (there == nullptr || text_of(node) != text_of(*there)) {
@@ -103,13 +103,13 @@ std::string stage_of(const std::string& setting) { return setting.substr(0, sett
 std::string by_value(const std::map<std::string, std::vector<std::string>>& files) {
   const auto each = collect(files, [](const auto& entry) {
     const auto& [value, names] = entry;
-    return fmt::format("{} ({})", value,
-                       names.size() == 1 ? names.front() : fmt::format("{} files", names.size()));
+    return fmt::format("{} ({})", value, names.size() == 1 ? names.front() : fmt::format("{} files", names.size()));
   });
   return fmt::format("{}", fmt::join(each, ", "));
 }
 
-std::vector<std::string> differing_settings(std::span<const ResultPart> parts, const std::vector<toml::table>& studies) {
+std::vector<std::string> differing_settings(std::span<const ResultPart> parts,
+                                            const std::vector<toml::table>& studies) {
   const auto settings = collect(studies, settings_of);
   std::set<std::string> keys;
   for (const auto& study : settings) {
@@ -158,10 +158,11 @@ void require_same_domains(const ResultPart& part, const toml::table& study, cons
   for (const toml::table* mine : tables_of(study, "network")) {
     for (const toml::table* theirs : tables_of(other_study, "network")) {
       if (!share_a_network(*mine, *theirs) || text_of(*mine, "domain") == text_of(*theirs, "domain")) continue;
-      throw core::InputError(fmt::format("`domain` of {} is {} here and {} in {}: give the network a `suffix` in one study",
-                                         text_of(*mine, mine->contains("file") ? "file" : "family"),
-                                         text_of(*mine, "domain"), text_of(*theirs, "domain"), other.file),
-                             part.file);
+      throw core::InputError(
+          fmt::format("`domain` of {} is {} here and {} in {}: give the network a `suffix` in one study",
+                      text_of(*mine, mine->contains("file") ? "file" : "family"), text_of(*mine, "domain"),
+                      text_of(*theirs, "domain"), other.file),
+          part.file);
     }
   }
 }
@@ -174,8 +175,8 @@ void require_same_samples(const ResultPart& part, const toml::table& study, cons
       for (const auto* key : {"layout", "mean", "std", "scale", "rows", "label_offset", "role"}) {
         if (text_of(*mine, key) == text_of(*theirs, key)) continue;
         throw core::InputError(
-            fmt::format("`{}` of sample set '{}' is {} here and {} in {}: give the set another `name` in one study", key,
-                        name_of(*mine), text_of(*mine, key), text_of(*theirs, key), other.file),
+            fmt::format("`{}` of sample set '{}' is {} here and {} in {}: give the set another `name` in one study",
+                        key, name_of(*mine), text_of(*mine, key), text_of(*theirs, key), other.file),
             part.file);
       }
     }
@@ -226,7 +227,8 @@ void require_same_inputs(std::span<const ResultPart> parts) {
     }
     for (const auto& [other, network] : others) {
       const auto seed = [&](std::size_t part) { return studies[part]["study"]["seed"].value_or<std::int64_t>(1); };
-      if (tells_its_seed(parts[p], studies[p]) && tells_its_seed(parts[other], studies[other]) && seed(p) != seed(other)) {
+      if (tells_its_seed(parts[p], studies[p]) && tells_its_seed(parts[other], studies[other]) &&
+          seed(p) != seed(other)) {
         throw core::InputError(
             fmt::format("`seed` of [study] is {} here and {} in {}, and both have network '{}': its uniform points and "
                         "attacks differ; seeds of rounding and of methods are `seed` of [quantization]",

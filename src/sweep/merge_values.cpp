@@ -20,9 +20,7 @@ constexpr std::int8_t skipped = 4;
 /// The others from the least to the most that is known: pending, failed, timed_out, done.
 constexpr std::array<std::int8_t, 5> by_knowledge{skipped, 0, 2, 3, 1};
 
-std::ptrdiff_t knowledge(std::int8_t status) {
-  return std::ranges::find(by_knowledge, status) - by_knowledge.begin();
-}
+std::ptrdiff_t knowledge(std::int8_t status) { return std::ranges::find(by_knowledge, status) - by_knowledge.begin(); }
 
 /// How the values of one variable are brought together.
 struct Rule {
@@ -40,7 +38,8 @@ struct Rule {
 
   template <class Value>
   static bool same(const Value& a, const Value& b) {
-    if constexpr (std::is_same_v<Value, double>) return std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b);
+    if constexpr (std::is_same_v<Value, double>)
+      return std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b);
     return a == b;
   }
 
@@ -107,11 +106,11 @@ class Merger {
     rule_ = {.is_status = name == "status", .is_coordinate = first_->role == Role::coordinate, .agreement = agreement};
     for (std::size_t p = 0; p < parts.size(); ++p) {
       if (variables_[p] == nullptr) continue;
-      if (variables_[p]->dimensions == first_->dimensions && variables_[p]->data.index() == first_->data.index()) continue;
-      throw core::InputError(
-          fmt::format("`{}` has other dimensions or another type than in {}", name,
-                      parts[static_cast<std::size_t>(first - variables_.begin())].file),
-          parts[p].file);
+      if (variables_[p]->dimensions == first_->dimensions && variables_[p]->data.index() == first_->data.index())
+        continue;
+      throw core::InputError(fmt::format("`{}` has other dimensions or another type than in {}", name,
+                                         parts[static_cast<std::size_t>(first - variables_.begin())].file),
+                             parts[p].file);
     }
   }
 
@@ -169,18 +168,20 @@ class Merger {
       const auto& values = std::get<Values>(variables_[p]->data);
       const auto places = targets(*variables_[p], axes_, p);
       const auto found = std::ranges::find(places, at);
-      if (found == places.end() || !Rule::same(values[static_cast<std::size_t>(found - places.begin())], here)) continue;
+      if (found == places.end() || !Rule::same(values[static_cast<std::size_t>(found - places.begin())], here))
+        continue;
       earlier = p;
       break;
     }
-    const char* remedy =
-        rule_.is_coordinate
-            ? "one name stands for different networks, domains or sample sets; tell them apart in the studies (`suffix` of "
-              "[[network]], `name` of [[samples]])"
-            : "results of different settings or versions cannot be one; leave one of the files out";
-    throw core::InputError(fmt::format("`{}` of {} is {} here and {} in {}: {}", first_->name,
-                                       describe(first_->dimensions, axes_, at), there, here, parts_[earlier].file, remedy),
-                           parts_[part].file);
+    const char* remedy = rule_.is_coordinate
+                             ? "one name stands for different networks, domains or sample sets; tell them apart in the "
+                               "studies (`suffix` of "
+                               "[[network]], `name` of [[samples]])"
+                             : "results of different settings or versions cannot be one; leave one of the files out";
+    throw core::InputError(
+        fmt::format("`{}` of {} is {} here and {} in {}: {}", first_->name, describe(first_->dimensions, axes_, at),
+                    there, here, parts_[earlier].file, remedy),
+        parts_[part].file);
   }
 
   std::span<const ResultPart> parts_;

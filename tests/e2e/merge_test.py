@@ -75,7 +75,8 @@ class Merge(program.WithFolder):
                 for name in ABOUT_STUDY:
                     del file.attrs[name.rpartition("@")[2]]
         difference = subprocess.run(["h5diff", "--exclude-path", "/provenance", *copies], capture_output=True, text=True)
-        self.assertEqual((difference.returncode, difference.stdout), (0, ""))
+        # It calls the lists of references of the axes "not comparable", those of equal files too.
+        self.assertEqual((difference.returncode, "found" in difference.stdout), (0, False), difference.stdout)
         for copy in copies:
             copy.unlink()
 
