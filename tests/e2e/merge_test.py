@@ -188,7 +188,7 @@ class Failures(Merge):
 
     def test_are_kept_and_shown(self):
         huge = self.write("huge.nnet", self.HUGE)
-        bad = self.sweep("bad", STUDY | {"network": [{"file": huge}]}, "--set", "observe.samples=[]")
+        bad = self.sweep("bad", STUDY | {"network": [{"file": huge}]})
         run = quantbound("merge", self.whole, bad, "-o", self.folder / "merged.h5")
         self.assertEqual(run.code, 0, run.err)
         with h5py.File(bad) as before, h5py.File(self.folder / "merged.h5") as after:

@@ -154,8 +154,8 @@ class Slurm(program.WithFolder):
             points *= 2
 
     def test_a_job_that_meets_its_walltime_ends_with_the_result_of_one_that_does_not(self):
-        """Slurm looks for jobs near their end every half minute, and --time counts minutes; so the first look may be at
-        once, and the study takes a minute and more."""
+        """--time counts minutes, and Slurm looks for jobs near their end every half minute: the signal comes 10 to 40
+        seconds after the start. So the study takes a minute."""
         self.study = self.write("study.toml", toml({
             "study": {"name": "walltime"},
             "network": [{"file": [MODELS / "digits_mlp_11.onnx", MODELS / "digits_cnn.onnx"], "domain": UNIT_BOX, "samples": ["digits"]}],
@@ -165,7 +165,7 @@ class Slurm(program.WithFolder):
         code, log = self.sbatch("--ntasks=2", "--time=60", HPC / "slurm.sh", self.study, whole, *options)
         self.assertEqual((code, log.count(" start "), log.count("into the queue")), (0, 1, 0), log)
         (self.folder / "job.log").unlink()
-        code, log = self.sbatch("--ntasks=2", "--time=1", "--signal=B:USR1@10", HPC / "slurm.sh", self.study, "job.h5", *options)
+        code, log = self.sbatch("--ntasks=2", "--time=1", "--signal=B:USR1@20", HPC / "slurm.sh", self.study, "job.h5", *options)
         if "QUANTBOUND_SLURM_LOG" in os.environ:
             pathlib.Path(os.environ["QUANTBOUND_SLURM_LOG"]).write_text(log)
         self.assertEqual(code, 0, log)
