@@ -28,8 +28,8 @@
 namespace quantbound::apps {
 namespace {
 
-const std::array<const Verb*, 7> verbs{&sweep_verb,   &plan_verb,     &inspect_verb, &bound_verb,
-                                       &certify_verb, &quantize_verb, &show_verb};
+const std::array<const Verb*, 8> verbs{&sweep_verb,   &plan_verb,     &inspect_verb, &bound_verb,
+                                       &certify_verb, &quantize_verb, &show_verb,    &merge_verb};
 
 constexpr std::string_view common_exits =
     "  0   done\n"
@@ -50,10 +50,10 @@ void print_overview(std::ostream& out) {
   out << "usage: quantbound VERB [arguments] [options]\n\n"
          "How far can a quantized network stray from the original? Bounds from theory, deviations from "
          "measurement.\n\nVerbs:\n";
-  for (const Verb* verb : verbs) out << fmt::format("  {:<8} {:<8} {}\n", verb->name, verb->arguments, verb->summary);
+  for (const Verb* verb : verbs) out << fmt::format("  {:<8} {:<10} {}\n", verb->name, verb->arguments, verb->summary);
   out << "\nReferences:\n";
   for (const auto& reference : references())
-    out << fmt::format("  {:<17} {}\n", fmt::format("help {}", reference.topic), reference.summary);
+    out << fmt::format("  {:<19} {}\n", fmt::format("help {}", reference.topic), reference.summary);
   out << "\nquantbound VERB --help says more.\n\nOptions:\n"
          "  -h [ --help ]  this text\n"
          "  --version      version, commit, compiler, libraries, instruction set and threads\n";
@@ -110,9 +110,14 @@ std::vector<options::option> negative_number(std::vector<std::string>& words) {
 options::variables_map parse(const Verb& verb, std::span<char*> words) {
   using namespace options::command_line_style;
   options::options_description all = verb.options();
-  all.add_options()("input", options::value<std::string>(), "");
   options::positional_options_description positional;
-  positional.add("input", 1);
+  if (verb.inputs == Inputs::many) {
+    all.add_options()("input", options::value<std::vector<std::string>>(), "");
+    positional.add("input", -1);
+  } else {
+    all.add_options()("input", options::value<std::string>(), "");
+    positional.add("input", 1);
+  }
   const std::vector<std::string> arguments(words.begin(), words.end());
   options::variables_map values;
   options::store(options::command_line_parser(arguments)

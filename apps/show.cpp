@@ -41,6 +41,7 @@ struct Row {
   std::string network, quantizer, granularity;
   std::int64_t bits = 0, seed = 0, depth = 0;
   std::size_t configuration = 0;  ///< its number among the configurations of a network
+  bool skipped = false;           ///< no study had the pair: what a merged result may have holes of
   double r_max = 0, r_mean = 0, r_conv = 0;
   double gonon = 0, houache = 0, tightest = 0;  ///< log10
   std::string tightest_theory;
@@ -137,7 +138,10 @@ void fill_modules(Row& row, const StoredResult& result, std::size_t pair, std::s
   row.oscillation = result.values("oscillation_max")[pair];
 }
 
+constexpr std::int8_t skipped_pair = 4;  ///< flag of `status`
+
 std::vector<Row> read_rows(const StoredResult& result) {
+  const auto& status = result.flags("status");
   const auto &networks = result.texts("network"), &quantizers = result.texts("quantizer"),
              &granularities = result.texts("granularity");
   const auto &bits = result.integers("bits"), &seeds = result.integers("seed");
@@ -160,7 +164,8 @@ std::vector<Row> read_rows(const StoredResult& result) {
                     .bits = b,
                     .seed = seed,
                     .depth = depths[n],
-                    .configuration = pair % configurations};
+                    .configuration = pair % configurations,
+                    .skipped = status[pair] == skipped_pair};
             row.r_max = result.values("r_max")[pair];
             row.r_mean = result.values("r_mean")[pair];
             row.r_conv = result.values("r_conv")[pair];
@@ -188,7 +193,7 @@ bool wanted(const options::variables_map& values, const char* option, const T& v
 /// Applies the options; where too much is left for a screen, keeps the smallest, the middle and the largest bits.
 std::vector<Row> select(std::vector<Row> rows, const options::variables_map& values) {
   std::erase_if(rows, [&](const Row& row) {
-    return !wanted(values, "network", row.network) || !wanted(values, "quantizer", row.quantizer) ||
+    return row.skipped || !wanted(values, "network", row.network) || !wanted(values, "quantizer", row.quantizer) ||
            !wanted(values, "granularity", row.granularity) || !wanted(values, "bits", static_cast<int>(row.bits));
   });
   if (rows.empty()) throw InputError("nothing in the file fits the options", "command line");

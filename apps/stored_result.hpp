@@ -37,6 +37,14 @@ class StoredResult {
       throw core::InputError(fmt::format("variable `{}` has another type than expected", name), path_);
     return *numbers;
   }
+  /// A variable of small numbers with meanings.
+  const std::vector<std::int8_t>& flags(const char* name) const {
+    const auto* variable = data_.root.find_variable(name);
+    const auto* found = variable == nullptr ? nullptr : std::get_if<std::vector<std::int8_t>>(&variable->data);
+    if (found == nullptr)
+      throw core::InputError(fmt::format("no variable `{}` in the file; it is no result of quantbound", name), path_);
+    return *found;
+  }
   /// A text variable.
   const std::vector<std::string>& labels_of(const char* name) const {
     const auto* variable = data_.root.find_variable(name);

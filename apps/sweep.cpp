@@ -10,13 +10,11 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <omp.h>
 #include <unistd.h>
 
 #include "quantbound/core/error.hpp"
-#include "quantbound/core/version.hpp"
 #include "quantbound/parallel/affinity.hpp"
 #include "quantbound/parallel/collective.hpp"
 #include "quantbound/parallel/scheduler.hpp"
@@ -31,6 +29,7 @@
 #include "failure.hpp"
 #include "network_options.hpp"
 #include "progress.hpp"
+#include "run_record.hpp"
 #include "text_table.hpp"
 #include "verb.hpp"
 
@@ -89,7 +88,7 @@ Settings read_settings(const Call& call) {
   if (settings.max_minutes && *settings.max_minutes <= 0.0) {
     throw core::InputError("--max-time must be positive", "command line");
   }
-  for (int i = 0; i < call.argc; ++i) settings.command_line += (i == 0 ? "" : " ") + std::string(call.argv[i]);
+  settings.command_line = command_line(call);
   return settings;
 }
 
@@ -169,26 +168,11 @@ struct RunFacts {
   std::size_t tasks_run = 0;
 };
 
-void add_text(sweep::Group& group, const char* name, std::string_view value) {
-  sweep::set_attribute(group.attributes, name, std::string(value));
-}
-
 /// Everything that may differ between two equal runs.
 void add_provenance(sweep::Dataset& dataset, const Settings& settings, const RunFacts& facts) {
   auto& group = dataset.group("provenance");
-  const core::Version version = core::version();
-  add_text(group, "software", "quantbound");
-  add_text(group, "version", version.version);
-  add_text(group, "commit", version.commit);
-  add_text(group, "compiler", version.compiler);
-  add_text(group, "build_type", version.build_type);
-  add_text(group, "instruction_set", version.instruction_set);
-  add_text(group, "mpi_library", parallel::mpi_library());
-  add_text(group, "hdf5", version.hdf5);
-  add_text(group, "command_line", settings.command_line);
-  add_text(group, "schedule", facts.schedule);
-  add_text(group, "start", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(facts.start)));
-  add_text(group, "end", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(Clock::now())));
+  add_run(group, settings.command_line, facts.start);
+  sweep::set_attribute(group.attributes, "schedule", facts.schedule);
   sweep::set_attribute(group.attributes, "ranks", static_cast<std::int64_t>(facts.bindings.size()));
   sweep::set_attribute(group.attributes, "tasks_run", static_cast<std::int64_t>(facts.tasks_run));
   std::vector<std::int64_t> ranks, threads;

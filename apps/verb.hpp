@@ -25,6 +25,9 @@ struct Call {
 /// Who works when a launcher starts several processes: all together, or the first alone.
 enum class Ranks { all, first };
 
+/// How many words a verb takes besides its options, as the option `input`: a std::string, or a list of them.
+enum class Inputs { one, many };
+
 struct Verb {
   std::string_view name;
   std::string_view arguments;  ///< "STUDY", "NETWORK"
@@ -32,6 +35,7 @@ struct Verb {
   options::options_description (*options)();
   int (*run)(const Call& call);
   Ranks ranks = Ranks::first;
+  Inputs inputs = Inputs::one;
   // The rest of --help, of which scripts/package makes the manual page and the completion: plain lines of at most 100
   // characters that end with a newline.
   std::string_view description;  ///< paragraphs after the summary
@@ -40,6 +44,6 @@ struct Verb {
   std::string_view exits = {};   ///< exit codes besides 0, 1 and 2, one per line
 };
 
-extern const Verb sweep_verb, plan_verb, inspect_verb, bound_verb, certify_verb, quantize_verb, show_verb;
+extern const Verb sweep_verb, plan_verb, inspect_verb, bound_verb, certify_verb, quantize_verb, show_verb, merge_verb;
 
 }  // namespace quantbound::apps

@@ -21,4 +21,5 @@ test_packages=(
 ci_packages=(
   ccache clang-format-14 shellcheck python3-sklearn
   environment-modules                                # not for everybody: it excludes lmod
+  slurm-wlm munge                                    # a Slurm of its own for tests/e2e/slurm_test.py
 )

@@ -74,12 +74,17 @@ std::vector<Host> by_host(std::span<const Binding> bindings) {
   return hosts;
 }
 
+/// "1 thread", "8 threads".
+template <class Number>
+std::string count_of(Number count, const std::string& unit) {
+  return fmt::format("{} {}{}", count, unit, count == 1 ? "" : "s");
+}
+
 /// "8 threads" or "1 to 8 threads".
 template <class Values>
 std::string range_of(const Values& values, const std::string& unit) {
   const auto [low, high] = std::minmax_element(values.begin(), values.end());
-  const std::string number = *low == *high ? fmt::format("{}", *low) : fmt::format("{} to {}", *low, *high);
-  return fmt::format("{} {}{}", number, unit, *high == 1 ? "" : "s");
+  return (*low == *high ? "" : fmt::format("{} to ", *low)) + count_of(*high, unit);
 }
 
 }  // namespace
@@ -119,10 +124,11 @@ std::vector<std::string> binding_warnings(std::span<const Binding> bindings) {
   }
   if (!crowded.empty()) {
     const Binding& first = bindings[crowded.front()];
-    warnings.push_back(fmt::format(
-        "{} of {} ranks have more threads than processors (rank {} on {}: {} threads, {} processors); bind wider "
-        "(mpirun --map-by slot:PE={} --bind-to core) or use --threads",
-        crowded.size(), bindings.size(), crowded.front(), first.host, first.threads, first.cpus.size(), first.threads));
+    warnings.push_back(
+        fmt::format("{} of {} with more threads than processors (rank {} on {}: {}, {}); bind wider "
+                    "(mpirun --map-by slot:PE={} --bind-to core) or use --threads",
+                    crowded.size(), count_of(bindings.size(), "rank"), crowded.front(), first.host,
+                    count_of(first.threads, "thread"), count_of(first.cpus.size(), "processor"), first.threads));
   }
   for (const Host& host : by_host(bindings)) {
     std::set<int> cpus;
@@ -132,10 +138,9 @@ std::vector<std::string> binding_warnings(std::span<const Binding> bindings) {
       threads += bindings[rank].threads;
     }
     if (host.ranks.size() < 2 || threads <= static_cast<int>(cpus.size())) continue;
-    warnings.push_back(
-        fmt::format("{}: {} ranks with {} threads together share {} processors; start fewer ranks or "
-                    "use --threads",
-                    host.name, host.ranks.size(), threads, cpus.size()));
+    warnings.push_back(fmt::format("{}: {} ranks with {} together share {}; start fewer ranks or use --threads",
+                                   host.name, host.ranks.size(), count_of(threads, "thread"),
+                                   count_of(cpus.size(), "processor")));
   }
   return warnings;
 }
@@ -151,8 +156,8 @@ std::string describe(std::span<const Binding> bindings) {
   }
   const std::string where = hosts.size() == 1 ? hosts.front().name : fmt::format("{} hosts", hosts.size());
   const std::string spread = hosts.size() == 1 ? "" : range_of(per_host, "rank") + " per host, ";
-  return fmt::format("{} rank{} on {}, {}{} and {} per rank", bindings.size(), bindings.size() == 1 ? "" : "s", where,
-                     spread, range_of(threads, "thread"), range_of(cpus, "processor"));
+  return fmt::format("{} on {}, {}{} and {} per rank", count_of(bindings.size(), "rank"), where, spread,
+                     range_of(threads, "thread"), range_of(cpus, "processor"));
 }
 
 }  // namespace quantbound::parallel

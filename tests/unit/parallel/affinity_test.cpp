@@ -44,7 +44,8 @@ TEST(Affinity, WarnsOfWhatMakesARunSlow) {
 
   EXPECT_TRUE(binding_warnings(well).empty());
   ASSERT_EQ(binding_warnings(narrow).size(), 1u);
-  EXPECT_THAT(binding_warnings(narrow)[0], HasSubstr("rank 0 on a: 8 threads, 1 processors"));
+  EXPECT_THAT(binding_warnings(narrow)[0],
+              HasSubstr("1 of 1 rank with more threads than processors (rank 0 on a: 8 threads, 1 processor)"));
   EXPECT_THAT(binding_warnings(narrow)[0], HasSubstr("slot:PE=8"));
   ASSERT_EQ(binding_warnings(crowded).size(), 1u);
   EXPECT_THAT(binding_warnings(crowded)[0], HasSubstr("3 ranks with 3 threads together share 2 processors"));
