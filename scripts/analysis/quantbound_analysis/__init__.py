@@ -7,14 +7,16 @@
     qa.save(qa.gain_depth(ds), "gain.pdf")
 """
 from .certificates import gap, read_trace, sandwich
-from .figures import bounds_bits, gain_depth
+from .figures import bound_comparison, bounds_bits, gain_depth
 from .modules import rank_correlation
 from .observations import accuracy_bits, error_shares
 from .reconstructions import batch_size, loss_correlation, module_loss, pareto
-from .result import ResultError, Selection, best_attacked, best_certified, by_method, choose_network, open_result, select
-from .style import FORMATS, save
+from .result import ResultError, Selection, best_attacked, best_certified, by_method, choose_network, open_group, open_result, open_results, select
+from .report import report
+from .runs import Run, read_run, scaling
+from .style import FORMATS, PAPER, PHONE, on_page, save
 from .tables import accuracy_table, markdown_table, reconstruction_table
 
-__all__ = ["FORMATS", "ResultError", "Selection", "accuracy_bits", "accuracy_table", "batch_size", "best_attacked", "best_certified", "bounds_bits",
+__all__ = ["FORMATS", "ResultError", "Selection", "accuracy_bits", "accuracy_table", "batch_size", "best_attacked", "best_certified", "bound_comparison", "bounds_bits",
            "by_method", "choose_network", "error_shares", "gain_depth", "gap", "loss_correlation", "markdown_table", "module_loss", "open_result", "pareto",
            "rank_correlation", "read_trace", "reconstruction_table", "sandwich", "save", "select"]

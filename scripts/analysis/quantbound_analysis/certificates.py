@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import xarray as xr
 
-from .figures import DEVIATION, describe, log10_or_nan, panels, record_deviation
+from .figures import DEVIATION, describe, log10_or_nan, middle_of, panels, record_deviation
 from .result import ResultError, Selection, best_attacked, best_certified, by_method, choose_network, select
 from .style import ATTACKED_COLOUR, BAND_COLOUR, CERTIFIED_COLOUR, GAP_COLOUR, OBSERVED_COLOUR, STYLE, label_lines, method_look, plt, power_axis, small_print
 
@@ -80,9 +80,7 @@ def shade(ax, curves):
         if factor.max() < 0.3:  # no room for words, and none needed
             continue
         words = list(dict.fromkeys(f"$10^{{{size:.1f}}}$" if size >= 1.0 else f"{10.0**size:.2g}" for size in (factor.min(), factor.max())))
-        middle = both.isel(bits=both.sizes["bits"] // 2)
-        ax.text(float(middle.bits), float(middle.top + middle.bottom) / 2, "a factor of " + " to ".join(words), ha="center",
-                va="center", color="#333333")
+        ax.text(*middle_of(both.bits, both.top, both.bottom), "a factor of " + " to ".join(words), ha="center", va="center", color="#333333", bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.8, "alpha": 0.85})
 
 
 def method_lines(ax, certified, network):

@@ -143,6 +143,12 @@ def record_deviation(ax, line, network, name):
     ax.figure.record(ax, line.bits, line, network=network, line=name, bits=line.bits.values, log10_deviation=line.values)
 
 
+def middle_of(bits, top, bottom):
+    """The middle of a band between two lines."""
+    middle = 0.5 * (float(bits[0]) + float(bits[-1]))
+    return middle, float(np.interp(middle, bits, (top + bottom) / 2))
+
+
 def bound_lines(ax, bound, theories, network):
     ends = []
     for theory in theories:
@@ -169,9 +175,7 @@ def observed_lines(ax, tightest, largest, mean, network):
         ax.fill_between(both.bits, both.seen, both.bound, color=GAP_COLOUR, linewidth=0, zorder=0)
         gap = (both.bound - both.seen).values
         words = list(dict.fromkeys(f"$10^{{{size:.1f}}}$" for size in (gap.min(), gap.max())))
-        middle = both.isel(bits=both.sizes["bits"] // 2)
-        ax.text(float(middle.bits), float(middle.bound + middle.seen) / 2, "gap: a factor " + " to ".join(words),
-                ha="center", va="center", color="#333333")
+        ax.text(*middle_of(both.bits, both.bound, both.seen), "gap: a factor " + " to ".join(words), ha="center", va="center", color="#333333")
     ends = []
     for line, name, style in ((largest, "largest observed", dict(marker="o", linestyle="-", linewidth=1.8)),
                               (mean, "mean observed", dict(marker="o", linestyle=":", markerfacecolor="white", linewidth=1.2))):
@@ -185,8 +189,8 @@ def observed_lines(ax, tightest, largest, mean, network):
 
 # -------------------------------------------------------------------------------------------- what the bounds are made of
 
-MEASURES = {"r_max": ("largest, r", "#000000", "s"), "r_mean": ("geometric mean, r_mean", "#D55E00", "o"),
-            "r_conv": ("the same without biases, r_conv", "#0072B2", "^")}
+MEASURES = {"r_max": ("largest, r", "#000000", "s"), "r_mean": ("geometric mean,\nr_mean", "#D55E00", "o"),
+            "r_conv": ("mean without\nbiases, r_conv", "#0072B2", "^")}
 MOST_NAMED = 30  # networks that have a row with a name of their own
 
 
@@ -210,7 +214,7 @@ def bound_comparison(ds, network=None, selection=Selection()):
 
 def measure_rows(at, chosen):
     count = at.sizes["network"]
-    fig, (ax,) = panels(1, 0.35 + 0.2 * count)
+    fig, (ax,) = panels(1, 0.35 + (0.2 if on_paper() else 0.36) * count)
     names = [name if len(name) <= 26 else name[:12] + "..." + name[-12:] for name in at.network.values.tolist()]
     if on_paper():
         fig.subplots_adjust(left=0.06 + 0.0095 * max(map(len, names)))
@@ -218,10 +222,10 @@ def measure_rows(at, chosen):
     values = np.array([at[name].values for name in MEASURES])
     ax.hlines(rows, np.nanmin(values, axis=0), np.nanmax(values, axis=0), color="#BBBBBB", linewidth=1.5, zorder=1)
     handles = []
-    # Where means coincide both are to be seen: r_conv above the row, r_mean on it.
+    lift = 0.18 if on_paper() else 0.12  # where means coincide both are to be seen: r_conv above the row, r_mean on it
     for name, (label, colour, marker) in MEASURES.items():
         look_of = dict(color=colour, marker=marker, markersize=4.5, markeredgewidth=0.9, markerfacecolor="white" if name != "r_max" else colour, linestyle="")
-        ax.plot(at[name], rows + 0.18 * (name == "r_conv"), **look_of)
+        ax.plot(at[name], rows + lift * (name == "r_conv"), **look_of)
         fig.record(ax, at[name].values, rows, network=at.network.values, measure=name, depth=at.network_depth.values.astype(int), value=at[name].values)
         handles.append(plt.Line2D([], [], **look_of, label=label))
     ax.set_yticks(rows, names)
@@ -229,7 +233,7 @@ def measure_rows(at, chosen):
     if not on_paper():
         ax.set_yticks(rows, [""] * count)
         for row, name in zip(rows, names):
-            ax.annotate(name, (0.0, row), xycoords=("axes fraction", "data"), xytext=(2.0, 1.5), textcoords="offset points", fontsize=6.5, color="#555555")
+            ax.annotate(name, (0.0, row), xycoords=("axes fraction", "data"), xytext=(2.0, 7.5), textcoords="offset points", fontsize=6.5, color="#555555")
     log_axis(ax, "x")
     ax.set_xlabel("norm of a layer (inf-norm to inf-norm, no unit)")
     ax.set_title(describe(chosen))

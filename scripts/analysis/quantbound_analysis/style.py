@@ -140,7 +140,7 @@ def new_figure(rows, columns, height, paper, **options):
         fig, axes = plt.subplots(rows, columns, **options)
         fig.subplots_adjust(**paper)
         return fig, axes
-    between = {"hspace": paper.get("hspace", 0.2)}
+    between = {"hspace": paper.get("hspace", 0.2) if options.get("sharex") else 0.42}  # room for titles of two lines
     if columns > 1:
         rows, columns, options["figsize"] = rows * columns, 1, (options["figsize"][0], height * columns)
         between = {"hspace": 0.5}
