@@ -3,10 +3,9 @@ import numpy as np
 
 from .figures import describe, log10_or_nan
 from .result import ResultError, Selection, choose_network, select
-from .style import GAP_COLOUR, OBSERVED_COLOUR, STYLE, current_page, new_figure, on_paper, plt, power_axis
+from .style import GAP_COLOUR, OBSERVED_COLOUR, STYLE, current_page, names_above, new_figure, on_paper, plt, power_axis
 
 MOST_ROWS = 4
-ROW_OF_NAMES = 5  # above the panels
 SERIES = (("#0072B2", "o", "-"), ("#D55E00", "s", (0, (4, 1.5))), ("#009E73", "^", (0, (1, 1))), ("#CC79A7", "v", (0, (3, 1, 1, 1))),
           ("#E69F00", "D", (0, (5, 1))), ("#56B4E9", "X", "-"))
 
@@ -47,11 +46,9 @@ def accuracy_bits(ds, network=None, variable="accuracy"):
         raise ResultError(f"the file has no {variable} of {rows[0][0]}; it has that of {', '.join(measured)}")
     if len(rows) > MOST_ROWS:
         rows = [measured]
-    names_on_top = -(-(len(series_of(ds)) + 1) // ROW_OF_NAMES)
-    top = 0.37 + 0.18 * names_on_top
-    height = 2.3 * len(rows) + 0.2 + top
+    height = 2.3 * len(rows) + 0.75
     with plt.rc_context(STYLE):
-        fig, axes = new_figure(len(rows), 2, height, dict(left=0.085, right=0.985, wspace=0.28, hspace=0.42, top=1.0 - top / height, bottom=0.42 / height))
+        fig, axes = new_figure(len(rows), 2, height, dict(left=0.085, right=0.985, wspace=0.28, hspace=0.42, top=1.0 - 0.55 / height, bottom=0.42 / height))
         axes = axes.reshape(len(rows), 2)
         for (left, right), names in zip(axes, rows):
             name = names[0] if len(names) == 1 else f"{len(names)} networks (medians and ranges)"
@@ -67,7 +64,7 @@ def accuracy_bits(ds, network=None, variable="accuracy"):
                    for (q, g), (c, m, line) in series_of(ds)]
         handles.append(plt.Line2D([], [], color=OBSERVED_COLOUR, linestyle="--", linewidth=0.9, label="float"))
         if on_paper():
-            fig.legend(handles=handles, loc="upper center", ncol=min(ROW_OF_NAMES, len(handles)), frameon=False, fontsize=7.5, handlelength=2.6)
+            fig.subplots_adjust(top=1.0 - (0.3 + names_above(fig, handles)) / height)
         else:
             fig.names.update({handle.get_label(): handle for handle in handles})
     return fig

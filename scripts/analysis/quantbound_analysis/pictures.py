@@ -2,7 +2,7 @@
 import io
 import re
 
-from .style import FORMATS, PAPER, PHONE, STYLE, names_below, on_page, plt
+from .style import FORMATS, PAPER, PHONE, STYLE, drawn_box, names_below, on_page, plt
 
 POINTS = 72.0  # per inch: the unit of matplotlib's SVG
 GLYPH = re.compile(r'\s*<path id="(DejaVu[^"]+)" d="([^"]*)" transform="(scale\(0\.015625\))"/>')
@@ -43,8 +43,7 @@ def places_in(fig, box):
 
 def inline_svg(fig, prefix, label, glyphs):
     """SVG text and the places of the points. `prefix` keeps the ids of several pictures apart."""
-    fig.canvas.draw()
-    box = fig.get_tightbbox(fig.canvas.get_renderer()).padded(MARGIN)
+    box = drawn_box(fig).padded(MARGIN)
     text = io.StringIO()
     fig.savefig(text, format="svg", bbox_inches=box, metadata=FORMATS[".svg"])
     svg = text.getvalue()

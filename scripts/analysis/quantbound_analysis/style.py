@@ -310,9 +310,35 @@ def names_beside(ax, handles, title=None):
 
 
 def names_below(fig):
-    """What a narrow page has no room for beside the axes: the names in two columns below them; long titles in two lines."""
+    """What a narrow page has no room for beside the axes: the names below them; long titles and labels in two lines."""
     for ax in fig.axes:
-        ax.set_title(textwrap.fill(ax.get_title(loc="left"), 46))
+        ax.set_xlabel(textwrap.fill(ax.get_xlabel(), 46))
+        title = ax.get_title(loc="left")
+        for text in ax.findobj(lambda artist: isinstance(artist, plt.Text) and title and artist.get_text() == title):
+            text.set_text(textwrap.fill(title, 46))
     if fig.names:
-        fig.legend(handles=list(fig.names.values()), labels=list(fig.names), loc="upper left", bbox_to_anchor=(0.0, 0.0), ncol=2 if max(map(len, fig.names)) < 26 else 1,
+        below = min(0.0, drawn_box(fig).y0 / fig.get_figheight() - 0.02)
+        fig.legend(handles=list(fig.names.values()), labels=list(fig.names), loc="upper left", bbox_to_anchor=(0.0, below), ncol=2 if max(map(len, fig.names)) < 26 else 1,
                    frameon=False, fontsize=7.5, handlelength=2.4, borderaxespad=0.0)
+
+
+def names_above(fig, handles):
+    """A legend at the top of the page, in as many columns as there is room for; returns its height in inches."""
+    renderer = fig.canvas.get_renderer()
+    for columns in range(min(6, len(handles)), 0, -1):
+        legend = fig.legend(handles=handles, loc="upper center", ncol=columns, frameon=False, fontsize=7.5, handlelength=2.6)
+        extent = legend.get_window_extent(renderer)
+        if extent.width < fig.bbox.width or columns == 1:
+            return extent.height / fig.dpi
+        legend.remove()
+    return 0.0
+
+
+def drawn_box(fig):
+    """What a figure covers, in inches: also labels that are longer than their axes, which get_tightbbox leaves out."""
+    fig.canvas.draw()
+    renderer = fig.canvas.get_renderer()
+    labels = [axis.label for ax in fig.axes for axis in (ax.xaxis, ax.yaxis) if axis.label.get_visible() and axis.label.get_text()]
+    to_inches = fig.dpi_scale_trans.inverted()
+    boxes = [label.get_window_extent(renderer).transformed(to_inches) for label in labels]
+    return matplotlib.transforms.Bbox.union([fig.get_tightbbox(renderer), *boxes])

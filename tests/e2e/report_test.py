@@ -1,0 +1,261 @@
+"""The page of `quantbound-plot RESULT report`: what stands in it, and what it does in a real browser, on a small result and on
+one of 500 networks, in the window of a telephone and in a wide one. Without Debian's chromium the latter are skipped."""
+import json
+import pathlib
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ANALYSIS = pathlib.Path(__file__).resolve().parents[2] / "scripts" / "analysis"
+sys.path[:0] = [str(ANALYSIS), str(pathlib.Path(__file__).parent)]
+
+import h5py  # noqa: E402
+import numpy as np  # noqa: E402
+import quantbound_analysis as qa  # noqa: E402
+import result_fixture as fixture  # noqa: E402
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+PHONE, WIDE = (390, 844), (1600, 1000)
+LARGE = fixture.family("mlp", [5, 10, 20, 30, 40], [16, 32, 64, 128, 256], 20)
+FRAME = """<!DOCTYPE html><body style="margin:0"><iframe src="page.html" style="border:0;display:block;width:{}px;height:{}px"></iframe>
+<script>addEventListener("message", (event) => {{ document.body.dataset.found = event.data; }});</script></body>"""
+WATCH = "<script>window.wrong = []; addEventListener('error', (event) => wrong.push(event.message));</script>"
+ASK = """<script>
+const rows = () => [...document.querySelectorAll("#summary tbody tr")].map((row) => [...row.cells].map((cell) => cell.textContent.trim()));
+const head = (key) => document.querySelector(`#summary th[data-key="${{key}}"]`);
+const drawn = () => [...document.querySelectorAll(".picture svg")].filter((svg) => svg.getBoundingClientRect().width > 0);
+const change = (id, value) => {{ const field = document.getElementById(id); field.value = value; field.dispatchEvent(new Event(field.type === "search" ? "input" : "change")); }};
+const ask = () => {{ {} }};
+addEventListener("load", () => setTimeout(() => {{
+  let found;
+  try {{ found = {{ answer: ask(), wrong }}; }} catch (error) {{ found = {{ wrong: [String(error)] }}; }}
+  parent.postMessage(JSON.stringify(found), "*");
+}}, 50));
+</script>"""
+# Parts of the page that stick out of the window, or, in a picture, out of what is shown of it.
+CUT = """
+  const found = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const box = element.getBoundingClientRect();
+    if (box.width === 0 || element.closest("svg, .scroll > *, pre") || box.left >= -1 && box.right <= innerWidth + 1) continue;
+    found.push(`${element.tagName}.${element.className} ends at ${box.right}`);
+  }
+  for (const box of document.querySelectorAll(".scroll")) if (box.scrollWidth > box.clientWidth + 1) found.push(`a table of ${box.scrollWidth} pixels in ${box.clientWidth}`);
+  for (const svg of drawn()) {
+    const whole = svg.getBoundingClientRect();
+    for (const glyphs of svg.querySelectorAll("[id*=-text_]")) {
+      const box = glyphs.getBoundingClientRect();
+      if (box.width && (box.left < whole.left - 1 || box.right > whole.right + 1 || box.top < whole.top - 1 || box.bottom > whole.bottom + 1)) found.push(`${svg.getAttribute("aria-label")}: ${glyphs.id}`);
+    }
+  }
+  return { found, scroll: document.documentElement.scrollWidth, window: innerWidth, pictures: drawn().length };
+"""
+# Pairs of texts in a picture that lie upon each other: more than a third of the smaller one is covered.
+OVERLAPS = """
+  const found = [];
+  for (const svg of drawn()) {
+    const texts = [...svg.querySelectorAll("[id*=-text_]")].map((text) => [text.id, text.getBoundingClientRect()]).filter(([, box]) => box.width * box.height > 0);
+    texts.forEach(([a, p], i) => texts.slice(i + 1).forEach(([b, q]) => {
+      const across = Math.min(p.right, q.right) - Math.max(p.left, q.left), down = Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top);
+      if (across > 0 && down > 0 && across * down > 0.33 * Math.min(p.width * p.height, q.width * q.height)) found.push(`${svg.getAttribute("aria-label")}: ${a} and ${b}`);
+    }));
+  }
+  return { found, texts: drawn().reduce((sum, svg) => sum + svg.querySelectorAll("[id*=-text_]").length, 0) };
+"""
+
+
+class WithResults(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="quantbound_report_")
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def small(self, **options):
+        return fixture.write_result(self.folder / "small.h5", **{"certified": "certified", **options})
+
+    def large(self):
+        return fixture.write_result(self.folder / "large.h5", networks=LARGE)
+
+
+class Page(WithResults):
+    def test_asks_no_network_for_anything(self):
+        page = qa.report(self.small())
+        for target in re.findall(r'\b(?:src|href|srcset|action|poster)="([^"]*)"', page) + re.findall(r"url\(([^)]*)\)", page):
+            self.assertRegex(target, r"\A#", target)
+        self.assertNotRegex(page, r"@import|\bfetch\(|XMLHttpRequest|<link\b|<script[^>]* src")
+
+    def test_shows_what_was_studied_and_how(self):
+        page = qa.report(self.small())
+        for text in ("<title>made up for tests</title>", "4 networks", "5 to 11", "floor, round", "Houache et al.", "112 done", "Nothing failed", "made up"):
+            self.assertIn(text, page)
+
+    def test_has_every_figure_that_can_be_drawn_and_says_why_others_are_not(self):
+        page = qa.report(self.small())
+        self.assertEqual(re.findall(r'<figure id="figure-([a-z-]+)"', page), ["gain-depth", "bound-comparison", "bounds-bits", "sandwich", "accuracy-bits", "error-shares"])
+        page = qa.report(self.small(certified="none", observed="none"))
+        self.assertEqual(re.findall(r'<figure id="figure-([a-z-]+)"', page), ["gain-depth", "bound-comparison", "bounds-bits"])
+        self.assertRegex(page, "sandwich: the file has no certificates")
+
+    def test_of_reconstruction_has_its_figures_too(self):
+        page = qa.report(fixture.write_reconstruction(self.folder / "reconstruction.h5"))
+        for name in ("module-loss", "loss-correlation", "pareto"):
+            self.assertIn(f'<figure id="figure-{name}"', page)
+
+    def test_of_many_networks_has_pictures_of_three_or_of_the_one_that_is_named(self):
+        large = self.large()
+        shown = r'<select class="choice">(.*?)</select>'
+        self.assertEqual(len(re.findall("<option", re.search(shown, qa.report(large)).group(1))), 3)
+        self.assertNotRegex(qa.report(large, "mlp-depth20-width64-3"), shown)
+        with self.assertRaisesRegex(qa.ResultError, "no network 'resnet'"):
+            qa.report(large, "resnet")
+
+    def test_lists_failures_and_what_is_not_done(self):
+        path = self.small()
+        with h5py.File(path, "a") as file:
+            file["status"][0, 0] = 2
+            group = file.create_group("failures")
+            group.create_dataset("failure", data=[0]).make_scale("failure")
+            for name, text in (("network", "digits_mlp_5"), ("stage", "certify"), ("message", "a < b & 'c'")):
+                data = group.create_dataset(f"failure_{name}", data=np.array([text], dtype=h5py.string_dtype()))
+                data.dims[0].attach_scale(group["failure"])
+        page = qa.report(path)
+        self.assertIn("14 configurations not done", page)
+        self.assertIn("<td>certify</td><td>a &lt; b &amp; &#x27;c&#x27;</td>", page)
+        self.assertIn("98 done, 14 failed", page)
+
+    def test_names_are_text_whatever_is_in_them(self):
+        name = "</script><img src=x onerror=alert(1)>"
+        page = qa.report(self.small(networks=[fixture.FakeNetwork(name, "<b>bold</b>", 5, 48)]))
+        self.assertNotIn("<img", page)
+        self.assertNotIn("<b>", page)
+        self.assertIn(name, json.loads(re.search(r'id="table-data">(.*?)</script>', page).group(1))["rows"][0])
+
+    def test_of_500_networks_is_made_in_less_than_ten_seconds_of_work(self):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+        large, output = self.large(), self.folder / "report.html"
+        run = subprocess.run([sys.executable, ANALYSIS / "quantbound-plot", large, "report", "-o", output], capture_output=True, text=True)
+        self.assertEqual((run.returncode, run.stderr, run.stdout.strip()), (0, "", str(output)))
+        self.assertLess(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before, 20.0)
+        self.assertLess(output.stat().st_size, 5e6)
+
+
+@unittest.skipUnless(BROWSER, "chromium is not installed")
+class InABrowser(WithResults):
+    def answer(self, page, question, window=WIDE):
+        """What the script `question` returns in a window of this size. The page stands in a frame: a window of a browser without
+        a screen cannot be as narrow as a telephone."""
+        (self.folder / "page.html").write_text(page.replace("<body>", "<body>" + WATCH).replace("</body>", ASK.format(question) + "</body>"))
+        (self.folder / "frame.html").write_text(FRAME.format(*window))
+        run = subprocess.run([BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={self.folder / 'profile'}", f"--window-size={WIDE[0]},{WIDE[1]}",
+                              "--virtual-time-budget=20000", "--dump-dom", (self.folder / "frame.html").as_uri()], capture_output=True, text=True, timeout=300)
+        found = re.search(r'data-found="([^"]*)"', run.stdout)
+        self.assertIsNotNone(found, f"the page did not answer:\n{run.stdout[-2000:]}\n{run.stderr[-2000:]}")
+        found = json.loads(found.group(1).replace("&quot;", '"').replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+        self.assertEqual(found["wrong"], [])
+        return found["answer"]
+
+    def test_the_table_has_a_row_per_network_with_its_numbers(self):
+        path = self.small()
+        rows = self.answer(qa.report(path), "return rows();")
+        at = qa.open_result(path).sel(quantizer="round", granularity="channel", bits=8).isel(seed=0)
+        self.assertEqual([row[0] for row in rows], at.network.values.tolist())
+        self.assertEqual([row[1:5] for row in rows], [[str(depth), "round", "channel", "8"] for depth in at.network_depth.values])
+        columns = [column["key"] for column in json.loads(re.search(r'id="table-data">(.*?)</script>', qa.report(path)).group(1))["columns"]]
+        for key, wanted in (("observed", at.observed_max.max("samples")), ("certified", at.certified.min("method").values.reshape(-1, 2).max(axis=1)),
+                            ("attacked", at.attacked.values.reshape(-1, 2).max(axis=1))):
+            found = [float(row[columns.index(key)]) for row in rows]
+            np.testing.assert_allclose(found, wanted, rtol=1e-2, err_msg=key)
+
+    def test_a_click_on_a_heading_sorts_and_another_turns_it_round(self):
+        path = self.small()
+        found = self.answer(qa.report(path), """
+            change("filter-bits", "");
+            const at = [...head("observed").parentNode.cells].indexOf(head("observed")), result = [];
+            for (const click of [1, 2]) { head("observed").querySelector("button").click(); result.push([head("observed").ariaSort, rows().map((row) => row[at])]); }
+            head("network").querySelector("button").click();
+            return [...result, [head("observed").ariaSort, rows().map((row) => row[0])], location.hash];""")
+        (up, smallest), (down, largest), (none, names), address = found
+        self.assertEqual((up, down, none), ("ascending", "descending", "none"))
+        wanted = np.sort(qa.open_result(path).sel(quantizer="round", granularity="channel").observed_max.max("samples").values.ravel())
+        self.assertEqual(len(smallest), 25)
+        np.testing.assert_allclose([float(text) for text in smallest], wanted[:25], rtol=1e-2)
+        np.testing.assert_allclose([float(text) for text in largest], wanted[::-1][:25], rtol=1e-2)
+        self.assertEqual(list(dict.fromkeys(names)), ["digits_mlp_5", "digits_mlp_7", "digits_mlp_9", "digits_mlp_11"], "numbers in names are in their order")
+        self.assertIn("sort=network", address)
+
+    def test_filters_choose_rows(self):
+        counts = self.answer(qa.report(self.small()), """
+            const counts = [rows().length];
+            change("filter-quantizer", ""); counts.push(rows().length);
+            change("filter", "MLP_1"); counts.push(rows().length);
+            change("filter", "no such name"); counts.push(rows().length);
+            return counts;""")
+        self.assertEqual(counts, [4, 8, 2, 0])
+
+    def test_many_rows_come_a_page_at_a_time(self):
+        page = qa.report(self.large())
+        ask = 'const first = rows().length; document.querySelectorAll("#more button")[1].click(); return [first, rows().length];'
+        self.assertEqual(self.answer(page, ask), [25, 500])
+        self.assertEqual(self.answer(page, ask, PHONE), [5, 500])
+
+    def test_a_pointer_on_a_point_shows_its_numbers(self):
+        path = self.small()
+        for window in (WIDE, PHONE):
+            found = self.answer(qa.report(path), """
+                const figure = document.getElementById("figure-bounds-bits"), drawing = figure.querySelector(".drawing");
+                const svg = [...drawing.querySelectorAll("svg")].find((svg) => svg.getBoundingClientRect().width > 0);
+                svg.scrollIntoView();
+                const data = JSON.parse(document.getElementById("figure-data").textContent)[drawing.id];
+                const places = svg.closest(".narrow") ? data.narrow : data.wide, at = data.rows.findIndex((row) => row[1] === "certified");
+                const point = new DOMPoint(...places[at]).matrixTransform(svg.getScreenCTM());
+                const move = (x, y) => svg.dispatchEvent(new PointerEvent("pointermove", { clientX: x, clientY: y }));
+                move(point.x + 1, point.y - 1);
+                const tip = document.getElementById("tip"), box = tip.getBoundingClientRect(), said = tip.textContent, inside = box.left >= 0 && box.right <= innerWidth;
+                move(point.x + 2000, point.y);
+                return [said, inside, tip.hidden, data.rows[at]];""", window)
+            said, inside, gone, row = found
+            self.assertIn("certified", said)
+            self.assertIn(row[0], said)
+            self.assertTrue(inside and gone)
+
+    def test_the_recorded_places_are_where_the_marks_are_drawn(self):
+        found = self.answer(qa.report(self.small()), """
+            const drawing = document.querySelector("#figure-bound-comparison .drawing"), svg = drawing.querySelector(".wide svg");
+            const marks = [...svg.querySelectorAll("use")].map((mark) => mark.getBoundingClientRect()).map((box) => [box.x + box.width / 2, box.y + box.height / 2]);
+            return JSON.parse(document.getElementById("figure-data").textContent)[drawing.id].wide.map((place) => {
+              const point = new DOMPoint(...place).matrixTransform(svg.getScreenCTM());
+              return Math.min(...marks.map(([x, y]) => Math.hypot(x - point.x, y - point.y)));
+            });""")
+        self.assertEqual(len(found), 3 * 4)
+        self.assertLess(max(found), 6.0, "pixels; marks of r_conv stand a little above their row")
+
+    def test_another_network_can_be_chosen(self):
+        self.assertEqual(self.answer(qa.report(self.small()), """
+            const figure = document.getElementById("figure-sandwich"), choice = figure.querySelector(".choice");
+            const shown = () => [...figure.querySelectorAll(".drawing")].map((drawing) => drawing.offsetHeight > 0);
+            const before = shown();
+            choice.value = choice.options[2].value; choice.dispatchEvent(new Event("change"));
+            return [before, shown(), choice.options[2].text];"""),
+                         [[True, False, False, False], [False, False, True, False], "digits_mlp_9"])
+
+    def test_nothing_is_cut_and_nothing_overlaps_on_a_telephone_and_in_a_wide_window(self):
+        pages = {"small": qa.report(self.small()), "large": qa.report(self.large()),
+                 "reconstruction": qa.report(fixture.write_reconstruction(self.folder / "reconstruction.h5"))}
+        for name, page in pages.items():
+            for window in (PHONE, WIDE):
+                with self.subTest(result=name, window=window):
+                    found = self.answer(page, CUT, window)
+                    self.assertEqual(found["found"], [])
+                    self.assertEqual((found["window"], found["scroll"]), (window[0], window[0]))
+                    self.assertGreaterEqual(found["pictures"], 4)
+                    found = self.answer(page, OVERLAPS, window)
+                    self.assertEqual(found["found"], [])
+                    self.assertGreater(found["texts"], 50)
+
+
+if __name__ == "__main__":
+    unittest.main()
