@@ -1,5 +1,7 @@
 """The page of `quantbound-plot RESULT report`: what stands in it, and what it does in a real browser, on a small result and on
 one of 500 networks, in the window of a telephone and in a wide one. Without Debian's chromium the latter are skipped."""
+import atexit
+import functools
 import json
 import pathlib
 import re
@@ -21,6 +23,8 @@ import result_fixture as fixture  # noqa: E402
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 PHONE, WIDE = (390, 844), (1600, 1000)
 LARGE = fixture.family("mlp", [5, 10, 20, 30, 40], [16, 32, 64, 128, 256], 20)
+SCRATCH = tempfile.TemporaryDirectory(prefix="quantbound_report_")
+atexit.register(SCRATCH.cleanup)
 FRAME = """<!DOCTYPE html><body style="margin:0"><iframe src="page.html" style="border:0;display:block;width:{}px;height:{}px"></iframe>
 <script>addEventListener("message", (event) => {{ document.body.dataset.found = event.data; }});</script></body>"""
 WATCH = "<script>window.wrong = []; addEventListener('error', (event) => wrong.push(event.message));</script>"
@@ -68,6 +72,17 @@ OVERLAPS = """
 """
 
 
+@functools.cache
+def made(name):
+    """Result file and page of each kind, made once."""
+    path = pathlib.Path(SCRATCH.name, f"{name}.h5")
+    if name == "reconstruction":
+        fixture.write_reconstruction(path)
+    else:
+        fixture.write_result(path, **({"networks": LARGE} if name == "large" else {"certified": "certified"}))
+    return path, qa.report(path)
+
+
 class WithResults(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory(prefix="quantbound_report_")
@@ -77,39 +92,35 @@ class WithResults(unittest.TestCase):
     def small(self, **options):
         return fixture.write_result(self.folder / "small.h5", **{"certified": "certified", **options})
 
-    def large(self):
-        return fixture.write_result(self.folder / "large.h5", networks=LARGE)
-
 
 class Page(WithResults):
     def test_asks_no_network_for_anything(self):
-        page = qa.report(self.small())
+        page = made("small")[1]
         for target in re.findall(r'\b(?:src|href|srcset|action|poster)="([^"]*)"', page) + re.findall(r"url\(([^)]*)\)", page):
-            self.assertRegex(target, r"\A#", target)
-        self.assertNotRegex(page, r"@import|\bfetch\(|XMLHttpRequest|<link\b|<script[^>]* src")
+            self.assertIn(re.split("[^a-z]", target)[0], ("", "data"), target[:80])
+        self.assertIsNone(re.search(r"@import|\bfetch\(|XMLHttpRequest|<link\b|<script[^>]* src", page))
 
     def test_shows_what_was_studied_and_how(self):
-        page = qa.report(self.small())
+        page = made("small")[1]
         for text in ("<title>made up for tests</title>", "4 networks", "5 to 11", "floor, round", "Houache et al.", "112 done", "Nothing failed", "made up"):
-            self.assertIn(text, page)
+            self.assertTrue(text in page, text)
 
     def test_has_every_figure_that_can_be_drawn_and_says_why_others_are_not(self):
-        page = qa.report(self.small())
+        page = made("small")[1]
         self.assertEqual(re.findall(r'<figure id="figure-([a-z-]+)"', page), ["gain-depth", "bound-comparison", "bounds-bits", "sandwich", "accuracy-bits", "error-shares"])
         page = qa.report(self.small(certified="none", observed="none"))
         self.assertEqual(re.findall(r'<figure id="figure-([a-z-]+)"', page), ["gain-depth", "bound-comparison", "bounds-bits"])
-        self.assertRegex(page, "sandwich: the file has no certificates")
+        self.assertTrue("sandwich: the file has no certificates" in page)
 
     def test_of_reconstruction_has_its_figures_too(self):
-        page = qa.report(fixture.write_reconstruction(self.folder / "reconstruction.h5"))
-        for name in ("module-loss", "loss-correlation", "pareto"):
-            self.assertIn(f'<figure id="figure-{name}"', page)
+        shown = re.findall(r'<figure id="figure-([a-z-]+)"', made("reconstruction")[1])
+        self.assertTrue({"module-loss", "loss-correlation", "pareto"} <= set(shown), shown)
 
     def test_of_many_networks_has_pictures_of_three_or_of_the_one_that_is_named(self):
-        large = self.large()
+        large, page = made("large")
         shown = r'<select class="choice">(.*?)</select>'
-        self.assertEqual(len(re.findall("<option", re.search(shown, qa.report(large)).group(1))), 3)
-        self.assertNotRegex(qa.report(large, "mlp-depth20-width64-3"), shown)
+        self.assertEqual(len(re.findall("<option", re.search(shown, page).group(1))), 3)
+        self.assertIsNone(re.search(shown, qa.report(large, "mlp-depth20-width64-3")))
         with self.assertRaisesRegex(qa.ResultError, "no network 'resnet'"):
             qa.report(large, "resnet")
 
@@ -123,23 +134,21 @@ class Page(WithResults):
                 data = group.create_dataset(f"failure_{name}", data=np.array([text], dtype=h5py.string_dtype()))
                 data.dims[0].attach_scale(group["failure"])
         page = qa.report(path)
-        self.assertIn("14 configurations not done", page)
-        self.assertIn("<td>certify</td><td>a &lt; b &amp; &#x27;c&#x27;</td>", page)
-        self.assertIn("98 done, 14 failed", page)
+        for text in ("14 configurations not done", "<td>certify</td><td>a &lt; b &amp; &#x27;c&#x27;</td>", "98 done, 14 failed"):
+            self.assertTrue(text in page, text)
 
     def test_names_are_text_whatever_is_in_them(self):
         name = "</script><img src=x onerror=alert(1)>"
         page = qa.report(self.small(networks=[fixture.FakeNetwork(name, "<b>bold</b>", 5, 48)]))
-        self.assertNotIn("<img", page)
-        self.assertNotIn("<b>", page)
+        self.assertFalse("<img" in page or "<b>" in page)
         self.assertIn(name, json.loads(re.search(r'id="table-data">(.*?)</script>', page).group(1))["rows"][0])
 
     def test_of_500_networks_is_made_in_less_than_ten_seconds_of_work(self):
+        large, output = made("large")[0], self.folder / "report.html"
         before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-        large, output = self.large(), self.folder / "report.html"
         run = subprocess.run([sys.executable, ANALYSIS / "quantbound-plot", large, "report", "-o", output], capture_output=True, text=True)
         self.assertEqual((run.returncode, run.stderr, run.stdout.strip()), (0, "", str(output)))
-        self.assertLess(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before, 20.0)
+        self.assertLess(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before, 10.0)
         self.assertLess(output.stat().st_size, 5e6)
 
 
@@ -159,20 +168,20 @@ class InABrowser(WithResults):
         return found["answer"]
 
     def test_the_table_has_a_row_per_network_with_its_numbers(self):
-        path = self.small()
-        rows = self.answer(qa.report(path), "return rows();")
+        path, page = made("small")
+        rows = self.answer(page, "return rows();")
         at = qa.open_result(path).sel(quantizer="round", granularity="channel", bits=8).isel(seed=0)
         self.assertEqual([row[0] for row in rows], at.network.values.tolist())
         self.assertEqual([row[1:5] for row in rows], [[str(depth), "round", "channel", "8"] for depth in at.network_depth.values])
-        columns = [column["key"] for column in json.loads(re.search(r'id="table-data">(.*?)</script>', qa.report(path)).group(1))["columns"]]
+        columns = [column["key"] for column in json.loads(re.search(r'id="table-data">(.*?)</script>', page).group(1))["columns"]]
         for key, wanted in (("observed", at.observed_max.max("samples")), ("certified", at.certified.min("method").values.reshape(-1, 2).max(axis=1)),
                             ("attacked", at.attacked.values.reshape(-1, 2).max(axis=1))):
             found = [float(row[columns.index(key)]) for row in rows]
             np.testing.assert_allclose(found, wanted, rtol=1e-2, err_msg=key)
 
     def test_a_click_on_a_heading_sorts_and_another_turns_it_round(self):
-        path = self.small()
-        found = self.answer(qa.report(path), """
+        path, page = made("small")
+        found = self.answer(page, """
             change("filter-bits", "");
             const at = [...head("observed").parentNode.cells].indexOf(head("observed")), result = [];
             for (const click of [1, 2]) { head("observed").querySelector("button").click(); result.push([head("observed").ariaSort, rows().map((row) => row[at])]); }
@@ -188,7 +197,7 @@ class InABrowser(WithResults):
         self.assertIn("sort=network", address)
 
     def test_filters_choose_rows(self):
-        counts = self.answer(qa.report(self.small()), """
+        counts = self.answer(made("small")[1], """
             const counts = [rows().length];
             change("filter-quantizer", ""); counts.push(rows().length);
             change("filter", "MLP_1"); counts.push(rows().length);
@@ -197,15 +206,14 @@ class InABrowser(WithResults):
         self.assertEqual(counts, [4, 8, 2, 0])
 
     def test_many_rows_come_a_page_at_a_time(self):
-        page = qa.report(self.large())
+        page = made("large")[1]
         ask = 'const first = rows().length; document.querySelectorAll("#more button")[1].click(); return [first, rows().length];'
         self.assertEqual(self.answer(page, ask), [25, 500])
         self.assertEqual(self.answer(page, ask, PHONE), [5, 500])
 
     def test_a_pointer_on_a_point_shows_its_numbers(self):
-        path = self.small()
         for window in (WIDE, PHONE):
-            found = self.answer(qa.report(path), """
+            found = self.answer(made("small")[1], """
                 const figure = document.getElementById("figure-bounds-bits"), drawing = figure.querySelector(".drawing");
                 const svg = [...drawing.querySelectorAll("svg")].find((svg) => svg.getBoundingClientRect().width > 0);
                 svg.scrollIntoView();
@@ -223,7 +231,7 @@ class InABrowser(WithResults):
             self.assertTrue(inside and gone)
 
     def test_the_recorded_places_are_where_the_marks_are_drawn(self):
-        found = self.answer(qa.report(self.small()), """
+        found = self.answer(made("small")[1], """
             const drawing = document.querySelector("#figure-bound-comparison .drawing"), svg = drawing.querySelector(".wide svg");
             const marks = [...svg.querySelectorAll("use")].map((mark) => mark.getBoundingClientRect()).map((box) => [box.x + box.width / 2, box.y + box.height / 2]);
             return JSON.parse(document.getElementById("figure-data").textContent)[drawing.id].wide.map((place) => {
@@ -234,7 +242,7 @@ class InABrowser(WithResults):
         self.assertLess(max(found), 6.0, "pixels; marks of r_conv stand a little above their row")
 
     def test_another_network_can_be_chosen(self):
-        self.assertEqual(self.answer(qa.report(self.small()), """
+        self.assertEqual(self.answer(made("small")[1], """
             const figure = document.getElementById("figure-sandwich"), choice = figure.querySelector(".choice");
             const shown = () => [...figure.querySelectorAll(".drawing")].map((drawing) => drawing.offsetHeight > 0);
             const before = shown();
@@ -243,14 +251,14 @@ class InABrowser(WithResults):
                          [[True, False, False, False], [False, False, True, False], "digits_mlp_9"])
 
     def test_nothing_is_cut_and_nothing_overlaps_on_a_telephone_and_in_a_wide_window(self):
-        pages = {"small": qa.report(self.small()), "large": qa.report(self.large()),
-                 "reconstruction": qa.report(fixture.write_reconstruction(self.folder / "reconstruction.h5"))}
-        for name, page in pages.items():
+        for name in ("small", "large", "reconstruction"):
             for window in (PHONE, WIDE):
                 with self.subTest(result=name, window=window):
+                    page = made(name)[1]
                     found = self.answer(page, CUT, window)
                     self.assertEqual(found["found"], [])
-                    self.assertEqual((found["window"], found["scroll"]), (window[0], window[0]))
+                    self.assertEqual(found["window"], window[0])
+                    self.assertLessEqual(found["scroll"], window[0], "the page can be moved sideways")
                     self.assertGreaterEqual(found["pictures"], 4)
                     found = self.answer(page, OVERLAPS, window)
                     self.assertEqual(found["found"], [])

@@ -271,6 +271,7 @@ def figure_sections(ds, network, selection):
         blocks.setdefault(key, (heading, caption, []))[2].append((name, f"{key}-{number}", pictures))
         data[f"{key}-{number}"] = numbers
     missing = {key: why for key, why in missing.items() if key not in blocks}
+    blocks = {key: blocks[key] for key in dict.fromkeys(key for _, (key, *_) in wanted) if key in blocks}
     return glyphs.svg() + "\n".join(figure_block(key, *block) for key, block in blocks.items()), data, missing
 
 
@@ -337,7 +338,7 @@ def study_section(ds):
 
 def as_json(value):
     """JSON that may stand inside <script>."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
 def without_nan(rows):
