@@ -133,9 +133,9 @@ def error_shares(ds, network=None, selection=Selection()):
     with plt.rc_context({**STYLE, "axes.grid": False}):
         height = np.clip(1.1 + 0.135 * share.sizes["layer"], 1.9, 9.0)
         labels = [shortened(text, 34 if on_paper() else 18) for text in share.layer_name.values.tolist()]
-        left = 0.06 + 0.0085 * max(map(len, labels)) * 6.7 / current_page().width
-        fig, ((ax,),) = new_figure(1, 1, height, dict(left=left, right=0.96, top=1.0 - 0.3 / height, bottom=0.45 / height))
-        fig.subplots_adjust(left=left)
+        left = 0.085 + 0.0085 * max(map(len, labels)) * 6.7 / current_page().width
+        fig, ((ax,),) = new_figure(1, 1, height, dict(left=left, right=0.93, top=1.0 - 0.3 / height, bottom=0.45 / height))
+        fig.subplots_adjust(left=left, right=0.93)
         percent = 100.0 * share.transpose("layer", "bits").values
         image = ax.imshow(percent, aspect="auto", cmap="cividis", vmin=0.0)
         row, column = np.indices(percent.shape)

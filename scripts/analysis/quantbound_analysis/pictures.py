@@ -74,5 +74,4 @@ def both_pictures(draw, prefix, label, glyphs):
         data["columns"] = fig.columns()
         data["rows"] = [[row.get(column) for column in data["columns"]] for row in fig.rows]
         data[name] = places
-        plt.close(fig)
     return "\n".join(html), data

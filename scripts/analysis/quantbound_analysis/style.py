@@ -18,6 +18,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt  # noqa: E402  (after the choice of backend)
 import numpy as np  # noqa: E402
+from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,17 +136,15 @@ def on_paper():
 def new_figure(rows, columns, height, paper, **options):
     """A Drawing and its axes. `height` in inches; `paper`: margins on paper with words of subplots_adjust. A telephone has
     no room for columns nor for names on the right."""
-    options = {"figsize": (current_page().width, height), "squeeze": False, "FigureClass": Drawing} | options
-    if on_paper():
-        fig, axes = plt.subplots(rows, columns, **options)
-        fig.subplots_adjust(**paper)
-        return fig, axes
-    between = {"hspace": paper.get("hspace", 0.2) if options.get("sharex") else 0.42}  # room for titles of two lines
-    if columns > 1:
-        rows, columns, options["figsize"] = rows * columns, 1, (options["figsize"][0], height * columns)
-        between = {"hspace": 0.5}
-    fig, axes = plt.subplots(rows, columns, **options)
-    fig.subplots_adjust(left=0.175, right=0.975, top=1.0 - 0.5 / options["figsize"][1], bottom=0.45 / options["figsize"][1], **between)
+    margins = paper
+    if not on_paper():
+        between = paper.get("hspace", 0.2) if options.get("sharex") else 0.42 if columns == 1 else 0.5  # room for titles of two lines
+        rows, columns, height = rows * columns, 1, height * columns
+        margins = dict(left=0.175, right=0.975, top=1.0 - 0.5 / height, bottom=0.45 / height, hspace=between)
+    fig = Drawing(figsize=(current_page().width, height))  # not one of pyplot, which would keep it
+    FigureCanvasAgg(fig)
+    axes = fig.subplots(rows, columns, squeeze=False, **options)
+    fig.subplots_adjust(**margins)
     return fig, axes
 
 
