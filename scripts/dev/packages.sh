@@ -14,4 +14,5 @@ analysis_packages=(
   python3-numpy python3-h5py python3-xarray python3-h5netcdf python3-netcdf4 python3-pandas python3-matplotlib
 )
 test_packages=(libgtest-dev libgmock-dev netcdf-bin hdf5-tools python3-onnx)
-ci_packages=(ccache clang-format-14 shellcheck python3-sklearn)
+ci_packages=(ccache clang-format-14 shellcheck python3-sklearn
+             chromium python3-nbclient python3-ipykernel)  # the report in a browser, the notebook in a kernel

@@ -1,4 +1,4 @@
-"""scripts/analysis/quickstart.ipynb runs from its first cell to its last, on results that the program makes, and is stored
+"""What docs/analysis.md says in Python is so, and scripts/analysis/quickstart.ipynb runs from its first cell to its last, on results that the program makes, and is stored
 without outputs. Its code is run as it stands; where Debian's python3-nbclient and python3-ipykernel are there, in a real kernel
 too."""
 import contextlib
@@ -6,6 +6,7 @@ import importlib.util
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import unittest
@@ -30,7 +31,7 @@ def code_cells():
     return ["".join(cell["source"]) for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
 
 
-class Notebook(WithFolder):
+class WithResults(WithFolder):
     def results(self):
         """Both studies, made smaller: what the notebook says of them has to hold all the same."""
         quick, wide = self.folder / "quickstart.h5", self.folder / "width_depth.h5"
@@ -41,6 +42,27 @@ class Notebook(WithFolder):
             self.assertEqual(run.code, 0, run.err)
         return {"QUANTBOUND_QUICKSTART": str(quick), "QUANTBOUND_WIDTH_DEPTH": str(wide), "QUANTBOUND_ANALYSIS": str(ANALYSIS)}
 
+
+class Guide(WithResults):
+    PAGE = (REPOSITORY / "docs" / "analysis.md").read_text()
+
+    def test_its_python_runs_where_a_reader_runs_it(self):
+        self.results()
+        (self.folder / "scripts").symlink_to(REPOSITORY / "scripts")
+        blocks = re.findall(r"^```python\n(.*?)^```", self.PAGE, re.M | re.S)
+        self.assertEqual(len(blocks), 2)
+        for block in blocks:
+            run = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, cwd=self.folder)
+            self.assertEqual(run.returncode, 0, f"{block}\n{run.stderr}")
+        self.assertTrue((self.folder / "sandwich.pdf").read_bytes().startswith(b"%PDF"))
+
+    def test_its_table_has_every_figure(self):
+        said = subprocess.run([sys.executable, ANALYSIS / "quantbound-plot", "--help"], capture_output=True, text=True).stdout
+        figures = max(re.findall(r"\{([a-z,-]+)\}", said), key=len).split(",")
+        self.assertEqual(sorted(re.findall(r"^\| `([a-z-]+)` \|", self.PAGE, re.M)), sorted(set(figures) - {"report"}))
+
+
+class Notebook(WithResults):
     def test_is_stored_without_outputs(self):
         notebook = json.loads(NOTEBOOK.read_text())
         self.assertEqual(notebook["nbformat"], 4)
