@@ -22,7 +22,7 @@ import result_fixture as fixture  # noqa: E402
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 PHONE, WIDE = (390, 844), (1600, 1000)
-LARGE = fixture.family("mlp", [5, 10, 20, 30, 40], [16, 32, 64, 128, 256], 20)
+LARGE = [n for family, draws in (("mlp", 16), ("resnet", 4)) for n in fixture.family(family, [5, 10, 20, 30, 40], [16, 32, 64, 128, 256], draws)]  # 500
 SCRATCH = tempfile.TemporaryDirectory(prefix="quantbound_report_")
 atexit.register(SCRATCH.cleanup)
 FRAME = """<!DOCTYPE html><body style="margin:0"><iframe src="page.html" style="border:0;display:block;width:{}px;height:{}px"></iframe>
