@@ -58,15 +58,21 @@ CUT = """
   }
   return { found, scroll: document.documentElement.scrollWidth, window: innerWidth, pictures: drawn().length };
 """
-# Pairs of texts in a picture that lie upon each other: more than a third of the smaller one is covered.
+# Pairs of texts in a picture that lie upon each other, and texts that lie in axes they do not belong to: more than a third of
+# the smaller one is covered.
 OVERLAPS = """
   const found = [];
+  const boxes = (things) => [...things].map((thing) => [thing, thing.getBoundingClientRect()]).filter(([, box]) => box.width * box.height > 0);
+  const covered = (p, q) => {
+    const across = Math.min(p.right, q.right) - Math.max(p.left, q.left), down = Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top);
+    return across > 0 && down > 0 && across * down > 0.33 * Math.min(p.width * p.height, q.width * q.height);
+  };
   for (const svg of drawn()) {
-    const texts = [...svg.querySelectorAll("[id*=-text_]")].map((text) => [text.id, text.getBoundingClientRect()]).filter(([, box]) => box.width * box.height > 0);
-    texts.forEach(([a, p], i) => texts.slice(i + 1).forEach(([b, q]) => {
-      const across = Math.min(p.right, q.right) - Math.max(p.left, q.left), down = Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top);
-      if (across > 0 && down > 0 && across * down > 0.33 * Math.min(p.width * p.height, q.width * q.height)) found.push(`${svg.getAttribute("aria-label")}: ${a} and ${b}`);
-    }));
+    const say = (a, b) => found.push(`${svg.getAttribute("aria-label")}: ${a.id} and ${b.id}`);
+    const texts = boxes(svg.querySelectorAll("[id*=-text_]")), axes = boxes(svg.querySelectorAll("[id*=-axes_] > [id*=-patch_]:first-child"));
+    if (!axes.length) found.push(`${svg.getAttribute("aria-label")} has no axes`);
+    texts.forEach(([a, p], i) => texts.slice(i + 1).forEach(([b, q]) => { if (covered(p, q)) say(a, b); }));
+    texts.forEach(([a, p]) => axes.forEach(([b, q]) => { if (a.closest("[id*=-axes_]") !== b.parentNode && covered(p, q)) say(a, b); }));
   }
   return { found, texts: drawn().reduce((sum, svg) => sum + svg.querySelectorAll("[id*=-text_]").length, 0) };
 """
