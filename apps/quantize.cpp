@@ -45,7 +45,7 @@ options::options_description quantize_options() {
 /// The file to write: one that can be read back, and not the one that is read.
 fs::path read_output(const options::variables_map& values) {
   if (values.count("output") == 0) throw InputError("quantize needs -o OUT.onnx", here);
-  const fs::path output = values["output"].as<std::string>();
+  fs::path output = values["output"].as<std::string>();
   if (output.extension() != ".onnx") throw InputError("the name of the file to write must end in .onnx", output);
   std::error_code error;
   if (fs::equivalent(output, values["input"].as<std::string>(), error))

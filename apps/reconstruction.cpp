@@ -5,7 +5,9 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <initializer_list>
 #include <system_error>
+#include <utility>
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -16,6 +18,8 @@
 #include "quantbound/observe/samples.hpp"
 #include "quantbound/parallel/stop_token.hpp"
 #include "quantbound/store/whole_file.hpp"
+#include "quantbound/sweep/study.hpp"
+#include "quantbound/sweep/study_quantizer.hpp"
 
 #include "network_options.hpp"
 #include "text_table.hpp"
@@ -44,10 +48,54 @@ Value one_of(const options::variables_map& values, const char* option, const std
 }
 
 /// Options that only methods fitted to samples read, and of these the ones that some of them read.
-constexpr std::array of_methods{"samples", "layout",          "scale",   "mean",       "std",
-                                "rows",    "bias-correction", "threads", "checkpoint", "resume"};
+constexpr std::array of_methods{"samples",         "layout",  "scale",      "mean",   "std", "rows",
+                                "bias-correction", "threads", "checkpoint", "resume", "set"};
 constexpr std::array of_training{"iterations", "batch"};
 constexpr std::array of_blocks{"modules", "weighting"};
+
+/// Which methods read a key that --set gives. What is no key at all is found when it is parsed.
+bool reads(Method method, const std::string& key) {
+  const auto is_one_of = [&](std::initializer_list<std::string_view> keys) {
+    return std::ranges::count(keys, key) != 0;
+  };
+  const bool trained = method != Method::round && method != Method::gptq;
+  const bool joint = method == Method::mrecg || method == Method::mrecg_loss;
+  if (is_one_of({"damping", "order"})) return method == Method::gptq;
+  if (is_one_of({"learning_rate", "regularization", "regularization_unit", "warm_up", "beta"})) return trained;
+  if (key == "quadratic") return trained && method != Method::qdrop;
+  if (key == "runs" || key == "modules")
+    return trained && method != Method::adaround && (key == "modules" || method != Method::mrecg_loss);
+  if (key == "longest_run") return joint || reads(method, "runs");
+  if (is_one_of({"joint", "joins", "join_penalty"})) return joint;
+  if (is_one_of({"stride_factor", "homogeneity"})) return method == Method::mrecg;
+  return true;
+}
+
+/// Keys that are options of their own here.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 7> own_options{
+    {{"iterations", "iterations"},
+     {"batch", "batch"},
+     {"drop", "drop"},
+     {"weighting", "weighting"},
+     {"equalize", "equalization"},
+     {"bias_correction", "bias-correction"},
+     {"samples", "samples"}}};
+
+/// What --set says, for this method.
+reconstruct::Options read_settings(const options::variables_map& values, Method method) {
+  if (values.count("set") == 0) return {};
+  const auto name = values["quantizer"].as<std::string>();
+  std::vector<sweep::Override> settings;
+  for (const auto& text : values["set"].as<std::vector<std::string>>()) {
+    const auto& setting = settings.emplace_back(sweep::parse_override(text));
+    const auto own = std::ranges::find(own_options, setting.key, &decltype(own_options)::value_type::first);
+    if (own != own_options.end())
+      throw InputError(fmt::format("--set {} has an option of its own: --{}", setting.key, own->second), here);
+    if (!reads(method, setting.key))
+      throw InputError(fmt::format("--quantizer {} does not read --set {}; leave it out", name, setting.key), here);
+  }
+  return sweep::read_reconstruct_options(settings);
+}
 
 template <std::size_t n>
 void refuse(const options::variables_map& values, const std::array<const char*, n>& names, const std::string& name) {
@@ -184,6 +232,8 @@ void add_reconstruction_options(options::options_description& all) {
   add("drop", options::value<double>()->default_value(0.5, "0.5")->value_name("P"),
       "qdrop: probability of the quantized prefix's value");
   add("bias-correction", word("none", "C"), "none or empirical: of round (to nearest) and all methods");
+  add("set", options::value<std::vector<std::string>>()->composing()->value_name("KEY=VALUE"),
+      "any other key of [reconstruct] of a study, e.g. --set learning_rate=0.06");
   add("threads", options::value<int>()->value_name("N"), "OpenMP threads");
   add("checkpoint", options::value<std::string>()->value_name("FILE"), "keep the state here, to go on with --resume");
   add("resume", options::bool_switch(), "go on from the checkpoint");
@@ -195,17 +245,16 @@ WeightChoice read_weight_choice(const options::variables_map& values) {
   choice.equalization = one_of(values, "equalization", std::array<std::string_view, 2>{"none", "cross_layer"},
                                std::array{reconstruct::Equalization::none, reconstruct::Equalization::cross_layer});
   const auto name = values["quantizer"].as<std::string>();
-  if (const auto rule = quantize::parse_quantizer(name)) {
-    choice.configuration.quantizer = *rule;
-    if (name == "round" && values["bias-correction"].as<std::string>() != "none") choice.method = Method::round;
-  } else if (name == "cle_round") {
-    choice.equalization = reconstruct::Equalization::cross_layer;
-    if (values["bias-correction"].as<std::string>() != "none") choice.method = Method::round;
-  } else if (const auto method = reconstruct::parse_method(name)) {
-    choice.method = *method;
-  } else {
+  const auto quantizer = sweep::parse_study_quantizer(name);
+  if (!quantizer)
     throw InputError(fmt::format("--quantizer '{}' is not known; choose from: {}", name, quantizer_words), here);
-  }
+  choice.configuration.quantizer = quantizer->rounding;
+  const bool equalized = quantizer->method == Method::round;  // cle_round
+  if (equalized) choice.equalization = reconstruct::Equalization::cross_layer;
+  // To nearest, samples are needed for the biases alone.
+  const bool corrected = values["bias-correction"].as<std::string>() != "none" || is_given(values, "set");
+  choice.method = equalized && !corrected ? std::nullopt : quantizer->method;
+  if (name == "round" && corrected) choice.method = Method::round;
   refuse_unread(values, name, choice.method);
   const std::string label = quantize::label(choice.configuration);
   choice.label = name + label.substr(label.find('/'));
@@ -216,13 +265,17 @@ ReconstructionSettings read_reconstruction(const options::variables_map& values,
   using namespace reconstruct;
   ReconstructionSettings settings;
   Options& options = settings.options;
+  options = read_settings(values, *choice.method);
   options.iterations = values["iterations"].as<Index>();
   options.batch = values["batch"].as<Index>();
   options.drop = values["drop"].as<double>();
   options.equalization = choice.equalization;
   options.seed = choice.configuration.seed;
-  options.modules = one_of(values, "modules", std::array<std::string_view, 3>{"layer", "block", "stage"},
-                           std::array{ModuleKind::layer, ModuleKind::block, ModuleKind::stage});
+  const ModuleKind modules = one_of(values, "modules", std::array<std::string_view, 3>{"layer", "block", "stage"},
+                                    std::array{ModuleKind::layer, ModuleKind::block, ModuleKind::stage});
+  if (!options.named.empty() && is_given(values, "modules"))
+    throw InputError("--modules and --set modules=[...] contradict each other; give one", here);
+  if (is_given(values, "modules") || values.count("set") == 0) options.modules = modules;
   options.weighting = one_of(values, "weighting", std::array<std::string_view, 2>{"none", "fisher"},
                              std::array{Weighting::none, Weighting::fisher});
   options.bias_correction = one_of(values, "bias-correction", std::array<std::string_view, 2>{"none", "empirical"},

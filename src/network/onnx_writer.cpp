@@ -245,7 +245,7 @@ class Writer {
     const std::string codes = packed(name + ".integers", dims, weights.codes, weights.type);
     const std::string scales = reals(name + ".scale", rows, Reals(weights.scales.begin(), weights.scales.end()));
     const std::string zeros = packed(name + ".zero_point", rows, weights.zero_points, weights.type);
-    const std::string result = unique(name);
+    std::string result = unique(name);
     ::onnx::NodeProto& proto = add("DequantizeLinear", name, {codes, scales, zeros}, result);
     if (by_row) set(proto, "axis", Index{0});
     return result;

@@ -104,6 +104,8 @@ void check(Method method, const Calibration& calibration, const Options& options
   require(options.joining == Joining::by_method || (joins && method != Method::mrecg_loss),
           fmt::format("{} does not join modules at random; brecq, qdrop and mrecg can", to_string(method)), "runs");
   require(options.joining == Joining::by_method || options.runs.empty(), "runs are given or random, not both", "runs");
+  require(!options.bias_absorption || (*options.bias_absorption >= 0.0 && std::isfinite(*options.bias_absorption)),
+          "it must not be negative", "bias_absorption");
   require(options.joins >= 0, "it must not be negative", "joins");
   require(options.join_penalty >= 0.0 && std::isfinite(options.join_penalty), "it must not be negative",
           "join_penalty");

@@ -5,6 +5,7 @@
 #include "quantbound/core/assert.hpp"
 #include "quantbound/quantize/equalization.hpp"
 
+#include "absorption.hpp"
 #include "options.hpp"
 #include "scheme.hpp"
 #include "state.hpp"
@@ -98,8 +99,12 @@ Reconstruction reconstruct(const Network& network, const quantize::Configuration
   detail::check(method, calibration, options);
   Reconstruction result;
   result.original = prepared(network, options);
+  std::vector<LayerParameters> absorbed;
+  if (options.bias_absorption) {
+    absorbed = detail::with_absorbed_biases(network.graph, result.original, calibration, *options.bias_absorption);
+  }
   detail::Task task{.graph = network.graph,
-                    .original = result.original,
+                    .original = options.bias_absorption ? absorbed : result.original,
                     .configuration = configuration,
                     .method = detail::objective_of(method, options),
                     .calibration = calibration,

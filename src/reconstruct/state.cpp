@@ -25,6 +25,7 @@ void describe(const Options& options, core::ByteWriter& out) {
         options.drop, options.damping, options.join_penalty, options.capacity.stride_factor}) {
     out.value(value);
   }
+  out.value(options.bias_absorption.value_or(-1.0));
   out.value(options.weighting).value(options.quadratic).value(options.equalization).value(options.bias_correction);
   out.value(options.regularization_unit).value(options.homogeneity).value(options.order);
   out.value(options.modules).value(options.joining).value(options.joint).value(options.seed).values(options.runs);

@@ -565,6 +565,18 @@ Study read_study(const fs::path& path, std::span<const Override> overrides) {
   return study;
 }
 
+reconstruct::Options read_reconstruct_options(std::span<const Override> settings) {
+  toml::table keys;
+  for (const auto& setting : settings) {
+    if (keys.contains(setting.key)) throw InputError("this key is set twice", "--set " + setting.key);
+    apply_override(keys, setting);
+  }
+  Table table(keys, "[reconstruct]");
+  reconstruct::Options options = detail::parse_options(table);
+  table.finish();
+  return options;
+}
+
 std::vector<quantize::Configuration> configurations(const Study& study) {
   std::vector<quantize::Configuration> all;
   for (const auto& quantizer : study.quantizers) {

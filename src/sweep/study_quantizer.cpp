@@ -54,6 +54,7 @@ reconstruct::Options options_of(const StudyQuantizer& quantizer, const reconstru
   }
   if (!quantizer.method) {
     options.equalization = reconstruct::Equalization::none;
+    options.bias_absorption.reset();
     options.bias_correction = reconstruct::BiasCorrection::none;
   }
   if (quantizer.name == equalized_rounding) options.equalization = reconstruct::Equalization::cross_layer;

@@ -149,23 +149,6 @@ void parse_joining(Table& table, reconstruct::Options& options) {
   parse_runs(table, options);
 }
 
-reconstruct::Options parse_options(Table& table) {
-  using reconstruct::BiasCorrection;
-  using reconstruct::Equalization;
-  using reconstruct::Method;
-  reconstruct::Options options;
-  parse_training(table, options);
-  options.equalization =
-      one_of<Equalization>(table, "equalize", options.equalization,
-                           {{"none", Equalization::none}, {"cross_layer", Equalization::cross_layer}});
-  options.bias_correction =
-      one_of<BiasCorrection>(table, "bias_correction", options.bias_correction,
-                             {{"none", BiasCorrection::none}, {"empirical", BiasCorrection::empirical}});
-  parse_modules(table, options);
-  parse_joining(table, options);
-  return options;
-}
-
 }  // namespace
 
 const observe::SampleSpec& find_samples(const Study& study, const std::string& name, const std::string& where) {
@@ -177,6 +160,24 @@ const observe::SampleSpec& find_samples(const Study& study, const std::string& n
                        ? fmt::format("samples '{}' are not defined; add a [[samples]] table with this name", name)
                        : fmt::format("samples '{}' are not defined; defined are: {}", name, fmt::join(names, ", ")),
                    where);
+}
+
+reconstruct::Options parse_options(Table& table) {
+  using reconstruct::BiasCorrection;
+  using reconstruct::Equalization;
+  using reconstruct::Method;
+  reconstruct::Options options;
+  parse_training(table, options);
+  options.equalization =
+      one_of<Equalization>(table, "equalize", options.equalization,
+                           {{"none", Equalization::none}, {"cross_layer", Equalization::cross_layer}});
+  if (table.has("bias_absorption")) options.bias_absorption = within(table, "bias_absorption", 3.0, 0.0, 100.0);
+  options.bias_correction =
+      one_of<BiasCorrection>(table, "bias_correction", options.bias_correction,
+                             {{"none", BiasCorrection::none}, {"empirical", BiasCorrection::empirical}});
+  parse_modules(table, options);
+  parse_joining(table, options);
+  return options;
 }
 
 void parse_reconstruct(Study& study, Table& root) {

@@ -8,7 +8,6 @@
 //       reads a line, runs once, prints the seconds it took; so that a script can alternate it with another program
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <chrono>
 #include <iostream>
 #include <string>
@@ -25,6 +24,7 @@
 
 #include "layer_classes.hpp"
 #include "peak.hpp"
+#include "positive_option.hpp"
 
 namespace quantbound {
 namespace {
@@ -41,17 +41,6 @@ struct Options {
   enum class Mode { measure, classes, serve } mode = Mode::measure;
 };
 
-/// The number behind "--name=", if this is that option.
-template <class Number>
-bool take(std::string_view argument, std::string_view name, Number& number) {
-  if (!argument.starts_with(name)) return false;
-  const std::string_view text = argument.substr(name.size());
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size())
-    throw core::InputError(fmt::format("'{}' is not a number", text), std::string(argument));
-  return true;
-}
-
 Options parse(std::span<char*> arguments) {
   Options options;
   for (const std::string_view argument : arguments) {
@@ -61,8 +50,9 @@ Options parse(std::span<char*> arguments) {
       options.mode = Options::Mode::classes;
     } else if (argument == "--capture=layers") {
       options.capture_layers = true;
-    } else if (take(argument, "--batch=", options.batch) || take(argument, "--threads=", options.threads) ||
-               take(argument, "--seconds=", options.seconds) || argument == "--capture=output") {
+    } else if (bench::take(argument, "--batch=", options.batch) ||
+               bench::take(argument, "--threads=", options.threads) ||
+               bench::take(argument, "--seconds=", options.seconds) || argument == "--capture=output") {
       continue;
     } else if (!argument.starts_with("--") && options.file.empty()) {
       options.file = argument;

@@ -4,7 +4,6 @@
 //       prints one JSON object, for one thread: gradient passes per second (value and vector-Jacobian product of one
 //       sample; best run), the same as a multiple of a forward pass, memory, and with --tape those of the double tape
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <string>
 #include <string_view>
@@ -19,6 +18,8 @@
 #include "quantbound/network/float_gradient.hpp"
 #include "quantbound/network/readers.hpp"
 
+#include "positive_option.hpp"
+
 namespace quantbound {
 namespace {
 
@@ -31,17 +32,6 @@ struct Options {
   bool tape = false;
 };
 
-/// The number behind "--name=", if this is that option.
-template <class Number>
-bool take(std::string_view argument, std::string_view name, Number& number) {
-  if (!argument.starts_with(name)) return false;
-  const std::string_view text = argument.substr(name.size());
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size() || number <= Number{0})
-    throw core::InputError(fmt::format("'{}' is no positive number", text), std::string(argument));
-  return true;
-}
-
 Options parse(std::span<char*> arguments) {
   Options options;
   for (const std::string_view argument : arguments) {
@@ -49,7 +39,8 @@ Options parse(std::span<char*> arguments) {
       options.tape = true;
     } else if (!argument.starts_with("--") && options.file.empty()) {
       options.file = argument;
-    } else if (!take(argument, "--batch=", options.batch) && !take(argument, "--seconds=", options.seconds)) {
+    } else if (!bench::take(argument, "--batch=", options.batch) &&
+               !bench::take(argument, "--seconds=", options.seconds)) {
       throw core::InputError("unknown argument", std::string(argument));
     }
   }

@@ -13,13 +13,14 @@ import subprocess
 import time
 import unittest
 
+import h5py
 import numpy as np
 import onnx
 import onnx.checker
 import onnx.numpy_helper
 
 import program
-from program import MODELS, SHARED, dense_model, quantbound
+from program import MODELS, SHARED, dense_model, quantbound, toml
 
 MODULES = pathlib.Path(os.environ.get("QUANTBOUND_NPM", "/tmp/npm")) / "node_modules"
 RUNTIME = shutil.which("node") is not None and (MODULES / "onnxruntime-node").exists()
@@ -332,6 +333,17 @@ class Refusals(Quantizing):
         self.assert_refused("a batch of 101 cannot be drawn from 100", *fitted, "--batch", 101)
         self.assert_refused("--layout 'wide' is not known", *fitted, "--layout", "wide")
         self.assert_refused("--modules 'room' is not known; choose from: layer, block, stage", *fitted, "--modules", "room")
+        for method, key in (("gptq", "learning_rate"), ("adaround", "damping"), ("adaround", "modules"), ("brecq", "joins"), ("qdrop", "quadratic"),
+                            ("mrecg_loss", "runs"), ("mrecg_loss", "homogeneity")):
+            self.assert_refused(f"--quantizer {method} does not read --set {key}", own, *out, *SAMPLES, "--quantizer", method, "--set", f"{key}=1")
+        self.assert_refused("--quantizer round does not read --set damping; leave it out", own, *out, "--set", "damping=1", *SAMPLES)
+        self.assert_refused("--quantizer round is fitted to samples", own, *out, "--set", "bias_absorption=3")
+        self.assert_refused("--quantizer floor does not read --set; leave it out", own, *out, "--quantizer", "floor", "--set", "bias_absorption=3")
+        self.assert_refused("--set iterations has an option of its own: --iterations", *fitted, "--set", "iterations=5")
+        self.assert_refused("did you mean .*learning_rate.*--set learning_rat", *fitted, "--set", "learning_rat=5")
+        self.assert_refused("this key is set twice", *fitted, "--set", "beta=[9,2]", "--set", "beta=[8,2]")
+        self.assert_refused("--modules and --set modules", *fitted, "--modules", "layer", "--set", "modules=[[\"a\",\"b\"]]")
+        self.assert_refused("the runs have 3 modules, the network", *fitted, "--set", "runs=[1,2]")
         self.assert_refused("--equalization 'all' is not known", *fitted, "--equalization", "all")
         self.assert_refused(r"\(none\.npy\)", own, *out, "--quantizer", "brecq", "--samples", "none.npy")
 
@@ -429,6 +441,52 @@ class Fitted(Quantizing):
             self.assertEqual((run.code, state.read_bytes()), (USAGE, content))
             self.assertRegex(run.err, "this is no checkpoint of a reconstruction, or it is damaged")
 
+    def assert_deviations_are_those_of_the_sweep(self, network, fit, rest, inputs, words, study):
+        """ONNX Runtime with the written file of every method, against what `sweep` says of our own f_q, sample by sample."""
+        quantizers = ["round", "cle_round", *self.METHODS]
+        result = self.folder / "result.h5"
+        run = quantbound("sweep", self.write("study.toml", toml({
+            "study": {"name": "deviations"}, "samples": [fit, rest], "observe": {"samples": [rest["name"]], "per_sample": True},
+            "network": [{"file": network, "domain": {"low": -10.0, "high": 10.0}}],
+            "quantization": {"quantizer": quantizers, "granularity": "channel", "bits": 3, "edge_bits": 8, "grid": "affine"},
+            "reconstruct": {"samples": fit["name"], "learning_rate": 0.1, **study}})), "--output", result)
+        self.assertEqual(run.code, 0, run.err)
+        options = [word for key, value in study.items() for word in (f"--{key}", value)]
+        for i, quantizer in enumerate(quantizers):
+            fitted = () if quantizer in ("round", "cle_round") else words
+            trained = () if quantizer in ("round", "cle_round", "gptq") else ("--set", "learning_rate=0.1", *options)
+            self.quantize(network, "--bits", 3, "--edge-bits", 8, "--granularity", "channel", "--grid", "affine", "--quantizer", quantizer, *fitted,
+                          *trained, "--pack", "int4", name=f"{quantizer}.onnx")
+        outputs = self.outputs(inputs, network, *(self.folder / f"{quantizer}.onnx" for quantizer in quantizers), batch=1)
+        of_f = outputs[0].reshape(len(inputs), -1)
+        with h5py.File(result) as file:
+            swept = file["observed_sample"][()].reshape(len(quantizers), len(inputs))
+        for quantizer, found, expected in zip(quantizers, outputs[1:], swept, strict=True):
+            with self.subTest(network=network.stem, quantizer=quantizer):
+                deviations = np.abs(found.reshape(of_f.shape) - of_f).max(1)
+                self.assertGreater(deviations.min(), 0)
+                np.testing.assert_allclose(deviations, expected, rtol=0, atol=1e-4 * np.abs(found).max())
+
+    @unittest.skipUnless(RUNTIME, "needs node and onnxruntime-node; QUANTBOUND_NPM says where")
+    def test_onnx_runtime_deviates_as_the_sweep_says_with_every_method(self):
+        images = {"images": MODELS / "digits_test_x.npy", "scale": 16.0}
+        self.assert_deviations_are_those_of_the_sweep(
+            NETWORKS[1], images | {"name": "fit", "role": "calibration", "rows": [0, 100]}, images | {"name": "rest", "rows": [100, 40]},
+            np.load(MODELS / "digits_test_x.npy").reshape(-1, 64)[100:140] / 16, SAMPLES, {"iterations": 60, "batch": 16})
+
+    @unittest.skipUnless(RUNTIME, "needs node and onnxruntime-node; QUANTBOUND_NPM says where")
+    def test_onnx_runtime_deviates_as_the_sweep_says_with_every_method_on_a_real_network(self):
+        network, images = REAL["cifar10/resnet20_cifar10_folded.onnx"], SHARED / "data" / "data" / "cifar10" / "jpeg2000_X.npy"
+        if not network.exists():
+            self.skipTest(f"{network} is not here")
+        mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+        of_file = {"images": images, "layout": "NHWC", "scale": 255.0, "mean": mean, "std": std}
+        words = ("--samples", images, "--layout", "NHWC", "--scale", 255, "--mean", *mean, "--std", *std, "--rows", 0, 64)
+        inputs = ((np.load(images)[1000:1016] / 255 - mean) / std).transpose(0, 3, 1, 2)
+        self.assert_deviations_are_those_of_the_sweep(
+            network, of_file | {"name": "fit", "role": "calibration", "rows": [0, 64]}, of_file | {"name": "rest", "rows": [1000, 16]},
+            inputs, words, {"iterations": 40, "batch": 8})
+
     @unittest.skipUnless(RUNTIME, "needs node and onnxruntime-node; QUANTBOUND_NPM says where")
     def test_equalization_keeps_the_function(self):
         self.quantize(NETWORKS[1], "--quantizer", "cle_round", "--bits", 16, "--granularity", "channel")
@@ -447,6 +505,15 @@ class Fitted(Quantizing):
         biases = [{t.name: t.raw_data for t in model.graph.initializer if t.name.endswith(".bias")} for model in (plain, corrected)]
         self.assertNotEqual(*biases)
         self.assertEqual(answer["configuration"], "round/tensor/3")
+
+    def test_what_is_set_reaches_the_method(self):
+        def weights(*settings):
+            words = [word for setting in settings for word in ("--set", setting)]
+            return self.quantize(NETWORKS[1], *self.WORDS, "brecq", "--iterations", 60, *SAMPLES, *words, name="one.onnx")[1].SerializeToString()
+        fast = "learning_rate=0.3"
+        different = {weights(fast, *more) for more in ((), ("beta=[9,3]",), ("runs=random",), ("quadratic=batches",), ("regularization_unit=absolute",))}
+        self.assertEqual(len(different), 5)
+        self.assertEqual(weights(), weights("learning_rate=1e-3"))
 
     def test_samples_are_normalised_as_asked(self):
         x = np.load(MODELS / "digits_test_x.npy")[:100].astype(np.float64)

@@ -65,6 +65,9 @@ struct Options {
   Weighting weighting = Weighting::none;
   QuadraticLoss quadratic = QuadraticLoss::moments;
   Equalization equalization = Equalization::none;
+  /// Biases are absorbed by the following layers as far as pre-activations stay above 0 by so many of their standard
+  /// deviations (arXiv 1906.04721: 3), after equalization; none: they are not.
+  std::optional<double> bias_absorption;
   BiasCorrection bias_correction = BiasCorrection::none;
   /// What round, brecq, qdrop and mrecg take for a module; gptq and adaround go by layers.
   ModuleKind modules = ModuleKind::block;
@@ -75,9 +78,9 @@ struct Options {
   CapacityOptions capacity;
   Homogeneity homogeneity = Homogeneity::converted;  ///< mrecg: of the modules of a pair
   Index joins = 0;  ///< mrecg, mrecg_loss: neighbours that are joined; 0: a quarter of the pairs, at least one
-  double join_penalty = 1.0;  ///< SelectionOptions::penalty
-  Index longest_run = 0;      ///< of joined modules; 0: two for mrecg, else three
-  double damping = 0.01;      ///< gptq
+  double join_penalty = 1.0;                 ///< SelectionOptions::penalty
+  Index longest_run = 0;                     ///< of joined modules; 0: two for mrecg, else three
+  double damping = 0.01;                     ///< gptq
   ColumnOrder order = ColumnOrder::natural;  ///< gptq
   std::uint64_t seed = 1;  ///< of batches, mixed inputs, random schemes and labels drawn for the Fisher information
 };

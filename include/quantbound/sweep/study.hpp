@@ -99,6 +99,10 @@ Override parse_override(const std::string& text);
 /// Reads and checks a study. Relative paths are relative to the study file; those of --set to the working directory.
 Study read_study(const std::filesystem::path& path, std::span<const Override> overrides = {});
 
+/// Keys of [reconstruct] without a study, for what fits one network: all that it takes but `samples`. The others keep
+/// their defaults. Throws core::InputError naming the key.
+reconstruct::Options read_reconstruct_options(std::span<const Override> settings);
+
 /// All configurations: quantizer x granularity x bits x seed, in this order, the last axis fastest.
 std::vector<quantize::Configuration> configurations(const Study& study);
 /// The quantizer of a configuration. @pre 0 <= configuration < configurations(study).size()

@@ -306,6 +306,7 @@ def pareto(datasets, network=None, selection=Selection(), variable=None):
         handles = [*names.values(), plt.Line2D([], [], color=GAP_COLOUR, linewidth=8.0, label="Pareto front")]
         if accuracy:
             reference = float(datasets[0].accuracy_reference.sel(network=network).mean("samples"))
+            ax.set_ylim(top=max(ax.get_ylim()[1], 1.04 * factor * reference))
             ax.axhline(factor * reference, color=OBSERVED_COLOUR, linestyle="--", linewidth=0.9, zorder=0.8)
             handles.append(plt.Line2D([], [], color=OBSERVED_COLOUR, linestyle="--", linewidth=0.9, label="float"))
         names_beside(ax, handles)

@@ -440,6 +440,22 @@ TEST_F(ReconstructTest, EqualizationGivesTheSameFunctionAndLessRoundingError) {
   EXPECT_LT(equalized.modules.back().loss, 0.5 * plain.modules.back().loss);
 }
 
+/// Pre-activations far above 0, and the same for every input but for little: the error of the second layer's weights is
+/// nearly constant, and absorbing the biases takes that part away.
+TEST_F(ReconstructTest, AbsorptionTakesTheConstantPartOfTheErrorAway) {
+  take_mlp(3);
+  for (double& bias : network_.layers[0].bias) bias = 50.0;
+  Options options = quick();
+  options.bias_absorption = 3.0;
+  const auto plain = run(Method::round), absorbed = run(Method::round, options);
+  EXPECT_LT(squared_error(absorbed), 0.1 * squared_error(plain));
+  EXPECT_EQ(outputs(absorbed.original), outputs(network_.layers)) << "what f_q is compared with stays f";
+  for (std::size_t layer = 0; layer < network_.layers.size(); ++layer)
+    EXPECT_EQ(absorbed.quantized[layer].weights, plain.quantized[layer].weights);
+  options.bias_absorption = 1000.0;  // nothing is so far above 0
+  EXPECT_EQ(outputs(run(Method::round, options).quantized), outputs(plain.quantized));
+}
+
 TEST_F(ReconstructTest, BiasCorrectionTakesTheMeanErrorAway) {
   take_resnet();
   Options options = quick();
@@ -480,6 +496,7 @@ TEST_F(ReconstructTest, OptionsThatDoNotGoTogetherAreErrors) {
   for (const Method method : {Method::gptq, Method::adaround, Method::round, Method::mrecg_loss}) {
     refused(method, [](Options& o) { o.joining = Joining::random; });
   }
+  refused(Method::round, [](Options& o) { o.bias_absorption = -1.0; });
   refused(Method::brecq, [](Options& o) {
     o.joining = Joining::random;
     o.runs = {1, 2};

@@ -90,7 +90,8 @@ TEST_F(StudyOfMethods, OptionsAreRead) {
                             "[reconstruct]\nsamples = \"fit\"\niterations = 7\nbatch = 3\nlearning_rate = 0.5\n"
                             "regularization = 0.25\nwarm_up = 0.125\nbeta = [10, 3]\nregularization_unit = "
                             "\"absolute\"\ndrop = 0.75\nweighting = \"fisher\"\n"
-                            "quadratic = \"batches\"\nequalize = \"cross_layer\"\nbias_correction = \"empirical\"\n"
+                            "quadratic = \"batches\"\nequalize = \"cross_layer\"\nbias_absorption = "
+                            "2.5\nbias_correction = \"empirical\"\n"
                             "modules = \"stage\"\njoint = \"qdrop\"\nstride_factor = 2.0\nhomogeneity = \"strict\"\n"
                             "joins = 2\njoin_penalty = 0.5\nlongest_run = 3\ndamping = 0.02\norder = \"activations\"\n")
                            .reconstruct;
@@ -106,6 +107,7 @@ TEST_F(StudyOfMethods, OptionsAreRead) {
   EXPECT_EQ(options.weighting, reconstruct::Weighting::fisher);
   EXPECT_EQ(options.quadratic, reconstruct::QuadraticLoss::batches);
   EXPECT_EQ(options.equalization, reconstruct::Equalization::cross_layer);
+  EXPECT_EQ(options.bias_absorption, 2.5);
   EXPECT_EQ(options.bias_correction, reconstruct::BiasCorrection::empirical);
   EXPECT_EQ(options.modules, reconstruct::ModuleKind::stage);
   EXPECT_EQ(options.joint, Method::qdrop);
@@ -156,6 +158,7 @@ TEST_F(StudyOfMethods, AMethodTakesOfTheSharedOptionsWhatItReads) {
   shared.runs = {1, 2};
   shared.named = {{.first = "a", .last = "b"}};
   shared.weighting = reconstruct::Weighting::fisher;
+  shared.bias_absorption = 3.0;
   shared.bias_correction = reconstruct::BiasCorrection::empirical;
   const auto of = [&](const char* name) { return options_of(*parse_study_quantizer(name), shared, 77); };
   EXPECT_EQ(of("brecq").seed, 77U);
@@ -167,6 +170,8 @@ TEST_F(StudyOfMethods, AMethodTakesOfTheSharedOptionsWhatItReads) {
   EXPECT_EQ(of("cle_round").equalization, reconstruct::Equalization::cross_layer);
   EXPECT_EQ(of("brecq").equalization, reconstruct::Equalization::none);
   EXPECT_EQ(of("cle_round").bias_correction, reconstruct::BiasCorrection::empirical);
+  EXPECT_EQ(of("cle_round").bias_absorption, 3.0);
+  EXPECT_FALSE(of("round").bias_absorption);
   EXPECT_EQ(of("round").bias_correction, reconstruct::BiasCorrection::none) << "a rule is left as it is";
   EXPECT_FALSE(module_method(*parse_study_quantizer("floor")));
   EXPECT_EQ(module_method(*parse_study_quantizer("round")), Method::round);
