@@ -3,7 +3,7 @@ import numpy as np
 
 from .figures import describe, log10_or_nan
 from .result import ResultError, Selection, choose_network, select
-from .style import GAP_COLOUR, OBSERVED_COLOUR, STYLE, current_page, names_above, new_figure, on_paper, plt, power_axis
+from .style import GAP_COLOUR, OBSERVED_COLOUR, STYLE, current_page, names_above, new_figure, on_paper, plt, power_axis, quantizer_look
 
 MOST_ROWS = 4
 SERIES = (("#0072B2", "o", "-"), ("#D55E00", "s", (0, (4, 1.5))), ("#009E73", "^", (0, (1, 1))), ("#CC79A7", "v", (0, (3, 1, 1, 1))),
@@ -21,6 +21,9 @@ def networks_with(ds, variable):
 def series_of(ds):
     """(quantizer, granularity) and how it is drawn, for each that the file has."""
     pairs = [(q, g) for q in ds.quantizer.values.tolist() for g in ds.granularity.values.tolist()]
+    if len(pairs) > len(SERIES) and ds.sizes["granularity"] == 1:  # the methods of reconstruction have looks of their own
+        looks = [quantizer_look(quantizer) for quantizer, _ in pairs]
+        return [(pair, (look.colour, look.marker, look.line)) for pair, look in zip(pairs, looks)]
     return [(pair, SERIES[i % len(SERIES)]) for i, pair in enumerate(pairs)]
 
 
