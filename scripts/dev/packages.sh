@@ -22,4 +22,5 @@ ci_packages=(
   ccache clang-format-14 shellcheck python3-sklearn
   environment-modules                                # not for everybody: it excludes lmod
   slurm-wlm munge                                    # a Slurm of its own for tests/e2e/slurm_test.py
+  chromium python3-nbclient python3-ipykernel        # the report in a browser, the notebook in a kernel
 )

@@ -1,5 +1,8 @@
 """scripts/analysis on made-up result files: what is opened, what is picked, what the figures draw."""
+import csv
 import pathlib
+import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -8,6 +11,7 @@ import unittest
 ANALYSIS = pathlib.Path(__file__).resolve().parents[2] / "scripts" / "analysis"
 sys.path[:0] = [str(ANALYSIS), str(pathlib.Path(__file__).parent)]
 
+import h5py  # noqa: E402
 import numpy as np  # noqa: E402
 import quantbound_analysis as qa  # noqa: E402
 import result_fixture as fixture  # noqa: E402
@@ -18,7 +22,6 @@ class WithFiles(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory()
         self.addCleanup(self.folder.cleanup)
-        self.addCleanup(style.plt.close, "all")
 
     def path(self, name):
         return pathlib.Path(self.folder.name, name)
@@ -39,6 +42,67 @@ class OpenResult(WithFiles):
             qa.open_result(self.path("nothing.h5"))
         with self.assertRaisesRegex(qa.ResultError, "not a quantbound result"):
             qa.open_result(self.path("text.h5"))
+
+
+class OpenResults(WithFiles):
+    """Two files with other networks and partly other labels, or with the same networks."""
+
+    def write(self, name, **options):
+        return fixture.write_result(self.path(name), **options)
+
+    def test_networks_of_several_files_stand_one_after_the_other(self):
+        first, second = self.write("a.h5", certified="certified"), self.write("b.h5", networks=fixture.family("mlp", [5, 20], [16], 2), certified="certified")
+        a, b, both = qa.open_result(first), qa.open_result(second), qa.open_results([first, second])
+        self.assertEqual(both.network.values.tolist(), [*a.network.values, *b.network.values])
+        for name in ("log10_bound", "certified", "error_share", "status"):
+            np.testing.assert_array_equal(both[name].values, np.concatenate([a[name].values, b[name].values]), err_msg=name)
+            self.assertEqual(both[name].dtype, a[name].dtype)
+        self.assertEqual(both.region.values.tolist(), list(range(16)))
+        name = b.network.values[1]
+        np.testing.assert_array_equal(qa.best_certified(both, name), qa.best_certified(b, name))
+        np.testing.assert_array_equal(both.layer_name[both.layer_network == name], b.layer_name[b.layer_network == name])
+        self.assertEqual(both.attrs["title"], "made up for tests")
+
+    def test_labels_are_joined_and_what_a_file_has_not_is_nothing(self):
+        first, second = self.write("a.h5"), self.write("b.h5", networks=fixture.family("mlp", [5], [16], 2), certified="certified")
+        with h5py.File(second, "a") as file:
+            file["quantizer"][...] = ["round", "nearest"]
+            file["bits"][...] = [2, 3, 4, 5, 6, 7, 16]
+        a, b, both = qa.open_result(first), qa.open_result(second), qa.open_results([first, second])
+        self.assertEqual(both.quantizer.values.tolist(), ["floor", "round", "nearest"])
+        self.assertEqual(both.bits.values.tolist(), [2, 3, 4, 5, 6, 7, 8, 16])
+        old, new = a.network.values[0], b.network.values[0]
+        np.testing.assert_array_equal(both.gain.sel(network=new, quantizer="round", bits=16), b.gain.sel(network=new, quantizer="round", bits=16))
+        self.assertTrue(both.gain.sel(network=old, bits=16).isnull().all() and both.gain.sel(network=new, quantizer="floor").isnull().all())
+        self.assertEqual(int(both.status.sel(network=old, bits=16).max()), 0, "pending")
+        self.assertIsNone(qa.best_certified(both, old), "the first file has no certificates")
+        np.testing.assert_array_equal(qa.best_certified(both, new).sel(quantizer="nearest", bits=16), qa.best_certified(b, new).sel(quantizer="nearest", bits=16))
+        self.assertTrue(qa.gain_depth(both).axes)
+
+    def test_files_of_the_same_networks_have_an_axis_of_their_own(self):
+        paths = [self.write("short.h5"), self.write("long.h5", observed="none")]
+        both = qa.open_results(paths)
+        self.assertEqual(both.file.values.tolist(), ["short", "long"])
+        for path, name in zip(paths, ("short", "long")):
+            np.testing.assert_array_equal(both.log10_bound.sel(file=name), qa.open_result(path).log10_bound)
+        np.testing.assert_array_equal(both.observed_max.sel(file="short"), qa.open_result(paths[0]).observed_max)
+        self.assertTrue(both.observed_max.sel(file="long").isnull().all())
+        self.assertEqual(qa.open_results(paths[:1], along="file").file.values.tolist(), ["short"])
+
+    def test_what_cannot_be_joined_is_refused_with_the_reason(self):
+        a, b = self.write("a.h5"), self.write("b.h5", networks=fixture.DIGITS[:2])
+        with self.assertRaisesRegex(qa.ResultError, "several files have the network digits_mlp_5"):
+            qa.open_results([a, b], along="network")
+        with self.assertRaisesRegex(qa.ResultError, "a and b have some networks in common, not all"):
+            qa.open_results([a, b])
+        with self.assertRaisesRegex(qa.ResultError, "the same file is given twice"):
+            qa.open_results([a, a])
+        with self.assertRaisesRegex(qa.ResultError, "no result file"):
+            qa.open_results([])
+
+    def test_one_file_is_itself(self):
+        path = self.write("a.h5")
+        self.assertTrue(qa.open_results(path).identical(qa.open_result(path)))
 
 
 class Select(WithFiles):
@@ -63,6 +127,13 @@ class Spread(unittest.TestCase):
         positions = np.random.default_rng(1).uniform(size=40)
         placed = np.sort(style.spread(positions, 0.05))
         self.assertGreater(np.diff(placed).min(), 0.05 - 1e-12)
+
+
+def is_number(text):
+    try:
+        return np.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def lines(ax):
@@ -221,8 +292,16 @@ class AccuracyBits(WithFiles):
             qa.accuracy_bits(self.result(), "digits_mlp_5")
         with self.assertRaisesRegex(qa.ResultError, "no labelled samples"):
             qa.accuracy_bits(self.result(observed="none"))
-        with self.assertRaisesRegex(qa.ResultError, "choose one with --network"):
-            qa.accuracy_bits(self.result(networks=fixture.family("mlp", [5, 10], [16, 32], 2)))
+
+    def test_of_many_networks_shows_the_median_and_the_range(self):
+        ds = self.result(networks=fixture.family("mlp", [5, 10], [16, 32], 2))
+        figure = qa.accuracy_bits(ds)
+        self.assertEqual(len(figure.axes), 2)
+        self.assertIn("7 networks", figure.axes[0].get_title(loc="left"))  # the first has no labelled images
+        numbers = figure.numbers().query("quantity == 'log10 of the largest deviation observed' and quantizer == 'round' and granularity == 'tensor'")
+        values = np.log10(ds.observed_max.sel(quantizer="round", granularity="tensor").max("samples").isel(network=slice(1, None), seed=0))
+        for column, reduced in (("value", values.median("network")), ("smallest", values.min("network")), ("largest", values.max("network"))):
+            np.testing.assert_allclose(numbers[column], reduced, err_msg=column)
 
     def test_table_has_a_row_per_network_quantizer_and_granularity(self):
         table = qa.accuracy_table(self.result()).splitlines()
@@ -244,6 +323,65 @@ class ErrorShares(WithFiles):
             qa.error_shares(self.result(), "digits_mlp_11")
         with self.assertRaisesRegex(qa.ResultError, "layer_samples"):
             qa.error_shares(self.result(observed="none"))
+
+
+class BoundComparison(WithFiles):
+    def test_a_few_networks_have_a_row_each(self):
+        ds = self.result()
+        figure = qa.bound_comparison(ds, selection=qa.Selection("floor", "tensor", 3))
+        self.assertEqual([label.get_text() for label in figure.axes[0].get_yticklabels()], ds.network.values.tolist())
+        at = ds.sel(quantizer="floor", granularity="tensor", bits=3).isel(seed=0)
+        for line, name in zip(lines(figure.axes[0]), ("r_max", "r_mean", "r_conv")):
+            np.testing.assert_array_equal(line.get_xdata(), at[name])
+            found = figure.numbers().query(f"measure == '{name}'")
+            np.testing.assert_array_equal(found.value, at[name])
+            self.assertEqual(found.network.tolist(), ds.network.values.tolist())
+
+    def test_many_networks_are_points_under_the_line_of_the_largest(self):
+        ds = self.result(networks=fixture.family("mlp", [5, 10, 20, 30, 40], [16, 32, 64, 128, 256], 20))
+        figure = qa.bound_comparison(ds)
+        means, without, line = lines(figure.axes[0])
+        self.assertEqual(len(means.get_xdata()), 500)
+        self.assertTrue((means.get_ydata() < means.get_xdata()).all() and (without.get_ydata() < means.get_ydata()).all())
+        np.testing.assert_array_equal(line.get_xdata(), line.get_ydata())
+
+    def test_one_network_can_be_named(self):
+        self.assertEqual(len(qa.bound_comparison(self.result(), "digits_mlp_7").numbers()), 3)
+        self.assertEqual(len(qa.bound_comparison(self.result(networks=fixture.DIGITS[:1])).numbers()), 3)
+
+
+class Scaling(WithFiles):
+    def run_on(self, ranks, seconds, threads=1, name=None, **options):
+        return fixture.write_result(self.path(f"{name or ranks}.h5"), run={"ranks": ranks, "threads": threads, "seconds": seconds}, **options)
+
+    def test_efficiency_is_against_the_fewest_ranks(self):
+        paths = [self.run_on(4, 25), self.run_on(1, 80), self.run_on(2, 50)]
+        figure = qa.scaling(paths)
+        numbers = figure.numbers()
+        self.assertEqual(numbers.ranks.tolist(), [1, 2, 4])
+        self.assertEqual(numbers.seconds.tolist(), [80, 50, 25])
+        np.testing.assert_allclose(numbers.efficiency_percent, [100, 80, 80])
+        np.testing.assert_allclose(numbers.in_tasks_percent, [100 * 50 / 80, 100 * 50 / 100, 100 * 50 / 100])
+        np.testing.assert_allclose(lines(figure.axes[1])[0].get_ydata(), [100, 80, 80])
+
+    def test_runs_of_equal_ranks_are_points_and_their_median_the_line(self):
+        paths = [self.run_on(1, 100), self.run_on(2, 50, name="a"), self.run_on(2, 70, name="b"), self.run_on(2, 52, name="c"), self.run_on(1, 40, threads=4, name="d")]
+        figure = qa.scaling(paths)
+        self.assertEqual(lines(figure.axes[0])[0].get_ydata().tolist(), [100, 52])
+        legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+        self.assertEqual(legend, ["1 thread per rank", "4 threads per rank", "ideal", "time spent in tasks"])
+
+    def test_refuses_what_says_nothing_about_scaling(self):
+        first = self.run_on(1, 60)
+        for other, message in ((self.run_on(1, 70, name="again"), "one number of ranks"), (self.run_on(2, 30, name="other", study="another"), "different studies"),
+                               (self.run_on(2, 0, name="fast"), "less than a second"),
+                               (fixture.write_result(self.path("resumed.h5"), run={"ranks": 2, "tasks_run": 1}), r"resumed was continued with --resume \(1 of 3 tasks")):
+            with self.assertRaisesRegex(qa.ResultError, message):
+                qa.scaling([first, other])
+        with h5py.File(self.run_on(2, 30, name="mute"), "a") as file:
+            del file["provenance"].attrs["ranks"]
+        with self.assertRaisesRegex(qa.ResultError, "does not say how it was run"):
+            qa.scaling([first, self.path("mute.h5")])
 
 
 class WithModules(WithFiles):
@@ -431,12 +569,33 @@ class Page(WithModules):
         small = self.reconstructed("small.h5", blocks=[1, 1], methods=["brecq"], bits=[2])
         new = (qa.module_loss(modules_of_layers[0]), qa.module_loss(modules_of_layers[2], inner=True), qa.module_loss(small), qa.loss_correlation(modules_of_layers),
                qa.batch_size(modules_of_layers), qa.pareto(modules_of_layers), qa.pareto(modules_of_layers[0], variable="observed_max"), qa.pareto(small))
+        runs = [fixture.write_result(self.path(f"run{ranks}.h5"), run={"ranks": ranks, "threads": 2, "seconds": 600 // ranks}) for ranks in (1, 2, 16)]
+        many = self.result(networks=fixture.family("mlp", [5, 10, 20], [16, 32, 64, 128, 256], 3) + fixture.DIGITS)
+        new = (*new, qa.scaling(runs), qa.bound_comparison(ds), qa.bound_comparison(many), qa.bound_comparison(many, "digits_mlp_11"), qa.accuracy_bits(many))
         for figure in (*new, qa.gain_depth(ds), qa.bounds_bits(ds, "digits_mlp_7"), qa.sandwich(ds, "digits_mlp_7", methods=True), qa.accuracy_bits(ds),
                        qa.accuracy_bits(ds, "digits_mlp_7"), qa.error_shares(ds, "digits_mlp_5"), qa.error_shares(ds, ds.network.values[0]), qa.gap(qa.read_trace(trace), "trace")):
-            figure.canvas.draw()
-            drawn, page = figure.get_tightbbox(), figure.bbox_inches
+            drawn, page = style.drawn_box(figure), figure.bbox_inches
             outside = max(page.x0 - drawn.x0, page.y0 - drawn.y0, drawn.x1 - page.x1, drawn.y1 - page.y1)
             self.assertLessEqual(outside, 0.0, f"{outside:.2f} inches of {figure.axes[0].get_title(loc='left')} are cut")
+
+
+class Labels(WithModules):
+    UNIT_OR_MEANING = r"bits|layer|network|unit|%|seconds|ranks|batch|share"
+
+    def test_every_axis_is_labelled_with_unit_or_meaning(self):
+        ds = self.result(certified="certified")
+        trace = self.path("trace.csv")
+        trace.write_text("seconds,boxes,upper,lower,open\n0,1,4,0,1\n2,300,1.5,1.25,2\n")
+        runs = [fixture.write_result(self.path(f"run{ranks}.h5"), run={"ranks": ranks}) for ranks in (1, 2)]
+        batches = [self.reconstructed(f"{batch}.h5", batch=batch) for batch in (8, 16)]
+        for figure in (qa.gain_depth(ds), qa.bound_comparison(ds), qa.bounds_bits(ds), qa.sandwich(ds), qa.accuracy_bits(ds), qa.error_shares(ds), qa.gap(qa.read_trace(trace), "t"),
+                       qa.scaling(runs), qa.module_loss(batches[0]), qa.loss_correlation(batches), qa.batch_size(batches), qa.pareto(batches[0]),
+                       qa.pareto(batches[0], variable="observed_max")):
+            for ax in figure.axes:
+                self.assertRegex(ax.get_ylabel() or "network" * bool(ax.get_yticklabels()[0].get_text()), self.UNIT_OR_MEANING)
+                shared = any(other is not ax for other in ax.get_shared_x_axes().get_siblings(ax)) or ax.get_label() == "<colorbar>"
+                below = figure.axes[-1].get_xlabel() or figure.axes[0].get_xlabel()
+                self.assertRegex(ax.get_xlabel() or (below if shared or len(figure.axes) > 1 else ""), self.UNIT_OR_MEANING)
 
 
 class Command(WithModules):
@@ -455,10 +614,67 @@ class Command(WithModules):
             self.assertTrue(written[0].startswith(magic))
             self.assertEqual(*written)
 
+    def test_every_figure_comes_as_pdf_svg_png_and_numbers(self):
+        result = fixture.write_result(self.path("result.h5"), certified="certified")
+        batches = [fixture.write_reconstruction(self.path(f"{batch}.h5"), batch=batch) for batch in (8, 16)]
+        runs = [fixture.write_result(self.path(f"on_{ranks}.h5"), run={"ranks": ranks}) for ranks in (1, 2)]
+        trace = self.path("trace.csv")
+        trace.write_text("seconds,boxes,upper,lower,open\n0,1,4,1,1\n1,9,2,1.5,3\n")
+        inputs = {"gap": [trace], "scaling": runs, "module-loss": batches[:1], "loss-correlation": batches, "batch-size": batches, "pareto": batches[:1]}
+        listed = max(re.findall(r"\{([a-z,-]+)\}", self.plot("--help").stdout), key=len).split(",")
+        self.assertGreaterEqual(len(listed), 13)
+        for figure in listed:
+            if figure == "report":  # tests/e2e/report_test.py
+                continue
+            outputs = [self.path(f"{figure}.{extension}") for extension in ("pdf", "svg", "png", "csv")]
+            run = self.plot(*inputs.get(figure, [result]), figure, *(word for output in outputs for word in ("-o", output)))
+            self.assertEqual((run.returncode, run.stderr, run.stdout.split()), (0, "", [str(output) for output in outputs]), figure)
+            for output, magic in zip(outputs, (b"%PDF", b"<?xml", b"\x89PNG")):
+                self.assertTrue(output.read_bytes().startswith(magic), output)
+            with open(outputs[-1], newline="") as file:
+                rows = list(csv.DictReader(file))
+            self.assertGreaterEqual(len(rows), 2, figure)
+            self.assertTrue(all(any(is_number(value) for value in row.values()) for row in rows), figure)
+
+    def test_the_numbers_are_those_of_the_file(self):
+        path = fixture.write_result(self.path("result.h5"))
+        self.assertEqual(self.plot(path, "gain-depth", "--bits", "4", "-o", self.path("gain.csv")).returncode, 0)
+        with open(self.path("gain.csv"), newline="") as file:
+            rows = {(row["theory"], int(row["depth"])): float(row["log10_gain"]) for row in csv.DictReader(file)}
+        gain = qa.open_result(path).gain.sel(quantizer="round", granularity="channel", bits=4).isel(seed=0)
+        for network in gain.network.values:
+            at = gain.sel(network=network)
+            self.assertEqual(rows["houache_mean", int(at.network_depth)], float(at.sel(theory="houache_mean")))
+
+    def test_several_files_of_different_networks_are_one(self):
+        first = fixture.write_result(self.path("a.h5"), networks=fixture.DIGITS[:2])
+        second = fixture.write_result(self.path("b.h5"), networks=fixture.DIGITS[2:])
+        run = self.plot(first, second, "bound-comparison", "-o", self.path("norms.csv"))
+        self.assertEqual((run.returncode, run.stderr), (0, ""))
+        self.assertEqual(self.path("norms.csv").read_text().count("digits_mlp"), 12)
+        run = self.plot(first, first, "gain-depth", "-o", self.path("gain.png"))
+        self.assertEqual(run.returncode, 1)
+        self.assertIn("several files have the network digits_mlp_5", run.stderr)
+
+    def test_what_is_read_is_not_written_over(self):
+        trace = self.path("trace.csv")
+        trace.write_text("seconds,boxes,upper,lower,open\n0,1,4,1,1\n1,9,2,1.5,3\n")
+        run = self.plot(trace, "gap", "-o", trace)
+        self.assertEqual(run.returncode, 2)
+        self.assertIn("is what is read", run.stderr)
+        self.assertTrue(trace.read_text().startswith("seconds"))
+
+    def test_opens_five_hundred_networks_and_draws_the_summary_in_less_than_ten_seconds_of_work(self):
+        result = fixture.write_result(self.path("result.h5"), networks=fixture.family("mlp", [5, 10, 20, 30, 40], [16, 32, 64, 128, 256], 20))
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.assertEqual(self.plot(result, "gain-depth", "-o", self.path("gain.png")).returncode, 0)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.assertLess(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 10.0)
+
     def test_draws_one_network_and_five_hundred(self):
         for networks in (fixture.DIGITS[:1], fixture.family("mlp", [5, 10, 20, 30, 40], [16, 32, 64, 128, 256], 20)):
             result = fixture.write_result(self.path("result.h5"), networks=networks)
-            for figure in ("gain-depth", "bounds-bits", "error-shares"):
+            for figure in ("gain-depth", "bound-comparison", "bounds-bits", "error-shares"):
                 run = self.plot(result, figure, "-o", self.path("figure.png"))
                 self.assertEqual((run.returncode, run.stderr), (0, ""))
 
@@ -483,7 +699,7 @@ class Command(WithModules):
     def test_options_of_another_figure_are_refused(self):
         for words in (("gap", "--network", "a"), ("gap", "--quantizer", "floor"), ("sandwich", "--bits", "4"), ("bounds-bits", "--methods"),
                       ("gain-depth", "--network", "a"), ("gap", "--top5"), ("accuracy-bits", "--quantizer", "round"), (self.path("other.h5"), "module-loss"),
-                      ("pareto", "--bits", "4"), ("batch-size", "--seed", "1"), ("module-loss", "--deviation"), ("pareto", "--inner"), ("pareto", "--formula", "published")):
+                      ("pareto", "--bits", "4"), ("batch-size", "--seed", "1"), ("module-loss", "--deviation"), ("pareto", "--inner"), ("scaling", "--network", "a"), ("report", "--seed", "1"), ("bound-comparison", "--formula", "bound"), ("pareto", "--formula", "published")):
             self.assertEqual(self.plot(self.path("any.h5"), *words, "-o", self.path("figure.png")).returncode, 2)
 
     def test_mistakes_are_one_line_and_no_file(self):
@@ -493,7 +709,8 @@ class Command(WithModules):
             run = self.plot(*words, "-o", self.path("figure.png"))
             self.assertEqual(run.returncode, 1)
             self.assertRegex(run.stderr, r"\Aquantbound-plot: error: [^\n]+\n\Z")
-        self.assertEqual(self.plot(result, "gain-depth", "-o", self.path("figure.jpg")).returncode, 2)
+        for words in (("gain-depth", "-o", self.path("figure.jpg")), ("report", "-o", self.path("figure.png")), ("gain-depth", "-o", self.path("page.html"))):
+            self.assertEqual(self.plot(result, *words).returncode, 2)
         self.assertFalse(self.path("figure.png").exists())
 
 

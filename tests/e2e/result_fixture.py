@@ -4,6 +4,7 @@ The numbers follow the closed formulas of the theories for networks of constant 
 the sizes of real ones; the deviations are small fractions of the tightest bound.
 """
 import dataclasses
+import datetime
 
 import h5py
 import numpy as np
@@ -42,10 +43,17 @@ def step(network, quantizer, granularity, bits):
     return largest / (2 ** (bits - 1) - 1) * (1.0 if quantizer == "floor" else 0.5)
 
 
+def layer_norms(network, eta):
+    """The largest, the typical, and the typical one without biases."""
+    norm = network.norm + network.width * eta
+    typical = (0.85 - 0.15 * (network.draw % 7) / 7) * norm
+    return norm, typical, 0.96 * typical
+
+
 def log10_bounds(network, eta):
     """One number per theory; houache_conv does not apply because of the biases."""
-    n, depth, norm = network.width, network.depth, network.norm + network.width * eta
-    typical = (0.85 - 0.15 * (network.draw % 7) / 7) * norm
+    n, depth = network.width, network.depth
+    norm, typical, _ = layer_norms(network, eta)
     gonon = np.log10(2 * n * depth**2 * eta) + (depth - 1) * np.log10(max(norm, 1.0))
     mean = np.log10(n * depth * eta) + (depth - 1) * np.log10(typical)
     chain = {"gonon": gonon, "berner": gonon + 0.1 * depth + 1.0, "houache_mean": mean,
@@ -117,8 +125,24 @@ def write_shares(writer, networks, layers):
     writer.variable("error_share", ("layer", *C, "samples"), share, "observed")
 
 
-def write_result(path, networks=DIGITS, observed="observed", applicable="applicable", certified="none"):
-    """`observed`, `applicable` or `certified` as "none": a file without the stage, or one in which no theory's assumptions hold."""
+def write_provenance(file, run):
+    """`run`: ranks, threads of each, seconds from start to end, seconds of each task, tasks that this run did."""
+    run = {"ranks": 1, "threads": 1, "seconds": 60, "task_seconds": [10.0, 20.0, 20.0], "tasks_run": 3} | run
+    group = file.create_group("provenance")
+    start = datetime.datetime(2026, 11, 22, 23, 59, 30)
+    end = start + datetime.timedelta(seconds=run["seconds"])
+    group.attrs.update({"command_line": "made up", "ranks": run["ranks"], "tasks_run": run["tasks_run"], "start": f"{start.isoformat()}Z", "end": f"{end.isoformat()}Z"})
+    writer = Writer(group)
+    writer.axis("task", list(range(len(run["task_seconds"]))))
+    writer.variable("wall_time", ("task",), run["task_seconds"])
+    writer.axis("rank", list(range(run["ranks"])))
+    writer.variable("threads", ("rank",), [run["threads"]] * run["ranks"])
+    writer.variable("host", ("rank",), [f"node{rank // 2}" for rank in range(run["ranks"])])
+
+
+def write_result(path, networks=DIGITS, observed="observed", applicable="applicable", certified="none", run={}, study="made up"):
+    """`observed`, `applicable` or `certified` as "none": a file without the stage, or one in which no theory's assumptions hold.
+    `run`: write_provenance; `study`: what its hash is."""
     shape = (len(networks), len(QUANTIZERS), len(GRANULARITIES), len(BITS), 1)
     eta = np.array([[[[[step(n, q, g, b)] for b in BITS] for g in GRANULARITIES] for q in QUANTIZERS] for n in networks])
     bounds = np.array([[log10_bounds(n, e) for e in eta[i].ravel()] for i, n in enumerate(networks)]).reshape(*shape, -1)
@@ -141,6 +165,8 @@ def write_result(path, networks=DIGITS, observed="observed", applicable="applica
         writer.variable("layer_network", ("layer",), [network for network, _ in layers])
         writer.variable("layer_position", ("layer",), [position for _, position in layers])
         writer.variable("status", ("network", *C), np.ones(shape, dtype=np.int8))
+        for position, name in enumerate(("r_max", "r_mean", "r_conv")):
+            writer.variable(name, ("network", *C), [layer_norms(n, e)[position] for n, e in zip(networks, eta)])
         writer.variable("log10_bound", ("network", *C, "theory"), bounds)
         writer.variable("bound_applicable", ("network", *C, "theory"), np.isfinite(bounds).astype(np.int8))
         gain = bounds[..., :1] - bounds
@@ -156,8 +182,8 @@ def write_result(path, networks=DIGITS, observed="observed", applicable="applica
             write_rankings(writer, networks, shape)
             write_shares(writer, networks, len(layers))
         file.attrs.update({"Conventions": "CF-1.10", "schema_version": "1.0", "title": "made up for tests", "study_toml": "",
-                           "study_hash": "", "complete": np.int8(1)})
-        file.create_group("provenance").attrs["command_line"] = "made up"
+                           "study_hash": study, "complete": np.int8(1)})
+        write_provenance(file, run)
     return path
 
 
@@ -245,6 +271,7 @@ def write_reconstruction(path, network=RESNET, blocks=BLOCKS, methods=METHODS_OF
         if observed == "observed":
             final = np.nanmax(loss, axis=0)[None, ..., None]
             writer.variable("observed_max", (*of_network, "samples"), np.sqrt(final), "observed")
+            writer.variable("observed_mean", (*of_network, "samples"), 0.2 * np.sqrt(final), "observed")
             writer.variable("accuracy", (*of_network, "samples"), 0.9 / (1.0 + 0.002 * final), "observed")
             writer.variable("accuracy_reference", ("network", "samples"), [[0.9]], "observed")
         study = f'[study]\nname = "made_up"\n[reconstruct]\nsamples = "images"\niterations = {iterations}\n{options}'

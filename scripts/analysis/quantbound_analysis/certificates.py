@@ -5,9 +5,9 @@ import pathlib
 import numpy as np
 import xarray as xr
 
-from .figures import describe, log10_or_nan, panels, small_print
+from .figures import DEVIATION, describe, log10_or_nan, middle_of, panels, record_deviation
 from .result import ResultError, Selection, best_attacked, best_certified, by_method, choose_network, select
-from .style import ATTACKED_COLOUR, BAND_COLOUR, CERTIFIED_COLOUR, GAP_COLOUR, OBSERVED_COLOUR, STYLE, look, label_lines, method_look, plt, power_axis
+from .style import ATTACKED_COLOUR, BAND_COLOUR, CERTIFIED_COLOUR, GAP_COLOUR, OBSERVED_COLOUR, STYLE, label_lines, method_look, plt, power_axis, small_print
 
 TRACE_COLUMNS = ("seconds", "boxes", "upper", "lower", "open")
 
@@ -39,12 +39,13 @@ def sandwich(ds, network=None, selection=Selection(), methods=False):
         ends = []
         for line, name, style in curves:
             ax.plot(line.bits, line, markersize=4, **style)
+            record_deviation(ax, line, network, name)
             ends.append((float(line.bits[-1]), float(line[-1]), name, style["color"]))
         if methods:
-            ends += method_lines(ax, by_method(at, network))
+            ends += method_lines(ax, by_method(at, network), network)
         ax.set_title(f"{network} ({int(ds.network_depth.sel(network=network))} weight layers), {describe(chosen)}")
         ax.set_xlabel("bits per weight")
-        ax.set_ylabel("deviation of an output (inf-norm)")
+        ax.set_ylabel(DEVIATION)
         ax.set_xticks(at.bits.values)
         ax.margins(x=0.04)
         power_axis(ax.yaxis)
@@ -79,18 +80,17 @@ def shade(ax, curves):
         if factor.max() < 0.3:  # no room for words, and none needed
             continue
         words = list(dict.fromkeys(f"$10^{{{size:.1f}}}$" if size >= 1.0 else f"{10.0**size:.2g}" for size in (factor.min(), factor.max())))
-        middle = both.isel(bits=both.sizes["bits"] // 2)
-        ax.text(float(middle.bits), float(middle.top + middle.bottom) / 2, "a factor of " + " to ".join(words), ha="center",
-                va="center", color="#333333")
+        ax.text(*middle_of(both.bits, both.top, both.bottom), "a factor of " + " to ".join(words), ha="center", va="center", color="#333333", bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.8, "alpha": 0.85})
 
 
-def method_lines(ax, certified):
+def method_lines(ax, certified, network):
     ends = []
     for method in certified.method.values.tolist():
         line = finite(certified.sel({"method": method}))  # `method` as a keyword is another argument of sel
         if len(line):
             style = method_look(method)
             ax.plot(line.bits, line, **style.draw())
+            record_deviation(ax, line, network, method)
             ends.append((float(line.bits[-1]), float(line[-1]), style.label, style.colour))
     return ends
 
@@ -127,14 +127,15 @@ def gap(trace, title):
                                      (attained, "attained", ATTACKED_COLOUR)):
             if not np.isnan(values).all():
                 ax.plot(seconds, values, color=colour, linewidth=1.6, drawstyle="steps-post")
+                fig.record(ax, seconds, values, line=name, seconds=seconds, deviation=values, pieces=trace["boxes"].astype(int), open=trace["open"].astype(int))
                 ends.append((seconds[-1], values[~np.isnan(values)][-1], name, colour))
         if upper[-1] > 0 and lower[-1] > 0:
             ax.set_title(f"{title}: {int(trace['boxes'][-1])} pieces in {seconds[-1]:.3g} s, "
                          f"upper {upper[-1]:.4g} = {upper[-1] / lower[-1]:.3g} lower")
         else:
             ax.set_title(f"{title}: {int(trace['boxes'][-1])} pieces in {seconds[-1]:.3g} s, upper {upper[-1]:.4g}")
-        ax.set_xlabel("seconds")
-        ax.set_ylabel("deviation of an output (inf-norm)")
+        ax.set_xlabel("time (seconds)")
+        ax.set_ylabel(DEVIATION)
         ax.set_yscale("log")
         plain = plt.FuncFormatter(lambda value, _position: f"{value:g}")
         ax.yaxis.set_major_formatter(plain)

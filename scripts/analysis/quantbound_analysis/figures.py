@@ -3,23 +3,18 @@ import numpy as np
 import xarray as xr
 
 from .result import DONE, ResultError, Selection, best_certified, choose_network, select
-from .style import CERTIFIED_COLOUR, GAP_COLOUR, OBSERVED_COLOUR, STYLE, label_lines, look, plt, power_axis
-
-WIDTH = 6.7  # inches: the text width of A4
-LABEL_MARGIN = 0.27  # of the width, right of the axes, for the names of the lines
+from .style import (CERTIFIED_COLOUR, GAP_COLOUR, LABEL_MARGIN, OBSERVED_COLOUR, STYLE, label_lines, look, log_axis, names_beside, new_figure, on_paper,
+                    plt, power_axis, small_print)
 
 
 def panels(count, height):
     """A column of `count` panels with room for names on the right and a line of small print below."""
     total = 0.9 + height * count
-    fig, axes = plt.subplots(count, 1, squeeze=False, figsize=(WIDTH, total))
-    fig.subplots_adjust(left=0.105, right=1.0 - LABEL_MARGIN, top=1.0 - 0.3 / total, bottom=0.6 / total,
-                        hspace=0.5 / height)
+    fig, axes = new_figure(count, 1, total, dict(left=0.105, right=1.0 - LABEL_MARGIN, top=1.0 - 0.3 / total, bottom=0.6 / total, hspace=0.5 / height))
     return fig, axes[:, 0]
 
 
-def small_print(fig, text):
-    fig.text(0.105, 0.06 / fig.get_figheight(), text, fontsize=6.5, color="#555555")
+DEVIATION = "deviation of an output (inf-norm, unit of the output)"
 
 
 def describe(chosen):
@@ -52,10 +47,10 @@ def gain_depth(ds, selection=Selection(), variable="gain"):
         fig, axes = panels(len(families), 3.3 if len(families) == 1 else 2.5)
         for ax, family in zip(axes, families):
             part = gain.isel(network=np.flatnonzero(ds.network_family.values == family))
-            ends = gain_panel(ax, part, drawn)
+            ends = gain_panel(ax, part, drawn, family)
             count = part.sizes["network"]
             ax.set_title(f"{family or 'files'}: {count} network{'s' * (count > 1)}, {describe(chosen)}")
-            ax.set_ylabel("factor won over Gonon et al.")
+            ax.set_ylabel("factor won over Gonon et al. (no unit)")
             power_axis(ax.yaxis)
             label_lines(ax, ends)
         axes[-1].set_xlabel("depth (weight layers)")
@@ -64,7 +59,7 @@ def gain_depth(ds, selection=Selection(), variable="gain"):
     return fig
 
 
-def gain_panel(ax, gain, theories):
+def gain_panel(ax, gain, theories, family):
     """Draws one family; returns the ends of its lines."""
     depth = gain.network_depth.values
     distinct = np.unique(depth)
@@ -81,6 +76,7 @@ def gain_panel(ax, gain, theories):
         ax.vlines(shifted, low, high, color=style.colour, linewidth=1.0, alpha=0.55)
         every = 1 + len(depths) // 15
         ax.plot(shifted, median, **style.draw(), markevery=((len(depths) - 1) % every, every))
+        ax.figure.record(ax, shifted, median, family=family, theory=theory, depth=depths.astype(int), log10_gain=median, smallest=low, largest=high)
         ends.append((shifted[-1], median[-1], style.label, style.colour))
     ax.set_xlim(distinct[0] - 0.6 * step, distinct[-1] + 0.6 * step)
     if len(distinct) <= 12:
@@ -118,20 +114,20 @@ def bounds_bits(ds, network=None, selection=Selection()):
         raise ResultError(f"no bound of {network} at {describe(chosen)} " + ("applies" if done else "was computed"))
     with plt.rc_context(STYLE):
         fig, (ax,) = panels(1, 4.3)
-        ends = bound_lines(ax, bound, theories)
+        ends = bound_lines(ax, bound, theories, network)
         tightest = bound.min("theory")
         if certified is not None:
             line = certified.max("seed", skipna=False) if "seed" in certified.dims else certified
             line = log10_or_nan(line.where(np.isfinite(line))).reset_coords(drop=True)
             tightest = np.fmin(tightest, line)
-            ends += certified_line(ax, line.dropna("bits"))
+            ends += certified_line(ax, line.dropna("bits"), network)
         observed = observed_deviation(at)
         if observed is not None:
-            ends += observed_lines(ax, tightest, *observed)
+            ends += observed_lines(ax, tightest, *observed, network)
         depth = int(at.network_depth)
         ax.set_title(f"{network} ({depth} weight layer{'s' * (depth > 1)}), {describe(chosen)}")
         ax.set_xlabel("bits per weight")
-        ax.set_ylabel("deviation of an output (inf-norm)")
+        ax.set_ylabel(DEVIATION)
         ax.set_xticks(at.bits.values)
         ax.margins(x=0.04)
         power_axis(ax.yaxis)
@@ -142,38 +138,131 @@ def bounds_bits(ds, network=None, selection=Selection()):
     return fig
 
 
-def bound_lines(ax, bound, theories):
+def record_deviation(ax, line, network, name):
+    """A line of log10 deviations against bits."""
+    ax.figure.record(ax, line.bits, line, network=network, line=name, bits=line.bits.values, log10_deviation=line.values)
+
+
+def middle_of(bits, top, bottom):
+    """The middle of a band between two lines."""
+    middle = 0.5 * (float(bits[0]) + float(bits[-1]))
+    return middle, float(np.interp(middle, bits, (top + bottom) / 2))
+
+
+def bound_lines(ax, bound, theories, network):
     ends = []
     for theory in theories:
         line = bound.sel(theory=theory).dropna("bits")
         style = look(theory)
         ax.plot(line.bits, line, **style.draw())
+        record_deviation(ax, line, network, theory)
         ends.append((float(line.bits[-1]), float(line[-1]), style.label, style.colour))
     return ends
 
 
-def certified_line(ax, line):
+def certified_line(ax, line, network):
     if not line.sizes["bits"]:
         return []
     ax.plot(line.bits, line, color=CERTIFIED_COLOUR, marker="D", markersize=4, linewidth=1.8)
+    record_deviation(ax, line, network, "certified")
     return [(float(line.bits[-1]), float(line[-1]), "certified", CERTIFIED_COLOUR)]
 
 
-def observed_lines(ax, tightest, largest, mean):
+def observed_lines(ax, tightest, largest, mean, network):
     """The measured deviations, and the gap between the largest of them and the tightest that was proved."""
     both = xr.Dataset({"bound": tightest, "seen": largest}).dropna("bits")
     if both.sizes["bits"]:
         ax.fill_between(both.bits, both.seen, both.bound, color=GAP_COLOUR, linewidth=0, zorder=0)
         gap = (both.bound - both.seen).values
         words = list(dict.fromkeys(f"$10^{{{size:.1f}}}$" for size in (gap.min(), gap.max())))
-        middle = both.isel(bits=both.sizes["bits"] // 2)
-        ax.text(float(middle.bits), float(middle.bound + middle.seen) / 2, "gap: a factor " + " to ".join(words),
-                ha="center", va="center", color="#333333")
+        ax.text(*middle_of(both.bits, both.bound, both.seen), "gap: a factor " + " to ".join(words), ha="center", va="center", color="#333333")
     ends = []
     for line, name, style in ((largest, "largest observed", dict(marker="o", linestyle="-", linewidth=1.8)),
                               (mean, "mean observed", dict(marker="o", linestyle=":", markerfacecolor="white", linewidth=1.2))):
         line = line.dropna("bits")
         if line.sizes["bits"]:
             ax.plot(line.bits, line, color=OBSERVED_COLOUR, markersize=3.5, **style)
+            record_deviation(ax, line, network, name)
             ends.append((float(line.bits[-1]), float(line[-1]), name, OBSERVED_COLOUR))
     return ends
+
+
+# -------------------------------------------------------------------------------------------- what the bounds are made of
+
+MEASURES = {"r_max": ("largest, r", "#000000", "s"), "r_mean": ("geometric mean,\nr_mean", "#D55E00", "o"),
+            "r_conv": ("mean without\nbiases, r_conv", "#0072B2", "^")}
+MOST_NAMED = 30  # networks that have a row with a name of their own
+
+
+def bound_comparison(ds, network=None, selection=Selection()):
+    """What the bounds multiply once per layer: the largest layer norm r (Gonon et al.), the geometric mean r_mean and that
+    without biases r_conv (Houache et al.). At most MOST_NAMED networks: a row each; more: means against r, a panel per
+    family."""
+    missing = [name for name in MEASURES if name not in ds]
+    if missing:
+        raise ResultError(f"the file has no {', '.join(missing)}")
+    at, chosen = select(ds, selection, ("quantizer", "granularity", "bits"))
+    at = at[list(MEASURES)].max("seed") if "seed" in at.dims else at[list(MEASURES)]
+    at = at.sel(network=[choose_network(ds, network)]) if network is not None else at
+    at = at.isel(network=np.flatnonzero(np.isfinite(at.r_max.values)))
+    count = at.sizes["network"]
+    if not count:
+        raise ResultError(f"no layer norm was computed at {describe(chosen)}")
+    with plt.rc_context(STYLE):
+        return measure_rows(at, chosen) if count <= MOST_NAMED else measure_scatter(at, chosen)
+
+
+def measure_rows(at, chosen):
+    count = at.sizes["network"]
+    fig, (ax,) = panels(1, 0.35 + (0.2 if on_paper() else 0.36) * count)
+    names = [name if len(name) <= 26 else name[:12] + "..." + name[-12:] for name in at.network.values.tolist()]
+    if on_paper():
+        fig.subplots_adjust(left=0.06 + 0.0095 * max(map(len, names)))
+    rows = np.arange(count)[::-1]
+    values = np.array([at[name].values for name in MEASURES])
+    ax.hlines(rows, np.nanmin(values, axis=0), np.nanmax(values, axis=0), color="#BBBBBB", linewidth=1.5, zorder=1)
+    handles = []
+    lift = 0.18 if on_paper() else 0.12  # where means coincide both are to be seen: r_conv above the row, r_mean on it
+    for name, (label, colour, marker) in MEASURES.items():
+        look_of = dict(color=colour, marker=marker, markersize=4.5, markeredgewidth=0.9, markerfacecolor="white" if name != "r_max" else colour, linestyle="")
+        ax.plot(at[name], rows + lift * (name == "r_conv"), **look_of)
+        fig.record(ax, at[name].values, rows, network=at.network.values, measure=name, depth=at.network_depth.values.astype(int), value=at[name].values)
+        handles.append(plt.Line2D([], [], **look_of, label=label))
+    ax.set_yticks(rows, names)
+    ax.set_ylim(-0.6, count - 0.4)
+    if not on_paper():
+        ax.set_yticks(rows, [""] * count)
+        for row, name in zip(rows, names):
+            ax.annotate(name, (0.0, row), xycoords=("axes fraction", "data"), xytext=(2.0, 7.5), textcoords="offset points", fontsize=6.5, color="#555555")
+    log_axis(ax, "x")
+    ax.set_xlabel("norm of a layer (inf-norm to inf-norm, no unit)")
+    ax.set_title(describe(chosen))
+    names_beside(ax, handles, "over the layers of a network")
+    return fig
+
+
+def measure_scatter(at, chosen):
+    families = list(dict.fromkeys(at.network_family.values.tolist()))
+    fig, axes = panels(len(families), 3.3 if len(families) == 1 else 2.5)
+    for ax, family in zip(axes, families):
+        part = at.isel(network=np.flatnonzero(at.network_family.values == family))
+        largest = part.r_max.values
+        handles = []
+        for name in ("r_mean", "r_conv"):
+            label, colour, marker = MEASURES[name]
+            look_of = dict(color=colour, marker=marker, markersize=3.2, markeredgewidth=0.6, markerfacecolor="none", linestyle="")
+            ax.plot(largest, part[name], **look_of)
+            fig.record(ax, largest, part[name].values, network=part.network.values, family=family, measure=name, depth=part.network_depth.values.astype(int),
+                       r_max=largest, value=part[name].values)
+            handles.append(plt.Line2D([], [], **look_of, label=label))
+        ends = np.array([np.nanmin(largest), np.nanmax(largest)])
+        ax.plot(ends, ends, color="#777777", linewidth=0.9)
+        handles.append(plt.Line2D([], [], color="#777777", linewidth=0.9, label="as large as r"))
+        log_axis(ax, "x")
+        log_axis(ax, "y")
+        count = part.sizes["network"]
+        ax.set_title(f"{family or 'files'}: {count} network{'s' * (count > 1)}, {describe(chosen)}")
+        ax.set_ylabel("mean norm of the layers (no unit)")
+        names_beside(ax, handles)
+    axes[-1].set_xlabel("largest norm of a layer, r (inf-norm to inf-norm, no unit)")
+    return fig

@@ -1,9 +1,9 @@
 """Figures of what was measured: accuracy beside bound against bits, and the share of the error that every layer causes."""
 import numpy as np
 
-from .figures import WIDTH, describe, log10_or_nan
+from .figures import describe, log10_or_nan
 from .result import ResultError, Selection, choose_network, select
-from .style import GAP_COLOUR, OBSERVED_COLOUR, STYLE, plt, power_axis
+from .style import GAP_COLOUR, OBSERVED_COLOUR, STYLE, current_page, names_above, new_figure, on_paper, plt, power_axis, quantizer_look
 
 MOST_ROWS = 4
 SERIES = (("#0072B2", "o", "-"), ("#D55E00", "s", (0, (4, 1.5))), ("#009E73", "^", (0, (1, 1))), ("#CC79A7", "v", (0, (3, 1, 1, 1))),
@@ -21,6 +21,9 @@ def networks_with(ds, variable):
 def series_of(ds):
     """(quantizer, granularity) and how it is drawn, for each that the file has."""
     pairs = [(q, g) for q in ds.quantizer.values.tolist() for g in ds.granularity.values.tolist()]
+    if len(pairs) > len(SERIES) and ds.sizes["granularity"] == 1:  # the methods of reconstruction have looks of their own
+        looks = [quantizer_look(quantizer) for quantizer, _ in pairs]
+        return [(pair, (look.colour, look.marker, look.line)) for pair, look in zip(pairs, looks)]
     return [(pair, SERIES[i % len(SERIES)]) for i, pair in enumerate(pairs)]
 
 
@@ -36,22 +39,24 @@ def largest(values, below=()):
 
 def accuracy_bits(ds, network=None, variable="accuracy"):
     """Accuracy against bits beside bound and largest measured deviation against bits: a row of two panels per network,
-    a line per rounding rule and granularity. `network`: None draws all of at most four."""
+    a line per rounding rule and granularity. `network`: None draws all of at most four, and of more than four one row:
+    medians over the networks, with bars from the smallest to the largest."""
     measured = networks_with(ds, variable)
     if not measured:
         raise ResultError(f"the file has no {variable}: its studies name no labelled samples")
-    rows = [choose_network(ds, network)] if network is not None else measured
-    if rows[0] not in measured:
-        raise ResultError(f"the file has no {variable} of {rows[0]}; it has that of {', '.join(measured)}")
+    rows = [[choose_network(ds, network)]] if network is not None else [[name] for name in measured]
+    if rows[0][0] not in measured:
+        raise ResultError(f"the file has no {variable} of {rows[0][0]}; it has that of {', '.join(measured)}")
     if len(rows) > MOST_ROWS:
-        raise ResultError(f"{len(rows)} networks do not fit into one figure; choose one with --network: {', '.join(rows)}")
+        rows = [measured]
     height = 2.3 * len(rows) + 0.75
     with plt.rc_context(STYLE):
-        fig, axes = plt.subplots(len(rows), 2, squeeze=False, figsize=(WIDTH, height))
-        fig.subplots_adjust(left=0.085, right=0.985, wspace=0.28, hspace=0.42, top=1.0 - 0.55 / height, bottom=0.42 / height)
-        for (left, right), name in zip(axes, rows):
-            accuracy_panel(left, ds.sel(network=name), variable)
-            deviation_panel(right, ds.sel(network=name))
+        fig, axes = new_figure(len(rows), 2, height, dict(left=0.085, right=0.985, wspace=0.28, hspace=0.42, top=1.0 - 0.55 / height, bottom=0.42 / height))
+        axes = axes.reshape(len(rows), 2)
+        for (left, right), names in zip(axes, rows):
+            name = names[0] if len(names) == 1 else f"{len(names)} networks (medians and ranges)"
+            accuracy_panel(left, ds.sel(network=names), variable, name)
+            deviation_panel(right, ds.sel(network=names), name)
             left.set_title(f"{name}: {'top-5 ' if 'top5' in variable else ''}accuracy")
             right.set_title("bound and largest deviation observed")
             for ax in (left, right):
@@ -61,22 +66,43 @@ def accuracy_bits(ds, network=None, variable="accuracy"):
         handles = [plt.Line2D([], [], color=c, marker=m, linestyle=line, markersize=4, markerfacecolor="white", label=f"{q}, per {g}")
                    for (q, g), (c, m, line) in series_of(ds)]
         handles.append(plt.Line2D([], [], color=OBSERVED_COLOUR, linestyle="--", linewidth=0.9, label="float"))
-        fig.legend(handles=handles, loc="upper center", ncol=min(5, len(handles)), frameon=False, fontsize=7.5, handlelength=2.6)
+        if on_paper():
+            fig.subplots_adjust(top=1.0 - (0.3 + names_above(fig, handles)) / height)
+        else:
+            fig.names.update({handle.get_label(): handle for handle in handles})
     return fig
 
 
-def accuracy_panel(ax, at, variable):
-    for (quantizer, granularity), (colour, marker, line) in series_of(at):
-        values = one_value(at[variable].sel(quantizer=quantizer, granularity=granularity)).dropna("bits")
-        ax.plot(values.bits, 100.0 * values, color=colour, marker=marker, linestyle=line, markersize=4, markerfacecolor="white", linewidth=1.2)
-    reference = at[f"{variable}_reference"].mean("samples")
+def draw_series(ax, values, name, pair, look, column):
+    """The median over networks against bits, and bars where there are several networks. `values`: network, bits."""
+    colour, marker, line = look
+    values = values.transpose("network", "bits")
+    values = values.isel(bits=np.flatnonzero(np.isfinite(values.values).any(axis=0)))
+    if not values.sizes["bits"]:
+        return
+    median, low, high = (f("network") for f in (values.median, values.min, values.max))
+    if values.sizes["network"] > 1:
+        ax.vlines(values.bits, low, high, color=colour, linewidth=1.0, alpha=0.5)
+    ax.plot(values.bits, median, color=colour, marker=marker, linestyle=line, markersize=4, markerfacecolor="white", linewidth=1.2)
+    range_of = {"smallest": low.values, "largest": high.values} if values.sizes["network"] > 1 else {}
+    ax.figure.record(ax, values.bits.values, median.values, network=name, quantizer=pair[0], granularity=pair[1], bits=values.bits.values, quantity=column,
+                     value=median.values, **range_of)
+
+
+def accuracy_panel(ax, at, variable, name):
+    for (quantizer, granularity), look in series_of(at):
+        draw_series(ax, 100.0 * one_value(at[variable].sel(quantizer=quantizer, granularity=granularity)), name, (quantizer, granularity), look,
+                    f"{variable} (%)")
+    reference = float(at[f"{variable}_reference"].mean("samples").median("network"))
     if np.isfinite(reference):
-        ax.axhline(100.0 * float(reference), color=OBSERVED_COLOUR, linestyle="--", linewidth=0.9)
+        ax.axhline(100.0 * reference, color=OBSERVED_COLOUR, linestyle="--", linewidth=0.9)
+        bits = np.sort(at.bits.values)[-1:]
+        ax.figure.record(ax, bits, 100.0 * reference, network=name, quantizer="float", quantity=f"{variable} (%)", value=100.0 * reference)
     ax.set_ylabel("right answers (%)")
     ax.set_ylim(0.0, 100.0)
 
 
-def deviation_panel(ax, at):
+def deviation_panel(ax, at, name):
     """The tightest bound as a band over all series, which hardly differ on this scale; observed, one line each."""
     bound = at.log10_bound.where(at.bound_applicable == 1)
     bound = bound.where(np.isfinite(bound)).min("theory").sortby("bits")
@@ -84,13 +110,15 @@ def deviation_panel(ax, at):
     low, high = bound.min(axes), bound.max(axes)
     if low.notnull().any():
         ax.fill_between(low.bits, low, high, color=GAP_COLOUR, linewidth=0)
-        ax.plot(high.bits, high, color="#555555", linewidth=1.2)
+        ax.plot(high.bits, high, color="#555555", linewidth=1.2, marker="" if len(high) > 1 else "_")
+        ax.figure.record(ax, high.bits.values, high.values, network=name, bits=high.bits.values, quantity="log10 of the tightest theory", value=high.values,
+                         smallest=low.values, largest=high.values)
         ax.annotate("tightest theory (range)", (float(high.bits.values[0]), float(high.max())), (0.0, 2.0), textcoords="offset points",
                     va="bottom", ha="left", color="#333333", fontsize=7)
-    for (quantizer, granularity), (colour, marker, line) in series_of(at):
-        values = largest(at.observed_max.sel(quantizer=quantizer, granularity=granularity)).dropna("bits")
-        ax.plot(values.bits, values, color=colour, marker=marker, linestyle=line, markersize=4, markerfacecolor="white", linewidth=1.2)
-    ax.set_ylabel("deviation of an output")
+    for (quantizer, granularity), look in series_of(at):
+        draw_series(ax, largest(at.observed_max.sel(quantizer=quantizer, granularity=granularity)), name, (quantizer, granularity), look,
+                    "log10 of the largest deviation observed")
+    ax.set_ylabel("deviation (unit of the output)")
     ax.margins(y=0.12)
     power_axis(ax.yaxis)
 
@@ -106,17 +134,23 @@ def error_shares(ds, network=None, selection=Selection()):
     at, chosen = select(ds, selection, ("quantizer", "granularity"))
     share = one_value(shares_of(at, name))
     with plt.rc_context({**STYLE, "axes.grid": False}):
-        height = min(9.0, 1.1 + 0.135 * share.sizes["layer"])
-        fig, ax = plt.subplots(figsize=(WIDTH, height))
-        labels = [shortened(text) for text in share.layer_name.values.tolist()]
-        fig.subplots_adjust(left=0.06 + 0.0085 * max(map(len, labels)), right=0.96, top=1.0 - 0.3 / height, bottom=0.45 / height)
-        image = ax.imshow(100.0 * share.transpose("layer", "bits").values, aspect="auto", cmap="cividis", vmin=0.0)
+        height = np.clip(1.1 + 0.135 * share.sizes["layer"], 1.9, 9.0)
+        labels = [shortened(text, 34 if on_paper() else 18) for text in share.layer_name.values.tolist()]
+        left = 0.085 + 0.0085 * max(map(len, labels)) * 6.7 / current_page().width
+        fig, ((ax,),) = new_figure(1, 1, height, dict(left=left, right=0.93, top=1.0 - 0.3 / height, bottom=0.45 / height))
+        fig.subplots_adjust(left=left, right=0.93)
+        percent = 100.0 * share.transpose("layer", "bits").values
+        image = ax.imshow(percent, aspect="auto", cmap="cividis", vmin=0.0)
+        row, column = np.indices(percent.shape)
+        fig.record(ax, column, np.where(np.isfinite(percent), row, np.nan), network=name, layer=share.layer_name.values[row], position=row,
+                   bits=share.bits.values[column], share_percent=percent)
         ax.set_xticks(range(share.sizes["bits"]), [str(b) for b in share.bits.values])
         every = -(-len(labels) // 64)
         ax.set_yticks(range(0, len(labels), every), labels[::every], fontsize=6)
         ax.set_xlabel("bits per weight")
+        ax.set_ylabel("weight layer")
         ax.set_title(f"{name}, {describe(chosen)}")
-        fig.colorbar(image, ax=ax, pad=0.02).set_label("share of the propagated error of the output (%)")
+        fig.colorbar(image, ax=ax, pad=0.02).set_label("share of the\npropagated error (%)", fontsize=7)
     return fig
 
 

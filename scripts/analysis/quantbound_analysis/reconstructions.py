@@ -2,38 +2,13 @@
 what the size of the weights buy."""
 import numpy as np
 
-from .figures import LABEL_MARGIN, WIDTH, panels, small_print
+from .figures import panels
 from .modules import batch_of, configurations, modules_of, of_network, rank_correlation, reconstruct_table, reconstructed_network, weight_bits
 from .result import ResultError, Selection, choose, choose_network
-from .style import GAP_COLOUR, OBSERVED_COLOUR, STYLE, plt, quantizer_look
+from .style import (GAP_COLOUR, LABEL_MARGIN, OBSERVED_COLOUR, STYLE, decades, names_beside, new_figure, plt, quantizer_look, short, small_print)
 
 UNTRAINED = ("round", "cle_round", "gptq")  # know neither batches nor schemes of modules
-LOSS = "reconstruction loss"
-
-
-def decades(axis):
-    """A logarithmic axis: powers of ten, or plain numbers where there are not two of them to be seen."""
-    low, high = sorted(axis.get_view_interval())
-    if np.floor(np.log10(high)) - np.ceil(np.log10(low)) >= 1.0:
-        axis.set_major_formatter(plt.LogFormatterMathtext())
-        axis.set_minor_formatter(plt.NullFormatter())
-        return
-    axis.set_major_locator(plt.LogLocator(subs=(1.0, 2.0, 3.0, 5.0, 7.0) if high > 6.0 * low else np.arange(1.0, 10.0)))
-    axis.set_major_formatter(plt.FuncFormatter(lambda value, _position: short(value)))
-    axis.set_minor_formatter(plt.NullFormatter())
-
-
-def short(value):
-    """Three digits; thousands written out."""
-    return f"{value:.0f}" if 1e3 <= value < 1e6 else f"{value:.3g}"
-
-
-def names_beside(ax, handles, title=None):
-    """A legend in the margin on the right."""
-    legend = ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.02, 1.02), frameon=False, fontsize=7.5, title=title, title_fontsize=7.0,
-                       handlelength=2.4, labelspacing=0.55, borderaxespad=0.0)
-    legend._legend_box.align = "left"
-    return legend
+LOSS = "reconstruction loss (squared unit of the layer)"
 
 
 def handle(look, text=None, line=None):
@@ -70,11 +45,14 @@ def module_loss(ds, network=None, selection=Selection(), inner=False):
     if not lines:
         raise ResultError(f"no module of {network} was reconstructed at {chosen['bits']} bits, {per_step(chosen['granularity'])}, seed {chosen['seed']}")
     with plt.rc_context(STYLE):
-        fig, (top, bottom) = plt.subplots(2, 1, sharex=True, figsize=(WIDTH, 5.2), height_ratios=(2.6, 1.0))
-        fig.subplots_adjust(left=0.105, right=1.0 - LABEL_MARGIN, top=0.945, bottom=0.115, hspace=0.09)
+        fig, axes = new_figure(2, 1, 5.2, dict(left=0.105, right=1.0 - LABEL_MARGIN, top=0.945, bottom=0.115, hspace=0.09), sharex=True,
+                               gridspec_kw={"height_ratios": (2.6, 1.0)})
+        top, bottom = axes[:, 0]
         names = []
         for quantizer, modules in lines.items():
             loss_line(top, modules, quantizer_look(quantizer))
+            fig.record(top, modules.last, np.where(modules.loss > 0, modules.loss, np.nan), network=network, quantizer=quantizer, first_layer=modules.first,
+                       last_layer=modules.last, joined=modules.parts, loss=modules.loss)
             names.append(handle(quantizer_look(quantizer), quantizer_look(quantizer).label + "\n" + " / ".join(map(short, modules.oscillation()))))
         top.set_yscale("log")
         top.set_ylabel(LOSS)
@@ -113,6 +91,7 @@ def capacity_panel(ax, at):
     names = []
     kinds = [kind for kind in dict.fromkeys(at.module_kind.values.tolist()) if kind != "layer"]
     bar = dict(facecolor=GAP_COLOUR, edgecolor="#777777", linewidth=0.6)
+    ax.figure.record(ax, last, capacity, network=str(at.network.values), kind=at.module_kind.values, first_layer=first, last_layer=last, capacity=capacity)
     mine = np.flatnonzero(~single & np.isfinite(capacity))
     if len(mine):
         ax.bar(first[mine] - 0.42, capacity[mine], last[mine] - first[mine] + 0.84, align="edge", **bar)
@@ -177,13 +156,15 @@ def loss_correlation(datasets, network=None, selection=Selection()):
                       "markerfacecolor": look.colour if last_is_joined else "none"}
             kind = f", last {'joined' if last_is_joined else 'alone'}" if quantizer in joined else ""
             ax.plot(earlier, final, **points)
+            fig.record(ax, earlier, final, network=network, quantizer=quantizer, last_is_joined=last_is_joined,
+                       largest_earlier_loss=earlier, final_error=final)
             names.append(plt.Line2D([], [], label=f"{look.label}{kind}\n{in_words(rank_correlation(earlier, final), len(final))}", **points))
         ax.set_xscale("log")
         ax.set_yscale("log")
         decades(ax.xaxis)
         decades(ax.yaxis)
-        ax.set_xlabel("largest loss of an earlier module")
-        ax.set_ylabel("final reconstruction error")
+        ax.set_xlabel("largest loss of an earlier module (squared unit of its output)")
+        ax.set_ylabel("final reconstruction error (squared unit of the output)")
         ax.set_title(f"{network}: {labels['bits']} bits, {per_step(labels['granularity'])}")
         if len(pairs) > 1:
             names.append(plt.Line2D([], [], linestyle="", label=f"all together\n{in_words(rank_correlation(*everything), count)}"))
@@ -240,7 +221,10 @@ def batch_size(datasets, network=None, selection=Selection()):
             here = np.array(sorted(found))
             shifted = here * step ** (0.3 * ((rank + 0.5) / len(finals) - 0.5))  # bars side by side
             ax.vlines(shifted, [min(found[b]) for b in here], [max(found[b]) for b in here], color=look.colour, linewidth=1.0, alpha=0.6)
-            ax.plot(shifted, [np.median(found[b]) for b in here], **look.draw())
+            medians = np.array([np.median(found[b]) for b in here])
+            ax.plot(shifted, medians, **look.draw())
+            fig.record(ax, shifted, medians, network=network, quantizer=quantizer, batch=here, final_error=medians, smallest=[min(found[b]) for b in here],
+                       largest=[max(found[b]) for b in here], seeds=[len(found[b]) for b in here])
             names.append(handle(look))
         ax.set_xscale("log")
         ax.set_yscale("log")
@@ -248,7 +232,7 @@ def batch_size(datasets, network=None, selection=Selection()):
         ax.xaxis.set_minor_locator(plt.NullLocator())
         decades(ax.yaxis)
         ax.set_xlabel("batch (samples per iteration)")
-        ax.set_ylabel("final reconstruction error")
+        ax.set_ylabel("final reconstruction error (squared unit of the output)")
         ax.set_title(f"{network}: {labels['bits']} bits, {per_step(labels['granularity'])}")
         names_beside(ax, names)
         seeds = sorted({len(values) for found in finals.values() for values in found.values()})
@@ -312,9 +296,11 @@ def pareto(datasets, network=None, selection=Selection(), variable=None):
         ax.plot(place[best], factor * value[best], color=GAP_COLOUR, linewidth=8.0, marker="o", markersize=11.0, solid_joinstyle="round", zorder=0.6)
         ax.vlines(place, factor * low, factor * high, color="#555555", linewidth=0.9)
         names = {}
-        for (quantizer, _), (_, median, *_, shifted) in points.items():
+        for (quantizer, number), (bits_of_all, median, least, most, per_weight, shifted) in points.items():
             look = quantizer_look(quantizer)
             ax.plot(shifted, factor * median, **look.draw())
+            fig.record(ax, shifted, factor * median, network=network, quantizer=quantizer, file=number, bits=per_weight.astype(int), weight_bits=bits_of_all,
+                       **{variable: median}, smallest=least, largest=most)
             names[quantizer] = handle(look)
         ax.set_xscale("log")
         if accuracy:
@@ -322,7 +308,7 @@ def pareto(datasets, network=None, selection=Selection(), variable=None):
             ax.set_ylim(bottom=0.0)
         else:
             ax.set_yscale("log")
-            ax.set_ylabel("largest deviation observed (inf-norm)")
+            ax.set_ylabel("largest deviation observed (inf-norm, unit of the output)")
             decades(ax.yaxis)
         label_sizes(ax, 1e-3 * size, bits, len(datasets) == 1)
         ax.set_title(f"{network}: {per_step(choose(datasets[0], 'granularity', selection.granularity, ['channel']))}", pad=17)

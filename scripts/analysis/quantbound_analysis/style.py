@@ -1,10 +1,16 @@
 """How figures look: one colour, marker and line per theory everywhere, readable in grey and for the colour-blind.
 
 Colours are those of Okabe and Ito (without their yellow, which vanishes on paper) and two greys. No meaning rests on
-colour alone: markers and line styles differ as well, and lines carry their names instead of a legend.
+colour alone: markers and line styles differ as well, and lines carry their names instead of a legend. A figure fits the
+page it is drawn for (`on_page`): a sheet of paper, or a telephone, where the names stand below.
 """
+import contextlib
+import contextvars
+import csv
 import dataclasses
+import io
 import pathlib
+import textwrap
 
 import matplotlib
 
@@ -12,6 +18,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt  # noqa: E402  (after the choice of backend)
 import numpy as np  # noqa: E402
+from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,13 +88,118 @@ STYLE = {
 }
 
 
-FORMATS = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}, ".png": None}  # no date: equal results, equal pictures
+FORMATS = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}, ".png": None,  # no date: equal results, equal pictures
+           ".csv": None}  # the numbers that are drawn
 
 
 def save(figure, path):
-    """Writes a figure; the extension, one of FORMATS, decides how."""
+    """Writes a figure, or the numbers it shows; the extension, one of FORMATS, decides how."""
+    suffix = pathlib.Path(path).suffix
+    if suffix == ".csv":
+        figure.write_numbers(path)
+        return
     with plt.rc_context(STYLE):
-        figure.savefig(path, metadata=FORMATS[pathlib.Path(path).suffix])
+        figure.savefig(path, metadata=FORMATS[suffix])
+
+
+# ----------------------------------------------------------------------------------------------------------- the page
+
+@dataclasses.dataclass(frozen=True)
+class Page:
+    width: float  # inches
+    names: str  # of lines: "beside" the axes or "below" all of them
+
+
+PAPER, PHONE = Page(6.7, "beside"), Page(3.75, "below")  # the text width of A4; a window of 390 pixels
+LABEL_MARGIN = 0.27  # of the width of paper, right of the axes, for the names of the lines
+_page = contextvars.ContextVar("page", default=PAPER)
+
+
+@contextlib.contextmanager
+def on_page(page):
+    """Figures that are drawn inside are for this page."""
+    token = _page.set(page)
+    try:
+        yield
+    finally:
+        _page.reset(token)
+
+
+def current_page():
+    return _page.get()
+
+
+def on_paper():
+    return current_page().names == "beside"
+
+
+def new_figure(rows, columns, height, paper, **options):
+    """A Drawing and its axes. `height` in inches; `paper`: margins on paper with words of subplots_adjust. A telephone has
+    no room for columns nor for names on the right."""
+    margins = paper
+    if not on_paper():
+        between = paper.get("hspace", 0.2) if options.get("sharex") else 0.42 if columns == 1 else 0.5  # room for titles of two lines
+        rows, columns, height = rows * columns, 1, height * columns
+        margins = dict(left=0.175, right=0.975, top=1.0 - 0.5 / height, bottom=0.45 / height, hspace=between)
+    fig = Drawing(figsize=(current_page().width, height))  # not one of pyplot, which would keep it
+    FigureCanvasAgg(fig)
+    axes = fig.subplots(rows, columns, squeeze=False, **options)
+    fig.subplots_adjust(**margins)
+    return fig, axes
+
+
+def plain_number(value):
+    """A Python number or text of what numpy has, for files."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+class Drawing(matplotlib.figure.Figure):
+    """A figure that knows the numbers it shows: a row of named values for every point, and where the point is."""
+
+    def __init__(self, *words, **options):
+        super().__init__(*words, **options)
+        self.rows = []
+        self.places = []  # axes and place in data coordinates of every row
+        self.names = {}  # of lines, where there is no room for them beside the axes
+        self.small = ""  # what is printed small below
+
+    def record(self, ax, x, y, **columns):
+        """Points at x, y (arrays) and what they mean: a value for all of them, or an array of one for each. Points that are
+        not finite are not drawn and not recorded."""
+        x, y, *values = np.broadcast_arrays(x, y, *columns.values())
+        for place in np.ndindex(x.shape):
+            if np.isfinite(x[place]) and np.isfinite(y[place]):
+                self.rows.append({name: plain_number(value[place]) for name, value in zip(columns, values)})
+                self.places.append((ax, float(x[place]), float(y[place])))
+
+    def columns(self):
+        return list(dict.fromkeys(name for row in self.rows for name in row))
+
+    def numbers(self):
+        """The numbers that are drawn, as a pandas.DataFrame."""
+        import pandas  # takes half a second, which a picture need not
+
+        return pandas.DataFrame(self.rows, columns=self.columns())
+
+    def write_numbers(self, path):
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.columns(), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+    def _repr_svg_(self):
+        """Notebooks show the figure without further ado."""
+        text = io.StringIO()
+        with plt.rc_context(STYLE):
+            self.savefig(text, format="svg", metadata=FORMATS[".svg"])
+        return text.getvalue()
+
+
+def small_print(fig, text):
+    """A line below the figure; where pages are narrow whoever shows the figure prints it."""
+    fig.small = text
+    if on_paper():
+        fig.text(0.105, 0.06 / fig.get_figheight(), text, fontsize=6.5, color="#555555")
 
 
 def look(theory):
@@ -113,6 +225,28 @@ def power_axis(axis):
     axis.set_major_formatter(power_of_ten)
 
 
+def log_axis(ax, which):
+    """A logarithmic axis: powers of ten, or plain numbers where there are not two of them to be seen."""
+    ax.set_xscale("log") if which == "x" else ax.set_yscale("log")
+    decades(ax.xaxis if which == "x" else ax.yaxis)
+
+
+def decades(axis):
+    low, high = sorted(axis.get_view_interval())
+    if np.floor(np.log10(high)) - np.ceil(np.log10(low)) >= 1.0:
+        axis.set_major_formatter(plt.LogFormatterMathtext())
+        axis.set_minor_formatter(plt.NullFormatter())
+        return
+    axis.set_major_locator(plt.LogLocator(subs=(1.0, 2.0, 3.0, 5.0, 7.0) if high > 6.0 * low else np.arange(1.0, 10.0)))
+    axis.set_major_formatter(plt.FuncFormatter(lambda value, _position: short(value)))
+    axis.set_minor_formatter(plt.NullFormatter())
+
+
+def short(value):
+    """Three digits; thousands written out."""
+    return f"{value:.0f}" if 1e3 <= value < 1e6 else f"{value:.3g}"
+
+
 def spread(positions, gap):
     """The closest positions, in the least-squares sense, that keep their order and are at least `gap` apart."""
     order = np.argsort(positions, kind="stable")
@@ -132,9 +266,13 @@ def spread(positions, gap):
 def label_lines(ax, ends):
     """Writes names to the right of the axes, each joined to the end of its line. `ends`: (x, y, text, colour).
 
-    Call it when the limits of the axes are final.
+    Call it when the limits of the axes are final. On a narrow page the names are kept for `names_below`.
     """
     if not ends:
+        return
+    if not on_paper():
+        for x, y, text, colour in ends:
+            ax.figure.names.setdefault(text, line_like(ax, x, y, colour))
         return
     to_fraction = ax.transData + ax.transAxes.inverted()
     points = to_fraction.transform([(x, y) for x, y, _, _ in ends])
@@ -144,3 +282,62 @@ def label_lines(ax, ends):
         ax.plot([start_x + 0.008, 1.035, 1.045], [start_y, height, height], transform=ax.transAxes, color=colour,
                 linewidth=0.5, clip_on=False, zorder=0.5)
         ax.text(1.05, height, text, transform=ax.transAxes, color=colour, va="center", ha="left")
+
+
+def line_like(ax, x, y, colour):
+    """A sample of the line of this colour that ends at a point, for a legend."""
+    for line in ax.get_lines():
+        if line.get_color() == colour and len(line.get_xdata()) and line.get_transform() == ax.transData:
+            if np.isclose(line.get_xdata()[-1], x) and np.isclose(line.get_ydata()[-1], y):
+                return plt.Line2D([], [], color=colour, marker=line.get_marker(), linestyle=line.get_linestyle(), markersize=4,
+                                  markeredgewidth=0.8, markerfacecolor=line.get_markerfacecolor(), linewidth=line.get_linewidth())
+    return plt.Line2D([], [], color=colour, linewidth=0.8)
+
+
+def names_beside(ax, handles, title=None):
+    """A legend in the margin on the right. On a narrow page the names are kept for `names_below`."""
+    if not on_paper():
+        if title:
+            ax.figure.names.setdefault(title.replace("\n", " ") + ":", plt.Line2D([], [], linestyle=""))
+        for handle in handles:
+            ax.figure.names.setdefault(handle.get_label(), handle)
+        return None
+    legend = ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.02, 1.02), frameon=False, fontsize=7.5, title=title, title_fontsize=7.0,
+                       handlelength=2.4, labelspacing=0.55, borderaxespad=0.0)
+    legend._legend_box.align = "left"
+    return legend
+
+
+def names_below(fig):
+    """What a narrow page has no room for beside the axes: the names below them; long titles and labels in two lines."""
+    for ax in fig.axes:
+        ax.set_xlabel(textwrap.fill(ax.get_xlabel(), 46))
+        title = ax.get_title(loc="left")
+        for text in ax.findobj(lambda artist: isinstance(artist, plt.Text) and title and artist.get_text() == title):
+            text.set_text(textwrap.fill(title, 46))
+    if fig.names:
+        below = min(0.0, drawn_box(fig).y0 / fig.get_figheight() - 0.02)
+        fig.legend(handles=list(fig.names.values()), labels=list(fig.names), loc="upper left", bbox_to_anchor=(0.0, below), ncol=2 if max(map(len, fig.names)) < 26 else 1,
+                   frameon=False, fontsize=7.5, handlelength=2.4, borderaxespad=0.0)
+
+
+def names_above(fig, handles):
+    """A legend at the top of the page, in as many columns as there is room for; returns its height in inches."""
+    renderer = fig.canvas.get_renderer()
+    for columns in range(min(6, len(handles)), 0, -1):
+        legend = fig.legend(handles=handles, loc="upper center", ncol=columns, frameon=False, fontsize=7.5, handlelength=2.6)
+        extent = legend.get_window_extent(renderer)
+        if extent.width < fig.bbox.width or columns == 1:
+            return extent.height / fig.dpi
+        legend.remove()
+    return 0.0
+
+
+def drawn_box(fig):
+    """What a figure covers, in inches: also labels that are longer than their axes, which get_tightbbox leaves out."""
+    fig.canvas.draw()
+    renderer = fig.canvas.get_renderer()
+    labels = [axis.label for ax in fig.axes for axis in (ax.xaxis, ax.yaxis) if axis.label.get_visible() and axis.label.get_text()]
+    to_inches = fig.dpi_scale_trans.inverted()
+    boxes = [label.get_window_extent(renderer).transformed(to_inches) for label in labels]
+    return matplotlib.transforms.Bbox.union([fig.get_tightbbox(renderer), *boxes])
