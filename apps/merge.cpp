@@ -96,20 +96,21 @@ int run_merge(const Call& call) {
 
 }  // namespace
 
-const Verb merge_verb{.name = "merge",
-                      .arguments = "RESULTS...",
-                      .summary = "one result file from those of several studies, or of the parts of one",
-                      .options = merge_options,
-                      .run = run_merge,
-                      .inputs = Inputs::many,
-                      .description =
-                          R"(Axes become the union of the labels of all parts. Parts of one study, cut along any axis, become
+const Verb merge_verb{
+    .name = "merge",
+    .arguments = "RESULTS...",
+    .summary = "one result file from those of several studies, or of the parts of one",
+    .options = merge_options,
+    .run = run_merge,
+    .inputs = Inputs::many,
+    .description =
+        R"(Axes become the union of the labels of all parts. Parts of one study, cut along any axis, become
 what the study gives at once. Where no part has a combination, numbers are unknown and the status
 is skipped. Parts that contradict each other are refused, with the labels.
 )",
-                      .files = R"(  RESULTS  finished result files of quantbound sweep, or of quantbound merge
+    .files = R"(  RESULTS  finished result files of quantbound sweep, or of quantbound merge
 )",
-                      .examples = R"(  quantbound merge quickstart.h5 other.h5 -o both.h5
+    .examples = R"(  quantbound merge quickstart.h5 other.h5 -o both.h5
       two studies as one file
 )"};
 

@@ -50,11 +50,15 @@ Values joined(std::span<const ResultPart> parts, const Group* (*group_of)(const 
   return all;
 }
 
+Attributes meaning_of(std::string_view long_name) {
+  return {{"long_name", std::string(long_name)}, {"units", std::string("1")}};
+}
+
 void add(Group& group, std::string name, std::string axis, Data data, std::string_view long_name) {
   group.add_variable({.name = std::move(name),
                       .dimensions = {std::move(axis)},
                       .data = std::move(data),
-                      .attributes = described(long_name),
+                      .attributes = meaning_of(long_name),
                       .fill = {}});
 }
 
@@ -114,7 +118,7 @@ std::vector<Value> column(const std::vector<Source>& sources, const std::string&
 
 void add_sources(Group& group, const std::vector<Source>& sources) {
   group.add_axis(
-      {.name = "source", .labels = counting(sources.size()), .attributes = described("result file that was merged")});
+      {.name = "source", .labels = counting(sources.size()), .attributes = meaning_of("result file that was merged")});
   for (const auto& [name, meaning] : about_study)
     add(group, name, "source", column<std::string>(sources, name), meaning);
   std::map<std::string, bool> others;  // whether it is text
@@ -149,7 +153,8 @@ Integers source_of_each(std::span<const ResultPart> parts, const Group* (*group_
 
 void add_tasks(Group& group, std::span<const ResultPart> parts) {
   auto seconds = joined<std::vector<double>>(parts, provenance_of, "task", "wall_time");
-  group.add_axis({.name = "task", .labels = counting(seconds.size()), .attributes = described("tasks of all sources")});
+  group.add_axis(
+      {.name = "task", .labels = counting(seconds.size()), .attributes = meaning_of("tasks of all sources")});
   group.add_variable({.name = "wall_time",
                       .dimensions = {"task"},
                       .data = std::move(seconds),
@@ -183,7 +188,7 @@ void add_stages(Group& group, std::span<const ResultPart> parts) {
     orders.push_back(*stages);
   }
   const Texts order = merge_orders(orders);
-  group.add_axis({.name = "stage", .labels = order, .attributes = described("stage")});
+  group.add_axis({.name = "stage", .labels = order, .attributes = meaning_of("stage")});
   group.add_variable(
       {.name = "stage_time",
        .dimensions = {"stage"},
@@ -194,7 +199,7 @@ void add_stages(Group& group, std::span<const ResultPart> parts) {
 
 void add_ranks(Group& group, std::span<const ResultPart> parts) {
   auto hosts = joined<Texts>(parts, provenance_of, "rank", "host");
-  group.add_axis({.name = "rank", .labels = counting(hosts.size()), .attributes = described("ranks of all sources")});
+  group.add_axis({.name = "rank", .labels = counting(hosts.size()), .attributes = meaning_of("ranks of all sources")});
   add(group, "host", "rank", std::move(hosts), "host of the rank");
   add(group, "threads", "rank", joined<Integers>(parts, provenance_of, "rank", "threads"), "threads of the rank");
   add(group, "rank_source", "rank", source_of_each(parts, provenance_of, "rank", "rank_source"), "source of the rank");
@@ -218,7 +223,7 @@ Group merge_failures(std::span<const ResultPart> parts) {
         {.name = name, .dimensions = {"failure"}, .data = std::move(data), .attributes = {}, .fill = {}});
   };
   failures.add_axis(
-      {.name = "failure", .labels = counting(tasks.size()), .attributes = described("piece of work that failed")});
+      {.name = "failure", .labels = counting(tasks.size()), .attributes = meaning_of("piece of work that failed")});
   bare("failure_task", std::move(tasks));
   for (const auto* name : {"failure_network", "failure_stage", "failure_message"}) {
     bare(name, joined<Texts>(parts, failures_of, "failure", name));
