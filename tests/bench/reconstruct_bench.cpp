@@ -4,7 +4,6 @@
 //       DATA holds floats: weights and targets and inputs, as reconstruct.py writes them. Prints "ready"; then for
 //       every line "N" runs N iterations and prints the seconds of one and the objective of the last batch.
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <fstream>
@@ -20,6 +19,8 @@
 #include "quantbound/reconstruct/module_objective.hpp"
 #include "quantbound/reconstruct/soft_rounding.hpp"
 
+#include "positive_option.hpp"
+
 namespace quantbound {
 namespace {
 
@@ -33,25 +34,14 @@ struct Options {
   int threads = 1;
 };
 
-/// The number behind "--name=", if this is that option.
-template <class Number>
-bool take(std::string_view argument, std::string_view name, Number& number) {
-  if (!argument.starts_with(name)) return false;
-  const std::string_view text = argument.substr(name.size());
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size() || number <= Number{0})
-    throw core::InputError(fmt::format("'{}' is no positive number", text), std::string(argument));
-  return true;
-}
-
 Options parse(std::span<char*> arguments) {
   if (arguments.size() < 2) throw core::InputError("usage: reconstruct_bench layer|block DATA ...", "");
   Options o{.unit = arguments[0], .file = arguments[1]};
   if (o.unit != "layer" && o.unit != "block") throw core::InputError("neither 'layer' nor 'block'", o.unit);
   for (const std::string_view argument : arguments.subspan(2))
-    if (!take(argument, "--channels=", o.channels) && !take(argument, "--size=", o.size) &&
-        !take(argument, "--samples=", o.samples) && !take(argument, "--batch=", o.batch) &&
-        !take(argument, "--threads=", o.threads))
+    if (!bench::take(argument, "--channels=", o.channels) && !bench::take(argument, "--size=", o.size) &&
+        !bench::take(argument, "--samples=", o.samples) && !bench::take(argument, "--batch=", o.batch) &&
+        !bench::take(argument, "--threads=", o.threads))
       throw core::InputError("unknown argument", std::string(argument));
   return o;
 }

@@ -41,21 +41,27 @@ RECONSTRUCTED = {
 }
 
 
+def run_undisturbed(cls, study):
+    """What all other runs of a class are compared with: its study file, seconds, content. The result file."""
+    holder = program.WithFolder()
+    holder.setUp()
+    cls.addClassCleanup(holder.doCleanups)
+    cls.study = holder.write("study.toml", toml(study))
+    whole = holder.folder / "whole.h5"
+    start = time.monotonic()
+    run = quantbound("sweep", cls.study, "--output", whole, "--threads", 1)
+    cls.seconds = time.monotonic() - start
+    if run.code != 0:
+        raise AssertionError(run.err)
+    cls.whole = program.describe(whole)
+    return whole
+
+
 class Resume(program.WithFolder):
     @classmethod
     def setUpClass(cls):
         """The uninterrupted run that all others are compared with."""
-        holder = program.WithFolder()
-        holder.setUp()
-        cls.addClassCleanup(holder.doCleanups)
-        cls.study = holder.write("study.toml", toml(STUDY))
-        whole = holder.folder / "whole.h5"
-        start = time.monotonic()
-        run = quantbound("sweep", cls.study, "--output", whole, "--threads", 1)
-        cls.seconds = time.monotonic() - start
-        if run.code != 0:
-            raise AssertionError(run.err)
-        cls.whole = program.describe(whole)
+        whole = run_undisturbed(cls, STUDY)
         with h5py.File(whole) as file:
             cls.tasks = int(file["provenance"].attrs["tasks_run"])
 
@@ -245,17 +251,7 @@ class ResumeReconstruction(program.WithFolder):
 
     @classmethod
     def setUpClass(cls):
-        holder = program.WithFolder()
-        holder.setUp()
-        cls.addClassCleanup(holder.doCleanups)
-        cls.study = holder.write("study.toml", toml(RECONSTRUCTED))
-        whole = holder.folder / "whole.h5"
-        start = time.monotonic()
-        run = quantbound("sweep", cls.study, "--output", whole, "--threads", 1)
-        cls.seconds = time.monotonic() - start
-        if run.code != 0:
-            raise AssertionError(run.err)
-        cls.whole = program.describe(whole)
+        run_undisturbed(cls, RECONSTRUCTED)
 
     def setUp(self):
         super().setUp()

@@ -327,6 +327,22 @@ TEST_F(ReconstructTest, MrecgJoinsPairsAndReportsJointCapacity) {
   }
 }
 
+TEST_F(ReconstructTest, MrecgJoinsNoEqualModulesHoweverManyJoinsAreWanted) {
+  take(network::make_network({.family = network::Family::resnet, .depth = 14, .width = 4, .resolution = 8}));
+  Options options = quick(1);
+  options.joins = 100;
+  const auto single = run(Method::brecq, options), joint = run(Method::mrecg, options);
+  std::size_t next = 0, joins = 0;
+  for (const ModuleReport& report : joint.modules) {
+    const std::size_t first = next;
+    for (std::size_t layers = 0; layers < report.module.layers.size(); ++next)
+      layers += single.modules[next].module.layers.size();
+    for (std::size_t i = first; i + 1 < next; ++i, ++joins)
+      EXPECT_NE(single.modules[i].capacity, single.modules[i + 1].capacity) << report.module.name;
+  }
+  EXPECT_GT(joins, 0U);
+}
+
 /// The leading modules that both passes share are taken over from the first: as if they were made anew.
 TEST_F(ReconstructTest, MrecgByLossesIsBrecqWithTheRunsItChose) {
   take(network::make_network({.family = network::Family::resnet, .depth = 14, .width = 4, .resolution = 8}));
