@@ -111,9 +111,10 @@ std::string hash_of(std::span<const ResultPart> parts) {
   return hashes.size() == 1 ? hashes.front() : core::hash128_hex(fmt::format("{}", fmt::join(hashes, "\n")));
 }
 
-/// Text of a part that is not about the numbers may differ: where a file lay, why a method said nothing.
+/// Text of a part that is not about the numbers may differ: where a file lay, why a method said nothing. So may the
+/// stated error of float measurements: it is taken from samples that depend on how a study's work was cut.
 detail::Agreement agreement_on(const std::string& name) {
-  const bool free = name == "network_source" || name == "method_note";
+  const bool free = name == "network_source" || name == "method_note" || name == "observed_error";
   return free ? detail::Agreement::kept : detail::Agreement::required;
 }
 

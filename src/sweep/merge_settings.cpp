@@ -48,13 +48,14 @@ bool has(const toml::array& array, const std::string& element) {
   return std::ranges::any_of(array, [&](const toml::node& node) { return text_of(node) == element; });
 }
 
-/// Takes from `common` what `other` does not say.
+/// Takes from `common` what `other` does not say. An inline table, such as `attack`, is one value.
 void keep_common(toml::table& common, const toml::table& other) {
   std::vector<std::string> gone;
   for (auto&& [key, node] : common) {
     const toml::node* there = other.get(key);
     toml::array* tables = node.is_array_of_tables() ? node.as_array() : nullptr;
-    if (there != nullptr && node.is_table() && there->is_table()) {
+    const bool is_section = node.is_table() && !node.as_table()->is_inline();
+    if (there != nullptr && is_section && there->is_table()) {
       keep_common(*node.as_table(), *there->as_table());
       if (node.as_table()->empty()) gone.emplace_back(key.str());
     } else if (there != nullptr && tables != nullptr && there->is_array_of_tables()) {
