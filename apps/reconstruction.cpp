@@ -50,22 +50,22 @@ Value one_of(const options::variables_map& values, const char* option, const std
 /// Options that only methods fitted to samples read, and of these the ones that some of them read.
 constexpr std::array of_methods{"samples",         "layout",  "scale",      "mean",   "std", "rows",
                                 "bias-correction", "threads", "checkpoint", "resume", "set"};
-constexpr std::array of_training{"iterations", "batch"};
-constexpr std::array of_blocks{"modules", "weighting"};
-
-/// Which methods read a key that --set gives. What is no key at all is found when it is parsed.
-bool reads(Method method, const std::string& key) {
+/// Which methods read a key of [reconstruct]. What is no key at all is found when it is parsed.
+bool reads(Method method, std::string_view key) {
   const auto is_one_of = [&](std::initializer_list<std::string_view> keys) {
     return std::ranges::count(keys, key) != 0;
   };
   const bool trained = method != Method::round && method != Method::gptq;
+  const bool by_blocks = trained && method != Method::adaround;
   const bool joint = method == Method::mrecg || method == Method::mrecg_loss;
   if (is_one_of({"damping", "order"})) return method == Method::gptq;
-  if (is_one_of({"learning_rate", "regularization", "regularization_unit", "warm_up", "beta"})) return trained;
+  if (is_one_of({"iterations", "batch", "learning_rate", "regularization", "regularization_unit", "warm_up", "beta"}))
+    return trained;
   if (key == "quadratic") return trained && method != Method::qdrop;
-  if (key == "runs" || key == "modules")
-    return trained && method != Method::adaround && (key == "modules" || method != Method::mrecg_loss);
-  if (key == "longest_run") return joint || reads(method, "runs");
+  if (is_one_of({"modules", "weighting"})) return by_blocks;
+  if (key == "drop") return joint || method == Method::qdrop;
+  if (key == "runs") return by_blocks && method != Method::mrecg_loss;
+  if (key == "longest_run") return by_blocks;
   if (is_one_of({"joint", "joins", "join_penalty"})) return joint;
   if (is_one_of({"stride_factor", "homogeneity"})) return method == Method::mrecg;
   return true;
@@ -97,20 +97,15 @@ reconstruct::Options read_settings(const options::variables_map& values, Method 
   return sweep::read_reconstruct_options(settings);
 }
 
-template <std::size_t n>
-void refuse(const options::variables_map& values, const std::array<const char*, n>& names, const std::string& name) {
-  for (const char* option : names) {
+void refuse_unread(const options::variables_map& values, const std::string& name, std::optional<Method> method) {
+  const auto refuse = [&](const char* option) {
     if (is_given(values, option))
       throw InputError(fmt::format("--quantizer {} does not read --{}; leave it out", name, option), here);
+  };
+  if (!method) std::ranges::for_each(of_methods, refuse);
+  for (const char* option : {"iterations", "batch", "modules", "weighting", "drop"}) {
+    if (!method || !reads(*method, option)) refuse(option);
   }
-}
-
-void refuse_unread(const options::variables_map& values, const std::string& name, std::optional<Method> method) {
-  if (!method) refuse(values, of_methods, name);
-  const bool trained = method && *method != Method::round && *method != Method::gptq;
-  if (!trained) refuse(values, of_training, name);
-  if (!trained || *method == Method::adaround) refuse(values, of_blocks, name);
-  if (method != Method::qdrop) refuse(values, std::array{"drop"}, name);
 }
 
 observe::SampleSet read_samples(const options::variables_map& values) {
@@ -269,6 +264,8 @@ ReconstructionSettings read_reconstruction(const options::variables_map& values,
   options.iterations = values["iterations"].as<Index>();
   options.batch = values["batch"].as<Index>();
   options.drop = values["drop"].as<double>();
+  if (is_given(values, "drop") && *choice.method != Method::qdrop && options.joint != Method::qdrop)
+    throw InputError("--drop is for qdrop; with mrecg, add --set joint=qdrop, or leave it out", here);
   options.equalization = choice.equalization;
   options.seed = choice.configuration.seed;
   const ModuleKind modules = one_of(values, "modules", std::array<std::string_view, 3>{"layer", "block", "stage"},

@@ -480,6 +480,17 @@ class LossCorrelation(WithModules):
         self.assertTrue((points.get_xdata() < points.get_ydata()).all())
         np.testing.assert_allclose(np.sort(points.get_xdata()), np.sort(ds.module_loss.squeeze()[ds.module_kind == "block"][6]))
 
+    def test_schemes_that_join_the_last_module_are_points_of_their_own(self):
+        alone = [self.reconstructed(f"alone{n}.h5", methods=["brecq"], bits=[2], wave=0.1 * n) for n in range(4)]
+        joined = [self.reconstructed(f"joined{n}.h5", methods=["brecq"], bits=[2], wave=0.1 * n, runs=[1] * 8 + [3]) for n in range(4)]
+        axes = qa.loss_correlation(alone + joined).axes[0]
+        names = [text.get_text().split("\n")[0] for text in axes.get_legend().get_texts()]
+        self.assertEqual(names, ["BRECQ, last alone", "BRECQ, last joined", "all together"])
+        of_alone, of_joined = lines(axes)
+        for points, results in ((of_alone, alone), (of_joined, joined)):
+            self.assertEqual(set(points.get_ydata()), {float(v) for ds in results for v in ds.module_loss.isel(module=-1).values.ravel()})
+        self.assertGreater(of_alone.get_xdata().max(), of_joined.get_xdata().max())
+
     def test_rounding_is_no_scheme_unless_asked_for(self):
         legend = qa.loss_correlation(self.reconstructed()).axes[0].get_legend().get_texts()
         self.assertEqual([text.get_text().split("\n")[0] for text in legend], ["AdaRound", "BRECQ", "QDrop", "MRECG, capacity", "MRECG, loss", "all together"])
@@ -527,6 +538,7 @@ class Pareto(WithModules):
         wanted = 100 * ds.accuracy.isel(network=0, samples=0, granularity=0).median("seed").transpose("quantizer", "bits").sortby("bits")
         np.testing.assert_allclose([line.get_ydata() for line in drawn], wanted)
         np.testing.assert_allclose(front.get_ydata(), wanted.max("quantizer"))
+        self.assertGreater(figure.axes[0].get_ylim()[1], 100 * ds.accuracy_reference.max())  # the float network is in the picture
 
     def test_deviation_takes_the_place_of_accuracy(self):
         figure = qa.pareto(self.reconstructed(), variable="observed_max")

@@ -343,6 +343,7 @@ class Refusals(Quantizing):
         self.assert_refused("did you mean .*learning_rate.*--set learning_rat", *fitted, "--set", "learning_rat=5")
         self.assert_refused("this key is set twice", *fitted, "--set", "beta=[9,2]", "--set", "beta=[8,2]")
         self.assert_refused("--modules and --set modules", *fitted, "--modules", "layer", "--set", "modules=[[\"a\",\"b\"]]")
+        self.assert_refused("--drop is for qdrop; with mrecg, add --set joint=qdrop", *fitted[:-1], "mrecg", "--drop", 0.2)
         self.assert_refused("the runs have 3 modules, the network", *fitted, "--set", "runs=[1,2]")
         self.assert_refused("--equalization 'all' is not known", *fitted, "--equalization", "all")
         self.assert_refused(r"\(none\.npy\)", own, *out, "--quantizer", "brecq", "--samples", "none.npy")
@@ -514,6 +515,12 @@ class Fitted(Quantizing):
         different = {weights(fast, *more) for more in ((), ("beta=[9,3]",), ("runs=random",), ("quadratic=batches",), ("regularization_unit=absolute",))}
         self.assertEqual(len(different), 5)
         self.assertEqual(weights(), weights("learning_rate=1e-3"))
+
+    def test_the_joint_objective_may_be_qdrop(self):
+        words = (NETWORKS[1], *self.WORDS, "mrecg", "--iterations", 60, *SAMPLES, "--set", "learning_rate=0.3")
+        files = [self.quantize(*words, *more)[1].SerializeToString() for more in (
+            (), ("--set", "joint=qdrop"), ("--set", "joint=qdrop", "--drop", 0.1))]
+        self.assertEqual(len(set(files)), 3)
 
     def test_samples_are_normalised_as_asked(self):
         x = np.load(MODELS / "digits_test_x.npy")[:100].astype(np.float64)
