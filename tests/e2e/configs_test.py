@@ -47,6 +47,14 @@ class Configs(unittest.TestCase):
                 continue
             self.assertEqual(self.plan(study)["networks"], networks, study)
 
+    def test_every_study_of_a_paper_says_how_to_run_it_and_what_it_repeats(self):
+        page = (REPOSITORY / "docs" / "papers.md").read_text()
+        for study in (CONFIGS / "paper").glob("*.toml"):
+            head = study.read_text().split("[study]")[0]
+            self.assertIn(f"sweep configs/paper/{study.name}", head, study.name)
+            self.assertRegex(head, r"quantbound-plot \S+\.h5 [a-z]|picture.*docs/papers\.md", study.name)
+            self.assertRegex(page, rf"\b{study.stem}\b", study.name)
+
     def test_gains_takes_other_networks(self):
         files = json.dumps([str(CONFIGS / "models" / f"digits_mlp_{depth}.onnx") for depth in (5, 7)])
         self.assertEqual(self.plan("paper/gains.toml", "--set", f"network.0.file={files}")["networks"], 2 + 3 + 9)
