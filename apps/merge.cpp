@@ -110,8 +110,8 @@ is skipped. Parts that contradict each other are refused, with the labels.
 )",
     .files = R"(  RESULTS  finished result files of quantbound sweep, or of quantbound merge
 )",
-    .examples = R"(  quantbound merge quickstart.h5 other.h5 -o both.h5
-      two studies as one file
+    .examples = R"(  quantbound merge quickstart.h5 ranks.h5 -o both.h5
+      two results of sweep as one file
 )"};
 
 }  // namespace quantbound::apps

@@ -138,6 +138,8 @@ void print_result(std::ostream& out) {
   print_fields(out, "Group /failures", Place::failures);
   print_fields(out, "Group /provenance", Place::provenance);
   print_fields(out, "Attributes of /provenance", Place::provenance_attribute);
+  print_fields(out, "Group /provenance of a merged file, besides", Place::sources);
+  print_item(out, "`source_X` (source): every attribute X of its /provenance; those of a merged file are of the merge");
 }
 
 constexpr std::array all{Reference{"study", "all keys of a study file", &print_study},

@@ -31,7 +31,9 @@ void add_run(sweep::Group& provenance, const std::string& command_line, std::chr
   add("hdf5", version.hdf5);
   add("command_line", command_line);
   add("start", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(start)));
-  add("end", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::chrono::system_clock::now())));
+  const auto end = std::chrono::system_clock::now();
+  add("end", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(end)));
+  sweep::set_attribute(provenance.attributes, "elapsed", std::chrono::duration<double>(end - start).count());
 }
 
 }  // namespace quantbound::apps

@@ -24,6 +24,7 @@
 #include "quantbound/store/result_file.hpp"
 #include "quantbound/store/shelf_directory.hpp"
 #include "quantbound/sweep/assemble.hpp"
+#include "quantbound/sweep/dataset_schema.hpp"
 #include "quantbound/sweep/task.hpp"
 
 #include "failure.hpp"
@@ -182,9 +183,12 @@ void add_provenance(sweep::Dataset& dataset, const Settings& settings, const Run
     hosts.push_back(facts.bindings[r].host);
     threads.push_back(facts.bindings[r].threads);
   }
-  group.add_axis({.name = "rank", .labels = ranks, .attributes = {}});
-  group.add_variable({.name = "host", .dimensions = {"rank"}, .data = hosts, .attributes = {}, .fill = {}});
-  group.add_variable({.name = "threads", .dimensions = {"rank"}, .data = threads, .attributes = {}, .fill = {}});
+  const auto meaning = [](const char* name) { return described(field_spec(sweep::Place::provenance, name)); };
+  group.add_axis({.name = "rank", .labels = ranks, .attributes = meaning("rank")});
+  group.add_variable(
+      {.name = "host", .dimensions = {"rank"}, .data = hosts, .attributes = meaning("host"), .fill = {}});
+  group.add_variable(
+      {.name = "threads", .dimensions = {"rank"}, .data = threads, .attributes = meaning("threads"), .fill = {}});
 }
 
 /// Journals to result file, on rank 0. Returns how many units failed.

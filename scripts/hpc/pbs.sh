@@ -40,7 +40,7 @@ threads=${OMP_NUM_THREADS:-1} # PBS sets it from ompthreads
 export OMP_NUM_THREADS=$threads OMP_PLACES=cores OMP_PROC_BIND=close
 ranks=$(wc -l <"${PBS_NODEFILE:?}")
 read -ra options <<<"${OPTIONS:-}"
-progress() { find "$OUTPUT.journal" -type f -printf '%f %s %T@\n' 2>/dev/null | sort | cksum; }
+progress() { find "$OUTPUT.journal" -type f -exec cksum {} + 2>/dev/null | sort | cksum; }
 
 say "job $PBS_JOBID: $STUDY -> $OUTPUT, $ranks ranks, stops after $limit minutes"
 before=$(progress)

@@ -45,8 +45,8 @@ export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1} OMP_PLACES=cores OMP_PROC_BIND=
 # mpirun knows the nodes from Slurm. (With srun: QUANTBOUND_LAUNCHER="srun --mpi=pmix --cpus-per-task=N".)
 read -ra launcher <<<"${QUANTBOUND_LAUNCHER:-mpirun -n ${SLURM_NTASKS:-1} --map-by slot:PE=$OMP_NUM_THREADS --bind-to core}"
 
-# What the journals hold: grows with every finished task and every saved state.
-progress() { find "$output.journal" -type f -printf '%f %s %T@\n' 2>/dev/null | sort | cksum; }
+# What the journals hold: changes with every finished task and every saved state, and not with a start alone.
+progress() { find "$output.journal" -type f -exec cksum {} + 2>/dev/null | sort | cksum; }
 
 say "job $SLURM_JOB_ID on ${SLURM_JOB_NODELIST:-?}, start $((${SLURM_RESTART_COUNT:-0} + 1)): $study -> $output"
 before=$(progress)

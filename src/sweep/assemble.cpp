@@ -24,7 +24,6 @@ namespace {
 
 using detail::collect;
 using detail::counting;
-using detail::described;
 
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 

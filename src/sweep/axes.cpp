@@ -181,10 +181,6 @@ std::vector<std::int64_t> counting(std::size_t count) {
   return numbers;
 }
 
-Attributes described(const FieldSpec& spec) {
-  return {{"long_name", std::string(spec.long_name)}, {"units", std::string(spec.units)}};
-}
-
 void add_axes(Group& root, const Plan& plan) {
   const Study& study = plan.study;
   const RaggedAxes ragged = ragged_axes(plan);

@@ -38,7 +38,6 @@ inline constexpr std::array<std::string_view, 2> norm_labels{"l2", "relative_l2"
 
 /// 0, 1, 2, ...: labels of an axis that only counts.
 std::vector<std::int64_t> counting(std::size_t count);
-Attributes described(const FieldSpec& spec);
 void add_axes(Group& root, const Plan& plan);
 void add_coordinates(Group& root, const Plan& plan);
 

@@ -243,6 +243,14 @@ constexpr std::array fields{
     FieldSpec{provenance, "host", "rank", "name of its machine"},
     FieldSpec{provenance, "threads", "rank", "its threads"},
 
+    FieldSpec{sources, "source", "", "result file that was merged, in the order given"},
+    FieldSpec{sources, "source_file", "source", "its name"},
+    FieldSpec{sources, "source_study_hash", "source", "its study_hash"},
+    FieldSpec{sources, "source_study_toml", "source", "its study_toml"},
+    FieldSpec{sources, "task_source", "task", "source of the task"},
+    FieldSpec{sources, "rank_source", "rank", "source of the rank"},
+    FieldSpec{sources, "failure_source", "failure", "source of the failure"},
+
     FieldSpec{attribute, "Conventions", "", "CF-1.10"},
     FieldSpec{attribute, "schema", "", "quantbound-results"},
     FieldSpec{attribute, "schema_version", "", "of this page; the second number rises when something is added"},
@@ -273,6 +281,7 @@ constexpr std::array fields{
     FieldSpec{provenance_attribute, "schedule", "", "static or dynamic"},
     FieldSpec{provenance_attribute, "start", "", "of that run, UTC"},
     FieldSpec{provenance_attribute, "end", "", "of that run, UTC"},
+    FieldSpec{provenance_attribute, "elapsed", "", "its time", "s"},
     FieldSpec{provenance_attribute, "ranks", "", "its processes"},
     FieldSpec{provenance_attribute, "tasks_run", "", "tasks that it ran itself; those of runs before it count as done"},
 };
@@ -294,6 +303,10 @@ const FieldSpec& field_spec(Place place, std::string_view name) {
       std::ranges::find_if(fields, [&](const FieldSpec& spec) { return spec.place == place && spec.name == name; });
   QUANTBOUND_ASSERT(found != fields.end(), static_cast<int>(place), name);
   return *found;
+}
+
+Attributes described(const FieldSpec& spec) {
+  return {{"long_name", std::string(spec.long_name)}, {"units", std::string(spec.units)}};
 }
 
 std::vector<std::string> dimensions_of(std::string_view names) {

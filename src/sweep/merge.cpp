@@ -111,11 +111,17 @@ std::string hash_of(std::span<const ResultPart> parts) {
   return hashes.size() == 1 ? hashes.front() : core::hash128_hex(fmt::format("{}", fmt::join(hashes, "\n")));
 }
 
-/// Text of a part that is not about the numbers may differ: where a file lay, why a method said nothing. So may the
-/// stated error of float measurements: it is taken from samples that depend on how a study's work was cut.
+/// What is not about the numbers may differ: where a file lay, why a method said nothing. So may the stated error of
+/// float measurements, and what it is part of: it is taken from samples that depend on how a study's work was cut.
+constexpr std::array<std::string_view, 5> free_to_differ{"network_source", "method_note", "observed_error",
+                                                         "observed_in_double", "observed_quantile_upper"};
+constexpr std::array<std::string_view, 7> measured{"observed_max",      "observed_mean",      "observed_quantile",
+                                                   "observed_norm_max", "observed_norm_mean", "observed_norm_quantile",
+                                                   "observed_sample"};
+
 detail::Agreement agreement_on(const std::string& name) {
-  const bool free = name == "network_source" || name == "method_note" || name == "observed_error";
-  return free ? detail::Agreement::kept : detail::Agreement::required;
+  if (std::ranges::count(free_to_differ, name) != 0) return detail::Agreement::kept;
+  return std::ranges::count(measured, name) != 0 ? detail::Agreement::measured : detail::Agreement::required;
 }
 
 Group merge_root(std::span<const ResultPart> parts, const detail::MergedAxes& axes, const std::string& toml) {

@@ -21,6 +21,7 @@ namespace {
 
 using Texts = std::vector<std::string>;
 using Integers = std::vector<std::int64_t>;
+using Reals = std::vector<double>;
 
 const Group* provenance_of(const Dataset& dataset) { return dataset.find_group("provenance"); }
 const Group* failures_of(const Dataset& dataset) { return dataset.find_group("failures"); }
@@ -50,16 +51,20 @@ Values joined(std::span<const ResultPart> parts, const Group* (*group_of)(const 
   return all;
 }
 
-Attributes meaning_of(std::string_view long_name) {
-  return {{"long_name", std::string(long_name)}, {"units", std::string("1")}};
+void add_axis(Group& group, Place place, std::string_view name, Labels labels) {
+  group.add_axis(
+      {.name = std::string(name), .labels = std::move(labels), .attributes = described(field_spec(place, name))});
 }
 
-void add(Group& group, std::string name, std::string axis, Data data, std::string_view long_name) {
-  group.add_variable({.name = std::move(name),
-                      .dimensions = {std::move(axis)},
+void add(Group& group, Place place, std::string_view name, Data data) {
+  const FieldSpec& spec = field_spec(place, name);
+  Fill fill;
+  if (std::holds_alternative<Reals>(data)) fill = std::numeric_limits<double>::quiet_NaN();
+  group.add_variable({.name = std::string(name),
+                      .dimensions = dimensions_of(spec.dimensions),
                       .data = std::move(data),
-                      .attributes = meaning_of(long_name),
-                      .fill = {}});
+                      .attributes = described(spec),
+                      .fill = fill});
 }
 
 // ---- the sources
@@ -67,11 +72,8 @@ void add(Group& group, std::string name, std::string axis, Data data, std::strin
 /// A source as its variables: name -> text or number.
 using Source = std::map<std::string, AttributeValue>;
 
-/// Names of what a source says of itself, with the meaning; the rest are attributes of a run's /provenance.
-constexpr std::array<std::pair<const char*, const char*>, 3> about_study{
-    {{"source_file", "file that was merged"},
-     {"source_study_hash", "study_hash of the source"},
-     {"source_study_toml", "the study of the source, as resolved"}}};
+/// What a source says of its study; the rest are attributes of a run's /provenance.
+constexpr std::array about_study{"source_file", "source_study_hash", "source_study_toml"};
 
 Source source_of_run(const ResultPart& part) {
   const Attributes& root = part.dataset.root.attributes;
@@ -81,9 +83,7 @@ Source source_of_run(const ResultPart& part) {
   const Group* provenance = provenance_of(part.dataset);
   if (provenance == nullptr) return source;
   for (const auto& [name, value] : provenance->attributes) {
-    if (std::holds_alternative<std::string>(value) || std::holds_alternative<std::int64_t>(value)) {
-      source.emplace("source_" + name, value);
-    }
+    source.emplace("source_" + name, value);
   }
   return source;
 }
@@ -96,6 +96,7 @@ std::vector<Source> sources_of_merged(const Group& provenance) {
     for (std::size_t i = 0; i < sources.size(); ++i) {
       if (const auto* texts = std::get_if<Texts>(&variable.data)) sources[i].emplace(variable.name, (*texts)[i]);
       if (const auto* numbers = std::get_if<Integers>(&variable.data)) sources[i].emplace(variable.name, (*numbers)[i]);
+      if (const auto* reals = std::get_if<Reals>(&variable.data)) sources[i].emplace(variable.name, (*reals)[i]);
     }
   }
   return sources;
@@ -116,20 +117,26 @@ std::vector<Value> column(const std::vector<Source>& sources, const std::string&
   });
 }
 
+/// A column in the type of the value that the first source with it has.
+Data column_like(const AttributeValue& value, const std::vector<Source>& sources, const std::string& name) {
+  if (std::holds_alternative<std::string>(value)) return column<std::string>(sources, name);
+  if (std::holds_alternative<double>(value)) return column<double>(sources, name);
+  return column<std::int64_t>(sources, name);
+}
+
 void add_sources(Group& group, const std::vector<Source>& sources) {
-  group.add_axis(
-      {.name = "source", .labels = counting(sources.size()), .attributes = meaning_of("result file that was merged")});
-  for (const auto& [name, meaning] : about_study)
-    add(group, name, "source", column<std::string>(sources, name), meaning);
-  std::map<std::string, bool> others;  // whether it is text
-  for (const Source& source : sources) {
-    for (const auto& [name, value] : source) others.emplace(name, std::holds_alternative<std::string>(value));
-  }
-  for (const auto& [name, meaning] : about_study) others.erase(name);
-  for (const auto& [name, is_text] : others) {
-    const std::string meaning = fmt::format("`{}` of the run", name.substr(std::string("source_").size()));
-    Data data = is_text ? Data(column<std::string>(sources, name)) : Data(column<std::int64_t>(sources, name));
-    add(group, name, "source", std::move(data), meaning);
+  add_axis(group, Place::sources, "source", counting(sources.size()));
+  for (const auto* name : about_study) add(group, Place::sources, name, column<std::string>(sources, name));
+  Source others;
+  for (const Source& source : sources) others.insert(source.begin(), source.end());
+  for (const auto* name : about_study) others.erase(name);
+  for (const auto& [name, value] : others) {
+    const std::string meaning = fmt::format("`{}` of the run", name.substr(std::string_view("source_").size()));
+    group.add_variable({.name = name,
+                        .dimensions = {"source"},
+                        .data = column_like(value, sources, name),
+                        .attributes = {{"long_name", meaning}, {"units", std::string("1")}},
+                        .fill = {}});
   }
 }
 
@@ -153,14 +160,9 @@ Integers source_of_each(std::span<const ResultPart> parts, const Group* (*group_
 
 void add_tasks(Group& group, std::span<const ResultPart> parts) {
   auto seconds = joined<std::vector<double>>(parts, provenance_of, "task", "wall_time");
-  group.add_axis(
-      {.name = "task", .labels = counting(seconds.size()), .attributes = meaning_of("tasks of all sources")});
-  group.add_variable({.name = "wall_time",
-                      .dimensions = {"task"},
-                      .data = std::move(seconds),
-                      .attributes = {{"long_name", std::string("seconds of the task")}, {"units", std::string("s")}},
-                      .fill = std::numeric_limits<double>::quiet_NaN()});
-  add(group, "task_source", "task", source_of_each(parts, provenance_of, "task", "task_source"), "source of the task");
+  add_axis(group, Place::provenance, "task", counting(seconds.size()));
+  add(group, Place::provenance, "wall_time", std::move(seconds));
+  add(group, Place::sources, "task_source", source_of_each(parts, provenance_of, "task", "task_source"));
 }
 
 void add_certify_times(Group& group, std::span<const ResultPart> parts, const MergedAxes& axes) {
@@ -188,21 +190,16 @@ void add_stages(Group& group, std::span<const ResultPart> parts) {
     orders.push_back(*stages);
   }
   const Texts order = merge_orders(orders);
-  group.add_axis({.name = "stage", .labels = order, .attributes = meaning_of("stage")});
-  group.add_variable(
-      {.name = "stage_time",
-       .dimensions = {"stage"},
-       .data = collect(order, [&](const auto& stage) { return sum.at(stage); }),
-       .attributes = {{"long_name", std::string("seconds of the stage, over all tasks")}, {"units", std::string("s")}},
-       .fill = std::numeric_limits<double>::quiet_NaN()});
+  add_axis(group, Place::provenance, "stage", order);
+  add(group, Place::provenance, "stage_time", collect(order, [&](const auto& stage) { return sum.at(stage); }));
 }
 
 void add_ranks(Group& group, std::span<const ResultPart> parts) {
   auto hosts = joined<Texts>(parts, provenance_of, "rank", "host");
-  group.add_axis({.name = "rank", .labels = counting(hosts.size()), .attributes = meaning_of("ranks of all sources")});
-  add(group, "host", "rank", std::move(hosts), "host of the rank");
-  add(group, "threads", "rank", joined<Integers>(parts, provenance_of, "rank", "threads"), "threads of the rank");
-  add(group, "rank_source", "rank", source_of_each(parts, provenance_of, "rank", "rank_source"), "source of the rank");
+  add_axis(group, Place::provenance, "rank", counting(hosts.size()));
+  add(group, Place::provenance, "host", std::move(hosts));
+  add(group, Place::provenance, "threads", joined<Integers>(parts, provenance_of, "rank", "threads"));
+  add(group, Place::sources, "rank_source", source_of_each(parts, provenance_of, "rank", "rank_source"));
 }
 
 }  // namespace
@@ -218,16 +215,10 @@ Group merge_failures(std::span<const ResultPart> parts) {
     first += static_cast<std::int64_t>(axis_size(provenance_of(part.dataset), "task"));
   }
   Group failures;
-  const auto bare = [&](const char* name, Data data) {
-    failures.add_variable(
-        {.name = name, .dimensions = {"failure"}, .data = std::move(data), .attributes = {}, .fill = {}});
-  };
-  failures.add_axis(
-      {.name = "failure", .labels = counting(tasks.size()), .attributes = meaning_of("piece of work that failed")});
-  bare("failure_task", std::move(tasks));
-  for (const auto* name : {"failure_network", "failure_stage", "failure_message"}) {
-    bare(name, joined<Texts>(parts, failures_of, "failure", name));
-  }
+  add_axis(failures, Place::failures, "failure", counting(tasks.size()));
+  add(failures, Place::failures, "failure_task", std::move(tasks));
+  for (const auto* name : {"failure_network", "failure_stage", "failure_message"})
+    add(failures, Place::failures, name, joined<Texts>(parts, failures_of, "failure", name));
   return failures;
 }
 
@@ -241,8 +232,7 @@ Group merge_provenance(std::span<const ResultPart> parts, const MergedAxes& axes
   add_stages(group, parts);
   add_ranks(group, parts);
   group.add_axis(*failures.find_axis("failure"));
-  add(group, "failure_source", "failure", source_of_each(parts, failures_of, "failure", "failure_source"),
-      "source of the failure");
+  add(group, Place::sources, "failure_source", source_of_each(parts, failures_of, "failure", "failure_source"));
   return group;
 }
 

@@ -46,7 +46,10 @@ struct Rule {
   /// Whether both may stand for one thing: the same, or one of them says nothing.
   template <class Value>
   bool agree(const Value& a, const Value& b) const {
-    return agreement == Agreement::kept || is_status || is_nothing(a) || is_nothing(b) || same(a, b);
+    if (agreement == Agreement::kept || is_status || is_nothing(a) || is_nothing(b) || same(a, b)) return true;
+    if constexpr (std::is_same_v<Value, double>)
+      return agreement == Agreement::measured && std::abs(a - b) <= std::max(std::abs(a), std::abs(b)) / 8.0;
+    return false;
   }
 
   /// Of two values that agree, the one that says more; the first where both do.

@@ -374,7 +374,6 @@ class Scaling(WithFiles):
     def test_refuses_what_says_nothing_about_scaling(self):
         first = self.run_on(1, 60)
         for other, message in ((self.run_on(1, 70, name="again"), "one number of ranks"), (self.run_on(2, 30, name="other", study="another"), "different studies"),
-                               (self.run_on(2, 0, name="fast"), "less than a second"),
                                (fixture.write_result(self.path("resumed.h5"), run={"ranks": 2, "tasks_run": 1}), r"resumed was continued with --resume \(1 of 3 tasks")):
             with self.assertRaisesRegex(qa.ResultError, message):
                 qa.scaling([first, other])

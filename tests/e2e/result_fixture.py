@@ -131,7 +131,8 @@ def write_provenance(file, run):
     group = file.create_group("provenance")
     start = datetime.datetime(2026, 11, 22, 23, 59, 30)
     end = start + datetime.timedelta(seconds=run["seconds"])
-    group.attrs.update({"command_line": "made up", "ranks": run["ranks"], "tasks_run": run["tasks_run"], "start": f"{start.isoformat()}Z", "end": f"{end.isoformat()}Z"})
+    group.attrs.update({"command_line": "made up", "ranks": run["ranks"], "tasks_run": run["tasks_run"], "start": f"{start.isoformat()}Z", "end": f"{end.isoformat()}Z",
+                        "elapsed": float(run["seconds"])})
     writer = Writer(group)
     writer.axis("task", list(range(len(run["task_seconds"]))))
     writer.variable("wall_time", ("task",), run["task_seconds"])

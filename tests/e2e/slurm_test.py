@@ -218,7 +218,9 @@ class Slurm(program.WithFolder):
                 said = "".join(path.read_text() for path in (self.folder / folder).glob("*.log"))
                 self.assertLessEqual({*names, "merged.h5", "studies.list"}, there, said)
                 merged = program.describe(self.folder / folder / "merged.h5")
-                self.assertLessEqual(set(program.differences(program.describe(self.folder / "whole.h5"), merged)), {"/@study_hash", "/@study_toml"})
+                # How large the float error is said to be depends on how a study's work is cut into tasks.
+                self.assertLessEqual(set(program.differences(program.describe(self.folder / "whole.h5"), merged)),
+                                     {"/@study_hash", "/@study_toml", "/observed_error", "/observed_quantile_upper"})
 
     def test_an_array_with_a_missing_study_submits_nothing(self):
         self.write("studies.txt", "none.toml\n")

@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "quantbound/sweep/dataset.hpp"
+
 namespace quantbound::sweep {
 
 inline constexpr std::string_view schema_version = "1.3.0";
@@ -30,9 +32,9 @@ struct VariableSpec {
   Presence presence = Presence::always;
 };
 
-/// Where a field lies: an axis of the root group, what describes positions of axes, text over axes, the groups, or
-/// attributes.
-enum class Place { axis, coordinate, note, failures, provenance, attribute, provenance_attribute };
+/// Where a field lies: an axis of the root group, what describes positions of axes, text over axes, the groups, what
+/// /provenance of a merged file has besides, or attributes.
+enum class Place { axis, coordinate, note, failures, provenance, sources, attribute, provenance_attribute };
 
 /// Everything that is no variable of numbers.
 struct FieldSpec {
@@ -51,6 +53,8 @@ const VariableSpec& variable_spec(std::string_view name);
 std::span<const FieldSpec> field_specs();
 /// @pre the name is in the table, at this place
 const FieldSpec& field_spec(Place place, std::string_view name);
+/// `long_name` and `units`.
+Attributes described(const FieldSpec& spec);
 /// The dimensions with "C" written out.
 std::vector<std::string> dimensions_of(std::string_view dimensions);
 

@@ -1,8 +1,8 @@
 /// Several result files as one, by label: the parts of a study that was cut in pieces, or studies of different
 /// networks. Every axis becomes the union of its labels, in the order of the parts where these agree. A number that
-/// several parts have must be the same, bit for bit; where no part has one, the merged result has what an unfinished
-/// study would (NaN, 0, empty text) and `status` = skipped. What a whole file says once (step, grid, schema, ...) must
-/// be the same in all. Computes no number: a merged result holds what its parts hold.
+/// several parts have must be the same, bit for bit (measurements in float: within an eighth); where no part has one,
+/// it has what an unfinished study would (NaN, 0, empty text) and `status` = skipped. What a whole file says once
+/// (step, grid, schema, ...) must be the same in all. Computes no number: a merged result holds what its parts hold.
 #pragma once
 
 #include <string>

@@ -1,7 +1,6 @@
 """How a study was run: provenance of result files, and the scaling of one study over ranks. What is here may differ between
 runs whose results are the same, bit for bit."""
 import dataclasses
-import datetime
 import pathlib
 
 import numpy as np
@@ -21,7 +20,7 @@ class Run:
     ranks: int
     threads: int  # of each rank
     hosts: int
-    seconds: float  # from start to end; the file knows both to the second
+    seconds: float  # from start to end
     busy: float  # seconds of all tasks together
     tasks: int
     tasks_run: int  # less than `tasks` where the run continued another
@@ -36,9 +35,8 @@ def read_run(path):
     study_hash = open_result(path).attrs.get("study_hash", "")
     provenance = open_group(path, "provenance")
     try:
-        start, end = (datetime.datetime.strptime(provenance.attrs[name], "%Y-%m-%dT%H:%M:%SZ") for name in ("start", "end"))
         return Run(pathlib.Path(path).stem, study_hash, int(provenance.attrs["ranks"]), int(provenance.threads.max()), len(set(provenance.host.values.tolist())),
-                   (end - start).total_seconds(), float(np.nansum(provenance.wall_time)), provenance.sizes["task"], int(provenance.attrs["tasks_run"]))
+                   float(provenance.attrs["elapsed"]), float(np.nansum(provenance.wall_time)), provenance.sizes["task"], int(provenance.attrs["tasks_run"]))
     except (KeyError, AttributeError, ValueError) as error:
         raise ResultError(f"the provenance of {path} does not say how it was run ({error})") from error
 
@@ -51,8 +49,6 @@ def comparable(runs):
     for run in runs:
         if run.tasks_run < run.tasks:
             raise ResultError(f"{run.name} was continued with --resume ({run.tasks_run} of {run.tasks} tasks in the last run): its time is not that of the study")
-        if run.seconds <= 0.0:
-            raise ResultError(f"{run.name} took less than a second, which is all that its provenance knows")
     if len({run.ranks for run in runs}) < 2:
         raise ResultError("the files know one number of ranks only; give results of the same study run on another number each")
 
@@ -73,12 +69,10 @@ def scaling(runs):
             mine = sorted((run for run in runs if run.threads == threads), key=lambda run: run.ranks)
             ranks = np.array(sorted({run.ranks for run in mine}))
             median = np.array([median_of([run.seconds for run in mine if run.ranks == r]) for r in ranks])
-            seconds = np.array([run.seconds for run in mine])
             ideal = median[0] * ranks[0] / ranks
             look = dict(color=colour, marker=marker, markersize=4.5, markerfacecolor="white")
             top.plot(ranks, median, color=colour, linestyle=line, linewidth=1.2)
-            top.plot([run.ranks for run in mine], seconds, **look, linestyle="")
-            top.vlines([run.ranks for run in mine], np.maximum(seconds - 1.0, 0.5), seconds + 1.0, color=colour, linewidth=0.8, alpha=0.6)
+            top.plot([run.ranks for run in mine], [run.seconds for run in mine], **look, linestyle="")
             top.plot(ranks, ideal, color="#777777", linestyle=":", linewidth=0.9)
             bottom.plot(ranks, 100.0 * ideal / median, **look, linestyle=line, linewidth=1.2)
             bottom.plot([run.ranks for run in mine], [100.0 * run.busy_part for run in mine], color=colour, marker="x", markersize=4, linestyle="")
@@ -100,7 +94,7 @@ def scaling(runs):
         bottom.set_ylim(0.0, max(105.0, bottom.get_ylim()[1]))
         bottom.set_xlabel("MPI ranks")
         names_beside(top, handles)
-        small_print(fig, "points: runs, whose times are known to a second (bars); lines: medians")
+        small_print(fig, "points: runs; lines: medians")
     return fig
 
 
