@@ -18,10 +18,12 @@ from quantbound_analysis import modules  # noqa: E402
 NETWORKS = {"quickstart.toml": 5, "paper/depth.toml": 4 + 24, "paper/width_depth.toml": 210, "paper/gains.toml": 1 + 3 + 9,
             "paper/real_networks.toml": 6, "paper/acas.toml": 23 * 4, "paper/mnist_certify.toml": 5 * 3, "paper/cnn_certify.toml": 4,
             "paper/cnn_accuracy.toml": 3, "paper/reconstruction.toml": 3, "paper/oscillation.toml": 2, "paper/granularity.toml": 1,
-            "paper/batch_size.toml": 1, "examples/first.toml": 2}
+            "paper/batch_size.toml": 1, "paper/modules.toml": 1, "paper/rounding.toml": 1, "paper/equalization.toml": 1,
+            "paper/qebverif.toml": 3, "paper/depth_mnist.toml": 7, "paper/bits.toml": 4 * 3 * 3, "examples/first.toml": 2}
 # Studies of networks that are not ours to ship.
 BORROWED = {"paper/real_networks.toml", "paper/acas.toml", "paper/mnist_certify.toml", "paper/cnn_certify.toml", "paper/cnn_accuracy.toml",
-            "paper/reconstruction.toml", "paper/oscillation.toml", "paper/granularity.toml", "paper/batch_size.toml"}
+            "paper/reconstruction.toml", "paper/oscillation.toml", "paper/granularity.toml", "paper/batch_size.toml", "paper/modules.toml",
+            "paper/rounding.toml", "paper/equalization.toml", "paper/qebverif.toml", "paper/depth_mnist.toml"}
 
 
 def quantbound(*words):
@@ -44,6 +46,14 @@ class Configs(unittest.TestCase):
                 self.assertIn("paper/data/", refused.stderr)
                 continue
             self.assertEqual(self.plan(study)["networks"], networks, study)
+
+    def test_every_study_of_a_paper_says_how_to_run_it_and_what_it_repeats(self):
+        page = (REPOSITORY / "docs" / "papers.md").read_text()
+        for study in (CONFIGS / "paper").glob("*.toml"):
+            head = study.read_text().split("[study]")[0]
+            self.assertIn(f"sweep configs/paper/{study.name}", head, study.name)
+            self.assertRegex(head, r"quantbound-plot \S+\.h5 [a-z]|picture.*docs/papers\.md", study.name)
+            self.assertRegex(page, rf"\b{study.stem}\b", study.name)
 
     def test_gains_takes_other_networks(self):
         files = json.dumps([str(CONFIGS / "models" / f"digits_mlp_{depth}.onnx") for depth in (5, 7)])
