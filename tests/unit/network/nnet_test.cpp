@@ -75,7 +75,7 @@ TEST(Nnet, AnUnboundedRangeIsNoDomain) {
   const Network network = read(replaced("-1.0,0.0,\n3.0,10.0", "-3.40282e+38,0.0,\n3.40282e+38,10.0"));
   EXPECT_FALSE(network.domain.has_value());
   ASSERT_EQ(network.notes.size(), 1U);
-  EXPECT_THAT(network.notes[0], HasSubstr("give a domain"));
+  EXPECT_THAT(network.notes[0], HasSubstr("states no bounded input range"));
 }
 
 TEST(Nnet, ErrorsNameTheLine) {
