@@ -61,15 +61,15 @@ development() {
   cmake -S tests/consumer -B "$scratch/consumer" -G Ninja >/dev/null
   cmake --build "$scratch/consumer" >/dev/null
   "$scratch/consumer/bounds_of_a_network" "$configs/models/digits_cnn.onnx"
-  mkdir -p "$scratch/all"
-  cat >"$scratch/all/CMakeLists.txt" <<'END'
+  mkdir -p "$scratch/every_room"
+  cat >"$scratch/every_room/CMakeLists.txt" <<'END'
 cmake_minimum_required(VERSION 3.22)
-project(all LANGUAGES C CXX)
+project(every_room LANGUAGES C CXX)
 find_package(quantbound REQUIRED)
-add_executable(all main.cpp)
-target_link_libraries(all PRIVATE quantbound::store quantbound::parallel)
+add_executable(every_room main.cpp)
+target_link_libraries(every_room PRIVATE quantbound::store quantbound::parallel)
 END
-  cat >"$scratch/all/main.cpp" <<'END'
+  cat >"$scratch/every_room/main.cpp" <<'END'
 #include <iostream>
 #include <quantbound/parallel/session.hpp>
 #include <quantbound/store/result_file.hpp>
@@ -78,9 +78,9 @@ int main(int, char** arguments) {
   std::cout << quantbound::parallel::mpi_library() << '\n';
 }
 END
-  cmake -S "$scratch/all" -B "$scratch/all/build" -G Ninja >/dev/null
-  cmake --build "$scratch/all/build" >/dev/null
-  "$scratch/all/build/all" "$scratch/two.h5"
+  cmake -S "$scratch/every_room" -B "$scratch/every_room/build" -G Ninja >/dev/null
+  cmake --build "$scratch/every_room/build" >/dev/null
+  "$scratch/every_room/build/every_room" "$scratch/two.h5"
 }
 
 lmod() { # the module file comes with `cmake --install`, not with the packages

@@ -70,6 +70,7 @@ HEAD = '''# bash completion of {name}, made from its --help by scripts/package/b
 def of_program(pages, version):
     verbs = {name.removeprefix("quantbound-"): text for name, text in pages.items() if name != "quantbound"}
     names = " ".join(verbs)
+    topics = " ".join(entry.term.split()[-1] for entry in pages["quantbound"].section("References"))
     cases = [case for verb, text in verbs.items() for case in value_cases(text, f"{verb},")]
     inputs = []
     for verb, text in verbs.items():
@@ -82,7 +83,7 @@ def of_program(pages, version):
     fi
     case "$verb,$prev" in
         help,help)
-            mapfile -t COMPREPLY < <(compgen -W "{names}" -- "$cur")
+            mapfile -t COMPREPLY < <(compgen -W "{names} {topics}" -- "$cur")
             return ;;
 {chr(10).join(cases)}
     esac

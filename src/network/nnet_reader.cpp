@@ -161,7 +161,7 @@ Network read_nnet(const std::filesystem::path& path) {
   Network network;
   network.name = path.stem().string();
   network.domain = read_domain(lines, widths.front());
-  if (!network.domain) network.notes.emplace_back("the file's input range is unbounded: give a domain");
+  if (!network.domain) network.notes.emplace_back("the file states no bounded input range");
   append(network.graph, "input", Input{}, widths.front());
   for (Index l = 0; l + 1 < std::ssize(widths); ++l) {
     const Index inputs = widths[static_cast<std::size_t>(l)], outputs = widths[static_cast<std::size_t>(l) + 1];

@@ -12,8 +12,8 @@
 namespace quantbound::sweep::detail {
 
 /// Whether two parts must agree on a value: to the bit; within the eighth that is left to deviations measured in float
-/// (which of them are measured again in double depends on how a study's work was cut); or not at all (times, notes, where
-/// a file lay). The first part that has a value tells.
+/// (which of them are measured again in double depends on how a study's work was cut); or not at all (times, notes,
+/// where a file lay). The first part that has a value tells.
 enum class Agreement { required, measured, kept };
 
 /// One variable of the group that `group_of` takes from a part; parts without it leave it empty.

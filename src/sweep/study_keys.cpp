@@ -24,8 +24,7 @@ namespace {
 
 constexpr double largest_integer = 0x1p53;  ///< any: more than anything that is counted
 
-// ------------------------------------------------------------------------------------ what a declaration is written
-// with
+// ---------------------------------------------------------------------------- what declarations are written with
 
 Limits from_to(double lowest, double highest) { return {.lowest = lowest, .highest = highest}; }
 Limits from(double lowest) { return from_to(lowest, largest_integer); }

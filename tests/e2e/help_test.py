@@ -226,7 +226,7 @@ class Completion(program.WithFolder):
     def test_verbs(self):
         self.assertLessEqual({*VERBS, "help", "--version", "--help"}, set(self.complete("quantbound", "")))
         self.assertEqual(self.complete("quantbound", "sw"), ["sweep"])
-        self.assertEqual(self.complete("quantbound", "help", ""), sorted(VERBS))
+        self.assertEqual(self.complete("quantbound", "help", ""), sorted([*VERBS, "result", "study"]))
         self.assertEqual(self.complete("quantbound", "frobnicate", "--"), [])
 
     def test_every_option_of_every_verb(self):

@@ -14,7 +14,7 @@ from . import certificates, figures, observations, reconstructions
 from .figures import describe
 from .modules import require_modules
 from .pictures import Glyphs, both_pictures
-from .result import DONE, ResultError, Selection, choose_network, open_group, open_results, select
+from .result import DONE, SKIPPED, ResultError, Selection, choose_network, open_group, open_results, select
 
 HERE = pathlib.Path(__file__).parent
 STATES = ("pending", "done", "failed", "timed out", "skipped")  # the flags of `status`
@@ -296,7 +296,7 @@ def failures_section(ds, paths):
             continue
         names = [name for name in ("failure_network", "failure_stage", "failure_message") if name in group]
         rows += list(zip(*(group[name].values.tolist() for name in names)))
-    unfinished = int((ds.status != DONE).sum())
+    unfinished = int((~ds.status.isin([DONE, SKIPPED])).sum())
     said = f"<p>{plural(unfinished, 'configuration')} not done.</p>" if unfinished else "<p>All configurations are done.</p>"
     if not rows:
         return said + "<p>Nothing failed.</p>"

@@ -8,7 +8,7 @@ import xarray as xr
 # Axes that list what belongs to the networks of a file one after the other, and the variable that points to another of them.
 RAGGED = ("layer", "module", "region", "region_output", "output")
 REQUIRED = ("status", "log10_bound", "bound_applicable", "gain")
-DONE = 1  # the flag of `status` (pending, done, failed, timed_out, skipped)
+DONE, SKIPPED = 1, 4  # flags of `status` (pending, done, failed, timed_out, skipped)
 
 
 class ResultError(Exception):
@@ -49,7 +49,7 @@ def open_results(paths, along=None):
     along="file": files of the same networks that differ in something else (the batch, a method's options): a new first axis
     `file`, labelled with the names of the files. None: "network" where no network is in two files, else "file".
     Labels of the other axes (quantizer, bits, theory, ...) are joined; what a file does not have is NaN, a count 0, a text
-    empty and `status` pending. Attributes are those in which the files agree.
+    empty and `status` skipped. Attributes are those in which the files agree.
     """
     paths = [paths] if isinstance(paths, (str, pathlib.Path)) else list(paths)
     if not paths:
@@ -81,7 +81,7 @@ def with_labels(datasets, axes):
         if axis in ("bits", "seed", "quantile"):
             labels.sort()
         datasets = [ds if axis not in ds.dims or ds[axis].values.tolist() == labels else
-                    ds.reindex({axis: labels}, fill_value={name: nothing(v) for name, v in ds.variables.items()}) for ds in datasets]
+                    ds.reindex({axis: labels}, fill_value={name: SKIPPED if name == "status" else nothing(v) for name, v in ds.variables.items()}) for ds in datasets]
     return datasets
 
 
