@@ -88,8 +88,10 @@ void print_verdict(const Problem& problem, const CertifySettings& settings, cons
                                                       : std::string("the property");
   if (said == Verdict::proved) fmt::print("\nproved: {} on the whole domain\n", claim);
   if (said == Verdict::bound_reached)
-    fmt::print("\nbound reached: {} is neither proved nor refuted; try --max-seconds or --method branch_and_bound\n",
-               claim);
+    fmt::print(
+        "\nbound reached: {} is neither proved nor refuted; raise --max-seconds or --max-boxes, take a smaller "
+        "domain, or try --method branch_and_bound\n",
+        claim);
   if (said != Verdict::refuted) return;
   fmt::print("\nrefuted: {} does not hold at\n  x    {}\n  f    {}\n  f_q  {}\n", claim, numbers(answer.witness),
              numbers(outputs_at(problem, problem.pair.f, answer.witness)),

@@ -120,14 +120,18 @@ options::variables_map parse(const Verb& verb, std::span<char*> words) {
   }
   const std::vector<std::string> arguments(words.begin(), words.end());
   options::variables_map values;
-  options::store(options::command_line_parser(arguments)
-                     .options(all)
-                     .positional(positional)
-                     .style(unix_style & ~allow_guessing)
-                     .extra_style_parser(negative_number)
-                     .run(),
-                 values);
-  options::notify(values);
+  try {
+    options::store(options::command_line_parser(arguments)
+                       .options(all)
+                       .positional(positional)
+                       .style(unix_style & ~allow_guessing)
+                       .extra_style_parser(negative_number)
+                       .run(),
+                   values);
+    options::notify(values);
+  } catch (const options::error& error) {
+    throw core::InputError(fmt::format("{}; see quantbound {} --help", error.what(), verb.name), "");
+  }
   if (values.count("input") == 0) throw usage_error(fmt::format("{} needs {}", verb.name, verb.arguments));
   return values;
 }

@@ -126,8 +126,9 @@ network::Network read_network_argument(const options::variables_map& values, con
 
 quantize::Configuration read_configuration(const options::variables_map& values) {
   quantize::Configuration configuration = read_grids(values);
-  configuration.quantizer =
-      choice(values, "quantizer", quantize::parse_quantizer, "floor, round, truncate, stochastic");
+  configuration.quantizer = choice(
+      values, "quantizer", quantize::parse_quantizer,
+      "floor, round, truncate, stochastic (methods that are fitted to samples: quantbound quantize, or a study)");
   return configuration;
 }
 

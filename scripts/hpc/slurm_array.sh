@@ -26,6 +26,7 @@ if [ -d "$studies" ]; then
   shopt -s nullglob
   lines=("$studies"/*.toml)
 else
+  [[ "$studies" != *.toml ]] || fail "'$studies' is one study; give a folder of studies, or a list with a study per line"
   [ -r "$studies" ] || fail "there is no folder and no list '$studies'"
   mapfile -t lines < <(grep -vE '^[[:space:]]*(#|$)' "$studies")
 fi

@@ -19,7 +19,8 @@ NETWORKS = {"quickstart.toml": 5, "paper/depth.toml": 4 + 24, "paper/width_depth
             "paper/real_networks.toml": 6, "paper/acas.toml": 23 * 4, "paper/mnist_certify.toml": 5 * 3, "paper/cnn_certify.toml": 4,
             "paper/cnn_accuracy.toml": 3, "paper/reconstruction.toml": 3, "paper/oscillation.toml": 2, "paper/granularity.toml": 1,
             "paper/batch_size.toml": 1, "paper/modules.toml": 1, "paper/rounding.toml": 1, "paper/equalization.toml": 1,
-            "paper/qebverif.toml": 3, "paper/depth_mnist.toml": 7, "paper/bits.toml": 4 * 3 * 3, "examples/first.toml": 2}
+            "paper/qebverif.toml": 3, "paper/depth_mnist.toml": 7, "paper/bits.toml": 4 * 3 * 3, "examples/first.toml": 2,
+            "examples/rounding.toml": 1}
 # Studies of networks that are not ours to ship.
 BORROWED = {"paper/real_networks.toml", "paper/acas.toml", "paper/mnist_certify.toml", "paper/cnn_certify.toml", "paper/cnn_accuracy.toml",
             "paper/reconstruction.toml", "paper/oscillation.toml", "paper/granularity.toml", "paper/batch_size.toml", "paper/modules.toml",
