@@ -3,7 +3,7 @@ import numpy as np
 
 from .figures import describe, log10_or_nan
 from .result import ResultError, Selection, choose_network, select
-from .style import GAP_COLOUR, OBSERVED_COLOUR, STYLE, current_page, names_above, new_figure, on_paper, plt, power_axis, quantizer_look
+from .style import GAP_COLOUR, OBSERVED_COLOUR, STYLE, current_page, label_places, names_above, new_figure, on_paper, plt, power_axis, quantizer_look
 
 MOST_ROWS = 4
 SERIES = (("#0072B2", "o", "-"), ("#D55E00", "s", (0, (4, 1.5))), ("#009E73", "^", (0, (1, 1))), ("#CC79A7", "v", (0, (3, 1, 1, 1))),
@@ -60,9 +60,9 @@ def accuracy_bits(ds, network=None, variable="accuracy"):
             left.set_title(f"{name}: {'top-5 ' if 'top5' in variable else ''}accuracy")
             right.set_title("bound and largest deviation observed")
             for ax in (left, right):
-                ax.set_xticks(np.sort(ds.bits.values))
-        for ax in axes[-1]:
-            ax.set_xlabel("bits per weight")
+                bits = np.sort(ds.bits.values)
+                label_places(ax, bits, [str(b) for b in bits])
+                ax.set_xlabel("bits per weight")
         handles = [plt.Line2D([], [], color=c, marker=m, linestyle=line, markersize=4, markerfacecolor="white", label=f"{q}, per {g}")
                    for (q, g), (c, m, line) in series_of(ds)]
         handles.append(plt.Line2D([], [], color=OBSERVED_COLOUR, linestyle="--", linewidth=0.9, label="float"))

@@ -52,8 +52,8 @@ def definition(pairs):
 
 def studied(ds):
     families = dict.fromkeys(ds.network_family.values.tolist()) if "network_family" in ds.coords else {}
-    counts = ", ".join(f"{escaped(family or 'files')}: {int((ds.network_family == family).sum())}" for family in families)
-    pairs = [("networks", plural(ds.sizes["network"], "network") + (f" ({counts})" if len(families) > 1 else ""))]
+    kinds = [escaped(figures.networks_in_words(family, int((ds.network_family == family).sum()))) for family in families]
+    pairs = [("networks", ", ".join(kinds) or plural(ds.sizes["network"], "network"))]
     pairs += [(title, span(ds[name].values, "{:,.0f}")) for title, name in
               (("weight layers", "network_depth"), ("width", "network_width"), ("parameters", "network_parameters")) if name in ds.coords]
     for title, axis in (("rounding", "quantizer"), ("one step per", "granularity"), ("bits per weight", "bits"), ("seeds", "seed"), ("theories", "theory"),
