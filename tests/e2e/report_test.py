@@ -108,7 +108,7 @@ class Page(WithResults):
 
     def test_shows_what_was_studied_and_how(self):
         page = made("small")[1]
-        for text in ("<title>made up for tests</title>", "4 networks", "5 to 11", "floor, round", "Houache et al.", "112 done", "Nothing failed", "made up"):
+        for text in ("<title>made up for tests</title>", "4 networks from files", "5 to 11", "floor, round", "Houache et al.", "112 done", "Nothing failed", "made up"):
             self.assertTrue(text in page, text)
 
     def test_has_every_figure_that_can_be_drawn_and_says_why_others_are_not(self):

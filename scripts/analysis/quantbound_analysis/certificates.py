@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import xarray as xr
 
-from .figures import DEVIATION, describe, log10_or_nan, panels, record_deviation
+from .figures import DEVIATION, describe, in_print, log10_or_nan, panels, record_deviation
 from .result import ResultError, Selection, best_attacked, best_certified, by_method, choose_network, select
 from .style import ATTACKED_COLOUR, BAND_COLOUR, CERTIFIED_COLOUR, GAP_COLOUR, OBSERVED_COLOUR, STYLE, label_lines, method_look, plt, power_axis, small_print, words_in_band
 
@@ -49,9 +49,11 @@ def sandwich(ds, network=None, selection=Selection(), methods=False):
         ax.set_xticks(at.bits.values)
         ax.margins(x=0.04)
         power_axis(ax.yaxis)
-        small_print(fig, "the largest deviation over the domain lies in the darker band")
-        for words, *band, colour in bands:
-            words_in_band(ax, words, band, colour)
+        notes = ["the largest deviation over the domain lies in the darker band"]
+        for between, words, *band, colour in bands:
+            if not words_in_band(ax, words, band, colour):
+                notes.append(f"{between}: {in_print(words)}")
+        small_print(fig, "; ".join(notes))
         label_lines(ax, ends)
     return fig
 
@@ -68,12 +70,13 @@ def observed_line(at):
 
 def shade(ax, curves):
     """Light between theory and certificate, darker between the certificate and the largest deviation known. Returns
-    the words for the bands, and where and on which colour these are."""
+    what each band lies between, the words for it, and where and on which colour these are."""
     lines = {name: line for line, name, _ in curves}
     known = [lines[name] for name in ("attacked", "largest observed") if name in lines]
     below = np.fmax(*xr.align(*known, join="outer")) if len(known) == 2 else known[0] if known else None
     bands = []
-    for top, bottom, colour in ((lines.get("tightest theory"), lines["certified"], GAP_COLOUR), (lines["certified"], below, BAND_COLOUR)):
+    for between, top, bottom, colour in (("theory over certificate", lines.get("tightest theory"), lines["certified"], GAP_COLOUR),
+                                         ("certificate over known", lines["certified"], below, BAND_COLOUR)):
         if top is None or bottom is None:
             continue
         both = xr.Dataset({"top": top.drop_vars(set(top.coords) - {"bits"}), "bottom": bottom.drop_vars(set(bottom.coords) - {"bits"})}).dropna("bits")
@@ -82,7 +85,7 @@ def shade(ax, curves):
         ax.fill_between(both.bits, both.bottom, both.top, color=colour, linewidth=0, zorder=0)
         factor = (both.top - both.bottom).values
         words = list(dict.fromkeys(f"$10^{{{size:.1f}}}$" if size >= 1.0 else f"{10.0**size:.2g}" for size in (factor.min(), factor.max())))
-        bands.append(("a factor of " + " to ".join(words), both.bits, both.top, both.bottom, colour))
+        bands.append((between, "a factor of " + " to ".join(words), both.bits, both.top, both.bottom, colour))
     return bands
 
 

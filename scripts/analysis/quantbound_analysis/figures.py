@@ -78,7 +78,7 @@ def gain_panel(ax, gain, theories, family):
     depth = gain.network_depth.values
     distinct = np.unique(depth)
     step = np.diff(distinct).min() if len(distinct) > 1 else 1.0
-    ends = [(distinct[-1], 0.0, "Gonon et al. (= 1)", look("gonon").colour)]
+    ends = [(distinct[-1] + 0.6 * step, 0.0, "Gonon et al. (= 1)", look("gonon").colour)]
     ax.axhline(0.0, color=look("gonon").colour, linewidth=0.8)
     for rank, theory in enumerate(theories):
         depths, median, low, high = depth_statistics(gain.sel(theory=theory).values, depth)
@@ -187,7 +187,12 @@ def gap_band(ax, tightest, largest):
     ax.fill_between(both.bits, both.seen, both.bound, color=GAP_COLOUR, linewidth=0, zorder=0)
     gap = (both.bound - both.seen).values
     words = "gap: a factor of " + " to ".join(dict.fromkeys(f"$10^{{{size:.1f}}}$" for size in (gap.min(), gap.max())))
-    return [] if words_in_band(ax, words, (both.bits, both.bound, both.seen), GAP_COLOUR) else [words.replace("$10^{", "10^").replace("}$", "")]
+    return [] if words_in_band(ax, words, (both.bits, both.bound, both.seen), GAP_COLOUR) else [in_print(words)]
+
+
+def in_print(words):
+    """As plain text: small print is not always drawn."""
+    return words.replace("$10^{", "10^").replace("}$", "")
 
 
 def observed_lines(ax, largest, mean, network):
@@ -249,7 +254,7 @@ def measure_rows(at, chosen):
     if not on_paper():
         ax.set_yticks(rows, [""] * count)
         for row, name in zip(rows, names):
-            ax.annotate(name, (0.0, row), xycoords=("axes fraction", "data"), xytext=(2.0, 7.5), textcoords="offset points", fontsize=6.5, color="#555555")
+            ax.annotate(name, (0.0, row), xycoords=("axes fraction", "data"), xytext=(2.0, 10.5), textcoords="offset points", fontsize=6.5, color="#555555")
     log_axis(ax, "x")
     ax.set_xlabel("norm of a layer (inf-norm to inf-norm, no unit)")
     ax.set_title(describe(chosen))

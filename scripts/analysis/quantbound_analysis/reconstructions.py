@@ -101,7 +101,7 @@ def capacity_panel(ax, at):
         ax.plot(last[mine], capacity[mine], color=OBSERVED_COLOUR, marker="o", markersize=2.6, linewidth=0.7)
         names.append(plt.Line2D([], [], color=OBSERVED_COLOUR, marker="o", markersize=2.6, linewidth=0.7, label="layer"))
     ax.set_yscale("log")
-    ax.set_ylabel("module capacity\nModCap (bits)")
+    ax.set_ylabel("capacity (bits)")
     decades(ax.yaxis)
     if names:
         names_beside(ax, names)
@@ -341,7 +341,7 @@ def label_sizes(ax, sizes, bits, one_file):
         return
     if len(distinct) == 1:  # the points stand side by side above one tick, not all over the axis
         ax.set_xlim(distinct[0] / 1.5, distinct[0] * 1.5)
-    labelled = label_places(ax, distinct, [f"{size:.4g}" for size in distinct])
+    labelled = label_places(ax, distinct, [f"{size:.4g}" for size in distinct], 0.34)
     if one_file:
         for size in distinct[labelled]:
             ax.text(size, 1.01, f"{int(bits[sizes == size][0])} bits", transform=ax.get_xaxis_transform(), ha="center", va="bottom", color="#555555")

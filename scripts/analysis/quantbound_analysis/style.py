@@ -253,25 +253,29 @@ class PositiveLocator(plt.MaxNLocator):
         return ticks[ticks > 0.0]
 
 
-def apart(places, gap):
-    """Positions of those that are at least `gap` from each other: the first, and whatever has room after the one before it;
-    the last rather than the one before the last."""
+def with_room(places, widths):
+    """Positions of those whose labels of these widths, centred, do not meet: the first, and whatever has room after the one before it;
+    the last rather than those that leave it no room."""
+    order = np.argsort(places, kind="stable").tolist()
+    meet = lambda a, b: abs(places[a] - places[b]) < 0.5 * (widths[a] + widths[b])  # noqa: E731
     kept = []
-    for index in np.argsort(places, kind="stable").tolist():
-        if not kept or places[index] - places[kept[-1]] >= gap:
+    for index in order[:-1]:
+        if not kept or not meet(index, kept[-1]):
             kept.append(index)
-        elif index == int(np.argmax(places)) and len(kept) > 1:
-            kept[-1] = index
-    return kept
+    while len(kept) > 1 and meet(order[-1], kept[-1]):
+        kept.pop()
+    return kept + order[-1:] if not kept or not meet(order[-1], kept[-1]) else kept
 
 
-def label_places(ax, places, labels):
-    """Ticks of the x axis at these places, with a label each as far as there is room. Returns the positions of the labelled. Call it when
-    the limits of the axes are final."""
+def label_places(ax, places, labels, least=0.0):
+    """Ticks of the x axis at these places, with a label each as far as there is room; every label takes at least `least` inches.
+    Returns the positions of the labelled. Call it when the limits of the axes are final."""
     ax.set_xticks(places)
     ax.xaxis.set_minor_locator(plt.NullLocator())
+    ax.get_xlim()  # as in words_in_band
     inches = ax.transData.transform([(place, 1.0) for place in places])[:, 0] / ax.figure.dpi
-    kept = apart(inches, 0.075 * max(map(len, labels)) + 0.06)
+    letter = 0.6 * plt.rcParams["font.size"] / 72.0
+    kept = with_room(inches, [max(least, letter * len(label) + 0.03) for label in labels])
     ax.set_xticklabels([label if index in kept else "" for index, label in enumerate(labels)])
     return kept
 
@@ -325,6 +329,7 @@ def words_in_band(ax, text, band, colour):
     """Writes `text` into the band between two lines (`band`: x, top, bottom) where it fits and covers no line, as near to the middle as
     that is possible. Returns whether there was such a place. Call it when the limits of the axes are final and all lines are drawn."""
     x, top, bottom = (np.asarray(values, dtype=float) for values in band)
+    ax.get_xlim(), ax.get_ylim()  # asked for, limits take in what was plotted last; transData does not ask
     words = ax.text(x[0], top[0], text, ha="center", va="center", color="#333333", bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.8, "alpha": 0.85})
     extent = words.get_window_extent(ax.figure.canvas.get_renderer())
     half = np.array([extent.width, extent.height]) / 2.0 + 2.0 * ax.figure.dpi / 72.0  # and two points of air
