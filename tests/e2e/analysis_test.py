@@ -325,7 +325,7 @@ class Trace(WithFiles):
         upper, lower = (line.get_ydata() for line in lines(figure.axes[0]))
         np.testing.assert_array_equal(upper, [np.nan, 4, 2, 1.5])
         np.testing.assert_array_equal(lower, [np.nan, np.nan, 1, 1.25])
-        self.assertIn("300 pieces in 2 s, upper 1.5 = 1.2 lower", figure.axes[0].get_title(loc="left"))
+        self.assertIn("300 pieces in 2 s, upper 1.5 = 1.2 x attained", figure.axes[0].get_title(loc="left"))
 
     def test_a_trace_of_one_row_is_seen(self):
         figure = qa.gap(qa.read_trace(self.write("seconds,boxes,upper,lower,open\n0.0048,301,1.0,0.9,151\n")), "trace")

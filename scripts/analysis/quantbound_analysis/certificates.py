@@ -138,7 +138,7 @@ def gap(trace, title):
                 ends.append((seconds[-1], values[~np.isnan(values)][-1], name, colour))
         if upper[-1] > 0 and lower[-1] > 0:
             ax.set_title(f"{title}: {int(trace['boxes'][-1])} pieces in {seconds[-1]:.3g} s, "
-                         f"upper {upper[-1]:.4g} = {upper[-1] / lower[-1]:.3g} lower")
+                         f"upper {upper[-1]:.4g} = {upper[-1] / lower[-1]:.3g} x attained")
         else:
             ax.set_title(f"{title}: {int(trace['boxes'][-1])} pieces in {seconds[-1]:.3g} s, upper {upper[-1]:.4g}")
         ax.set_xlabel("time (seconds)")
