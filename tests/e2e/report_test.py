@@ -22,6 +22,7 @@ import result_fixture as fixture  # noqa: E402
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 PHONE, WIDE = (390, 844), (1600, 1000)
+BETWEEN = ((768, 1024), (1024, 768), (1200, 800), (1280, 800), (1440, 900))
 LARGE = [n for family, draws in (("mlp", 16), ("resnet", 4)) for n in fixture.family(family, [5, 10, 20, 30, 40], [16, 32, 64, 128, 256], draws)]  # 500
 SCRATCH = tempfile.TemporaryDirectory(prefix="quantbound_report_")
 atexit.register(SCRATCH.cleanup)
@@ -108,7 +109,7 @@ class Page(WithResults):
 
     def test_shows_what_was_studied_and_how(self):
         page = made("small")[1]
-        for text in ("<title>made up for tests</title>", "4 networks", "5 to 11", "floor, round", "Houache et al.", "112 done", "Nothing failed", "made up"):
+        for text in ("<title>made up for tests</title>", "4 networks from files", "5 to 11", "floor, round", "Houache et al.", "112 done", "Nothing failed", "made up"):
             self.assertTrue(text in page, text)
 
     def test_has_every_figure_that_can_be_drawn_and_says_why_others_are_not(self):
@@ -255,6 +256,13 @@ class InABrowser(WithResults):
             choice.value = choice.options[2].value; choice.dispatchEvent(new Event("change"));
             return [before, shown(), choice.options[2].text];"""),
                          [[True, False, False, False], [False, False, True, False], "digits_mlp_9"])
+
+    def test_nothing_is_cut_in_windows_between(self):
+        for window in BETWEEN:
+            with self.subTest(window=window):
+                found = self.answer(made("small")[1], CUT, window)
+                self.assertEqual(found["found"], [])
+                self.assertLessEqual(found["scroll"], window[0], "the page can be moved sideways")
 
     def test_nothing_is_cut_and_nothing_overlaps_on_a_telephone_and_in_a_wide_window(self):
         for name in ("small", "large", "reconstruction"):

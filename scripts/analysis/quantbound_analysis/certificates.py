@@ -5,9 +5,9 @@ import pathlib
 import numpy as np
 import xarray as xr
 
-from .figures import DEVIATION, describe, log10_or_nan, middle_of, panels, record_deviation
+from .figures import DEVIATION, describe, in_print, log10_or_nan, panels, record_deviation
 from .result import ResultError, Selection, best_attacked, best_certified, by_method, choose_network, select
-from .style import ATTACKED_COLOUR, BAND_COLOUR, CERTIFIED_COLOUR, GAP_COLOUR, OBSERVED_COLOUR, STYLE, label_lines, method_look, plt, power_axis, small_print
+from .style import ATTACKED_COLOUR, BAND_COLOUR, CERTIFIED_COLOUR, GAP_COLOUR, OBSERVED_COLOUR, STYLE, label_lines, method_look, plt, power_axis, small_print, words_in_band
 
 TRACE_COLUMNS = ("seconds", "boxes", "upper", "lower", "open")
 
@@ -35,7 +35,7 @@ def sandwich(ds, network=None, selection=Selection(), methods=False):
     curves = [(line, name, style) for line, name, style in curves if line is not None and len(line)]
     with plt.rc_context(STYLE):
         fig, (ax,) = panels(1, 3.9)
-        shade(ax, curves)
+        bands = shade(ax, curves)
         ends = []
         for line, name, style in curves:
             ax.plot(line.bits, line, markersize=4, **style)
@@ -49,7 +49,11 @@ def sandwich(ds, network=None, selection=Selection(), methods=False):
         ax.set_xticks(at.bits.values)
         ax.margins(x=0.04)
         power_axis(ax.yaxis)
-        small_print(fig, "the largest deviation over the domain lies in the darker band")
+        notes = ["the largest deviation over the domain lies in the darker band"]
+        for between, words, *band, colour in bands:
+            if not words_in_band(ax, words, band, colour):
+                notes.append(f"{between}: {in_print(words)}")
+        small_print(fig, "; ".join(notes))
         label_lines(ax, ends)
     return fig
 
@@ -65,11 +69,14 @@ def observed_line(at):
 
 
 def shade(ax, curves):
-    """Light between theory and certificate, darker between the certificate and the largest deviation known."""
+    """Light between theory and certificate, darker between the certificate and the largest deviation known. Returns
+    what each band lies between, the words for it, and where and on which colour these are."""
     lines = {name: line for line, name, _ in curves}
     known = [lines[name] for name in ("attacked", "largest observed") if name in lines]
     below = np.fmax(*xr.align(*known, join="outer")) if len(known) == 2 else known[0] if known else None
-    for top, bottom, colour in ((lines.get("tightest theory"), lines["certified"], GAP_COLOUR), (lines["certified"], below, BAND_COLOUR)):
+    bands = []
+    for between, top, bottom, colour in (("theory over certificate", lines.get("tightest theory"), lines["certified"], GAP_COLOUR),
+                                         ("certificate over known", lines["certified"], below, BAND_COLOUR)):
         if top is None or bottom is None:
             continue
         both = xr.Dataset({"top": top.drop_vars(set(top.coords) - {"bits"}), "bottom": bottom.drop_vars(set(bottom.coords) - {"bits"})}).dropna("bits")
@@ -77,10 +84,9 @@ def shade(ax, curves):
             continue
         ax.fill_between(both.bits, both.bottom, both.top, color=colour, linewidth=0, zorder=0)
         factor = (both.top - both.bottom).values
-        if factor.max() < 0.3:  # no room for words, and none needed
-            continue
         words = list(dict.fromkeys(f"$10^{{{size:.1f}}}$" if size >= 1.0 else f"{10.0**size:.2g}" for size in (factor.min(), factor.max())))
-        ax.text(*middle_of(both.bits, both.top, both.bottom), "a factor of " + " to ".join(words), ha="center", va="center", color="#333333", bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.8, "alpha": 0.85})
+        bands.append((between, "a factor of " + " to ".join(words), both.bits, both.top, both.bottom, colour))
+    return bands
 
 
 def method_lines(ax, certified, network):
@@ -119,6 +125,7 @@ def gap(trace, title):
     if np.isnan(shown).all():
         raise ResultError(f"{title}: nothing finite was proved")
     attained = np.where(lower > 0, lower, np.nan)
+    marker = "o" if len(seconds) <= 12 else ""  # a search of a few milliseconds has one row, which no line shows
     with plt.rc_context(STYLE):
         fig, (ax,) = panels(1, 3.3)
         ax.fill_between(seconds, attained, shown, step="post", color=BAND_COLOUR, linewidth=0, zorder=0)
@@ -126,12 +133,12 @@ def gap(trace, title):
         for values, name, colour in ((shown, "proved upper bound", CERTIFIED_COLOUR),
                                      (attained, "attained", ATTACKED_COLOUR)):
             if not np.isnan(values).all():
-                ax.plot(seconds, values, color=colour, linewidth=1.6, drawstyle="steps-post")
+                ax.plot(seconds, values, color=colour, linewidth=1.6, marker=marker, markersize=3.5, drawstyle="steps-post")
                 fig.record(ax, seconds, values, line=name, seconds=seconds, deviation=values, pieces=trace["boxes"].astype(int), open=trace["open"].astype(int))
                 ends.append((seconds[-1], values[~np.isnan(values)][-1], name, colour))
         if upper[-1] > 0 and lower[-1] > 0:
             ax.set_title(f"{title}: {int(trace['boxes'][-1])} pieces in {seconds[-1]:.3g} s, "
-                         f"upper {upper[-1]:.4g} = {upper[-1] / lower[-1]:.3g} lower")
+                         f"upper {upper[-1]:.4g} = {upper[-1] / lower[-1]:.3g} x attained")
         else:
             ax.set_title(f"{title}: {int(trace['boxes'][-1])} pieces in {seconds[-1]:.3g} s, upper {upper[-1]:.4g}")
         ax.set_xlabel("time (seconds)")
@@ -141,6 +148,6 @@ def gap(trace, title):
         ax.yaxis.set_major_formatter(plain)
         narrow = np.nanmax(shown) < 10.0 * np.nanmin(np.fmin(shown, attained))  # within a decade there is one power of ten at most
         ax.yaxis.set_minor_formatter(plain if narrow else plt.NullFormatter())
-        ax.set_xlim(left=0.0)
+        ax.set_xlim(0.0, 1.05 * seconds[-1] or 1.0)
         label_lines(ax, ends)
     return fig

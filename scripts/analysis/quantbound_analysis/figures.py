@@ -3,14 +3,14 @@ import numpy as np
 import xarray as xr
 
 from .result import DONE, ResultError, Selection, best_certified, choose_network, select
-from .style import (CERTIFIED_COLOUR, GAP_COLOUR, LABEL_MARGIN, OBSERVED_COLOUR, STYLE, label_lines, look, log_axis, names_beside, new_figure, on_paper,
-                    plt, power_axis, small_print)
+from .style import (CERTIFIED_COLOUR, GAP_COLOUR, LABEL_MARGIN, OBSERVED_COLOUR, STYLE, label_lines, label_places, look, log_axis, names_beside, new_figure, on_paper,
+                    plt, power_axis, small_print, words_in_band)
 
 
 def panels(count, height):
     """A column of `count` panels with room for names on the right and a line of small print below."""
-    total = 0.9 + height * count
-    fig, axes = new_figure(count, 1, total, dict(left=0.105, right=1.0 - LABEL_MARGIN, top=1.0 - 0.3 / total, bottom=0.6 / total, hspace=0.5 / height))
+    total = 0.9 + height * count + 0.25 * (count - 1)
+    fig, axes = new_figure(count, 1, total, dict(left=0.105, right=1.0 - LABEL_MARGIN, top=1.0 - 0.3 / total, bottom=0.6 / total, hspace=0.9 / height))
     return fig, axes[:, 0]
 
 
@@ -20,6 +20,15 @@ DEVIATION = "deviation of an output (inf-norm, unit of the output)"
 def describe(chosen):
     words = [chosen["quantizer"], f"one step per {chosen['granularity']}"]
     return ", ".join(words + ([f"{chosen['bits']} bits"] if "bits" in chosen else []))
+
+
+def networks_in_words(family, count):
+    """So many networks of one `network_family`: what the file calls "dense file" was read from files, any other family was made."""
+    networks = f"network{'s' * (count != 1)}"
+    if not family or family.split()[-1] == "file":
+        kind = " ".join(family.split()[:-1] + [networks])
+        return f"{count} {kind} from {'a file' if count == 1 else 'files'}"
+    return f"{count} synthetic {networks} ({family})"
 
 
 def depth_statistics(gain, depth):
@@ -42,20 +51,25 @@ def gain_depth(ds, selection=Selection(), variable="gain"):
     drawn = [t for t in gain.theory.values.tolist() if t != "gonon" and np.isfinite(gain.sel(theory=t)).any()]
     if not drawn:
         raise ResultError(f"no theory has a {variable} at {describe(chosen)}")
-    families = list(dict.fromkeys(ds.network_family.values.tolist()))
+    parts = {family: gain.isel(network=np.flatnonzero(ds.network_family.values == family)) for family in dict.fromkeys(ds.network_family.values.tolist())}
+    empty = [family for family, part in parts.items() if not np.isfinite(part.sel(theory=drawn)).any()]
+    parts = {family: part for family, part in parts.items() if family not in empty}
     with plt.rc_context(STYLE):
-        fig, axes = panels(len(families), 3.3 if len(families) == 1 else 2.5)
-        for ax, family in zip(axes, families):
-            part = gain.isel(network=np.flatnonzero(ds.network_family.values == family))
+        fig, axes = panels(len(parts), 3.3 if len(parts) == 1 else 2.5)
+        for ax, (family, part) in zip(axes, parts.items()):
             ends = gain_panel(ax, part, drawn, family)
-            count = part.sizes["network"]
-            ax.set_title(f"{family or 'files'}: {count} network{'s' * (count > 1)}, {describe(chosen)}")
+            ax.set_title(f"{networks_in_words(family, part.sizes['network'])}, {describe(chosen)}")
+            ax.set_xlabel("depth (weight layers)")
             ax.set_ylabel("factor won over Gonon et al. (no unit)")
             power_axis(ax.yaxis)
             label_lines(ax, ends)
-        axes[-1].set_xlabel("depth (weight layers)")
-        if len(np.unique(ds.network_depth)) < ds.sizes["network"]:
-            small_print(fig, "points: median over the networks of a depth; bars: smallest to largest")
+        notes = []
+        if any(len(np.unique(part.network_depth)) < part.sizes["network"] for part in parts.values()):
+            notes.append("points: median over the networks of a depth; bars: smallest to largest")
+        if empty:
+            notes.append("without a value here: " + ", ".join(networks_in_words(family, int((ds.network_family == family).sum())) for family in empty))
+        if notes:
+            small_print(fig, "; ".join(notes))
     return fig
 
 
@@ -64,7 +78,7 @@ def gain_panel(ax, gain, theories, family):
     depth = gain.network_depth.values
     distinct = np.unique(depth)
     step = np.diff(distinct).min() if len(distinct) > 1 else 1.0
-    ends = [(distinct[-1], 0.0, "Gonon et al. (= 1)", look("gonon").colour)]
+    ends = [(distinct[-1] + 0.6 * step, 0.0, "Gonon et al. (= 1)", look("gonon").colour)]
     ax.axhline(0.0, color=look("gonon").colour, linewidth=0.8)
     for rank, theory in enumerate(theories):
         depths, median, low, high = depth_statistics(gain.sel(theory=theory).values, depth)
@@ -80,7 +94,7 @@ def gain_panel(ax, gain, theories, family):
         ends.append((shifted[-1], median[-1], style.label, style.colour))
     ax.set_xlim(distinct[0] - 0.6 * step, distinct[-1] + 0.6 * step)
     if len(distinct) <= 12:
-        ax.set_xticks(distinct)
+        label_places(ax, distinct, [str(int(d)) for d in distinct])
     return ends
 
 
@@ -123,7 +137,7 @@ def bounds_bits(ds, network=None, selection=Selection()):
             ends += certified_line(ax, line.dropna("bits"), network)
         observed = observed_deviation(at)
         if observed is not None:
-            ends += observed_lines(ax, tightest, *observed, network)
+            ends += observed_lines(ax, *observed, network)
         depth = int(at.network_depth)
         ax.set_title(f"{network} ({depth} weight layer{'s' * (depth > 1)}), {describe(chosen)}")
         ax.set_xlabel("bits per weight")
@@ -131,9 +145,12 @@ def bounds_bits(ds, network=None, selection=Selection()):
         ax.set_xticks(at.bits.values)
         ax.margins(x=0.04)
         power_axis(ax.yaxis)
+        notes = [] if observed is None else gap_band(ax, tightest, observed[0])
         missing = [look(t).label for t in at.theory.values.tolist() if t not in theories]
         if missing:
-            small_print(fig, "assumptions not met: " + ", ".join(missing))
+            notes.append("assumptions not met: " + ", ".join(missing))
+        if notes:
+            small_print(fig, "; ".join(notes))
         label_lines(ax, ends)
     return fig
 
@@ -141,12 +158,6 @@ def bounds_bits(ds, network=None, selection=Selection()):
 def record_deviation(ax, line, network, name):
     """A line of log10 deviations against bits."""
     ax.figure.record(ax, line.bits, line, network=network, line=name, bits=line.bits.values, log10_deviation=line.values)
-
-
-def middle_of(bits, top, bottom):
-    """The middle of a band between two lines."""
-    middle = 0.5 * (float(bits[0]) + float(bits[-1]))
-    return middle, float(np.interp(middle, bits, (top + bottom) / 2))
 
 
 def bound_lines(ax, bound, theories, network):
@@ -168,14 +179,24 @@ def certified_line(ax, line, network):
     return [(float(line.bits[-1]), float(line[-1]), "certified", CERTIFIED_COLOUR)]
 
 
-def observed_lines(ax, tightest, largest, mean, network):
-    """The measured deviations, and the gap between the largest of them and the tightest that was proved."""
+def gap_band(ax, tightest, largest):
+    """The gap between the largest measured deviation and the tightest that was proved. Returns what there was no room for in it."""
     both = xr.Dataset({"bound": tightest, "seen": largest}).dropna("bits")
-    if both.sizes["bits"]:
-        ax.fill_between(both.bits, both.seen, both.bound, color=GAP_COLOUR, linewidth=0, zorder=0)
-        gap = (both.bound - both.seen).values
-        words = list(dict.fromkeys(f"$10^{{{size:.1f}}}$" for size in (gap.min(), gap.max())))
-        ax.text(*middle_of(both.bits, both.bound, both.seen), "gap: a factor " + " to ".join(words), ha="center", va="center", color="#333333")
+    if not both.sizes["bits"]:
+        return []
+    ax.fill_between(both.bits, both.seen, both.bound, color=GAP_COLOUR, linewidth=0, zorder=0)
+    gap = (both.bound - both.seen).values
+    words = "gap: a factor of " + " to ".join(dict.fromkeys(f"$10^{{{size:.1f}}}$" for size in (gap.min(), gap.max())))
+    return [] if words_in_band(ax, words, (both.bits, both.bound, both.seen), GAP_COLOUR) else [in_print(words)]
+
+
+def in_print(words):
+    """As plain text: small print is not always drawn."""
+    return words.replace("$10^{", "10^").replace("}$", "")
+
+
+def observed_lines(ax, largest, mean, network):
+    """The measured deviations."""
     ends = []
     for line, name, style in ((largest, "largest observed", dict(marker="o", linestyle="-", linewidth=1.8)),
                               (mean, "mean observed", dict(marker="o", linestyle=":", markerfacecolor="white", linewidth=1.2))):
@@ -233,7 +254,7 @@ def measure_rows(at, chosen):
     if not on_paper():
         ax.set_yticks(rows, [""] * count)
         for row, name in zip(rows, names):
-            ax.annotate(name, (0.0, row), xycoords=("axes fraction", "data"), xytext=(2.0, 7.5), textcoords="offset points", fontsize=6.5, color="#555555")
+            ax.annotate(name, (0.0, row), xycoords=("axes fraction", "data"), xytext=(2.0, 10.5), textcoords="offset points", fontsize=6.5, color="#555555")
     log_axis(ax, "x")
     ax.set_xlabel("norm of a layer (inf-norm to inf-norm, no unit)")
     ax.set_title(describe(chosen))
@@ -260,9 +281,8 @@ def measure_scatter(at, chosen):
         handles.append(plt.Line2D([], [], color="#777777", linewidth=0.9, label="as large as r"))
         log_axis(ax, "x")
         log_axis(ax, "y")
-        count = part.sizes["network"]
-        ax.set_title(f"{family or 'files'}: {count} network{'s' * (count > 1)}, {describe(chosen)}")
+        ax.set_title(f"{networks_in_words(family, part.sizes['network'])}, {describe(chosen)}")
+        ax.set_xlabel("largest norm of a layer, r (inf-norm to inf-norm, no unit)")
         ax.set_ylabel("mean norm of the layers (no unit)")
         names_beside(ax, handles)
-    axes[-1].set_xlabel("largest norm of a layer, r (inf-norm to inf-norm, no unit)")
     return fig

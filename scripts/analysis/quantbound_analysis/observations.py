@@ -3,7 +3,7 @@ import numpy as np
 
 from .figures import describe, log10_or_nan
 from .result import ResultError, Selection, choose_network, select
-from .style import GAP_COLOUR, OBSERVED_COLOUR, STYLE, current_page, names_above, new_figure, on_paper, plt, power_axis, quantizer_look
+from .style import GAP_COLOUR, OBSERVED_COLOUR, STYLE, current_page, label_places, names_above, new_figure, on_paper, plt, power_axis, quantizer_look
 
 MOST_ROWS = 4
 SERIES = (("#0072B2", "o", "-"), ("#D55E00", "s", (0, (4, 1.5))), ("#009E73", "^", (0, (1, 1))), ("#CC79A7", "v", (0, (3, 1, 1, 1))),
@@ -19,12 +19,24 @@ def networks_with(ds, variable):
 
 
 def series_of(ds):
-    """(quantizer, granularity) and how it is drawn, for each that the file has."""
-    pairs = [(q, g) for q in ds.quantizer.values.tolist() for g in ds.granularity.values.tolist()]
-    if len(pairs) > len(SERIES) and ds.sizes["granularity"] == 1:  # the methods of reconstruction have looks of their own
-        looks = [quantizer_look(quantizer) for quantizer, _ in pairs]
-        return [(pair, (look.colour, look.marker, look.line)) for pair, look in zip(pairs, looks)]
-    return [(pair, SERIES[i % len(SERIES)]) for i, pair in enumerate(pairs)]
+    """(quantizer, granularity) and how it is drawn, for each that the file has: of more than SERIES tells apart, quantizers by
+    the colours and markers that they have elsewhere, granularities by lines and by what fills the markers."""
+    quantizers, granularities = ds.quantizer.values.tolist(), ds.granularity.values.tolist()
+    pairs = [(q, g) for q in quantizers for g in granularities]
+    if len(pairs) <= len(SERIES):
+        return [(pair, (*look, "white")) for pair, look in zip(pairs, SERIES)]
+    looks = {q: quantizer_look(q) for q in quantizers}
+    if len(granularities) == 1:
+        return [((q, g), (looks[q].colour, looks[q].marker, looks[q].line, "white")) for q, g in pairs]
+    kinds = dict(zip(granularities, (("-", "white"), ((0, (1, 1)), None), ((0, (5, 1)), "#DDDDDD"))))
+    return [((q, g), (looks[q].colour, looks[q].marker, kinds.get(g, ("--", "white"))[0], kinds.get(g, ("--", "white"))[1] or looks[q].colour)) for q, g in pairs]
+
+
+def beside(series, rank, bits):
+    """How far the points of one of so many series stand from their bits, where bars, or points of one number of bits alone, would cover
+    each other."""
+    step = np.diff(np.sort(bits)).min() if len(bits) > 1 else 1.0
+    return 0.3 * step * ((rank + 0.5) / series - 0.5)
 
 
 def one_value(values):
@@ -60,11 +72,11 @@ def accuracy_bits(ds, network=None, variable="accuracy"):
             left.set_title(f"{name}: {'top-5 ' if 'top5' in variable else ''}accuracy")
             right.set_title("bound and largest deviation observed")
             for ax in (left, right):
-                ax.set_xticks(np.sort(ds.bits.values))
-        for ax in axes[-1]:
-            ax.set_xlabel("bits per weight")
-        handles = [plt.Line2D([], [], color=c, marker=m, linestyle=line, markersize=4, markerfacecolor="white", label=f"{q}, per {g}")
-                   for (q, g), (c, m, line) in series_of(ds)]
+                bits = np.sort(ds.bits.values)
+                label_places(ax, bits, [str(b) for b in bits])
+                ax.set_xlabel("bits per weight")
+        handles = [plt.Line2D([], [], color=c, marker=m, linestyle=line, markersize=4, markerfacecolor=face, label=f"{q}, per {g}")
+                   for (q, g), (c, m, line, face) in series_of(ds)]
         handles.append(plt.Line2D([], [], color=OBSERVED_COLOUR, linestyle="--", linewidth=0.9, label="float"))
         if on_paper():
             fig.subplots_adjust(top=1.0 - (0.3 + names_above(fig, handles)) / height)
@@ -73,31 +85,36 @@ def accuracy_bits(ds, network=None, variable="accuracy"):
     return fig
 
 
-def draw_series(ax, values, name, pair, look, column):
-    """The median over networks against bits, and bars where there are several networks. `values`: network, bits."""
-    colour, marker, line = look
+def draw_series(ax, values, name, pair, look, column, shift):
+    """The median over networks against bits, and bars where there are several networks, which then stand side by side. `values`:
+    network, bits."""
+    colour, marker, line, face = look
     values = values.transpose("network", "bits")
     values = values.isel(bits=np.flatnonzero(np.isfinite(values.values).any(axis=0)))
     if not values.sizes["bits"]:
         return
     median, low, high = (f("network") for f in (values.median, values.min, values.max))
+    shifted = values.bits.values + shift * (values.sizes["network"] > 1 or values.sizes["bits"] == 1)
     if values.sizes["network"] > 1:
-        ax.vlines(values.bits, low, high, color=colour, linewidth=1.0, alpha=0.5)
-    ax.plot(values.bits, median, color=colour, marker=marker, linestyle=line, markersize=4, markerfacecolor="white", linewidth=1.2)
+        ax.vlines(shifted, low, high, color=colour, linewidth=1.0, alpha=0.5)
+    ax.plot(shifted, median, color=colour, marker=marker, linestyle=line, markersize=4, markerfacecolor=face, linewidth=1.2)
     range_of = {"smallest": low.values, "largest": high.values} if values.sizes["network"] > 1 else {}
-    ax.figure.record(ax, values.bits.values, median.values, network=name, quantizer=pair[0], granularity=pair[1], bits=values.bits.values, quantity=column,
+    ax.figure.record(ax, shifted, median.values, network=name, quantizer=pair[0], granularity=pair[1], bits=values.bits.values, quantity=column,
                      value=median.values, **range_of)
 
 
 def accuracy_panel(ax, at, variable, name):
-    for (quantizer, granularity), look in series_of(at):
+    series = series_of(at)
+    for rank, ((quantizer, granularity), look) in enumerate(series):
         draw_series(ax, 100.0 * one_value(at[variable].sel(quantizer=quantizer, granularity=granularity)), name, (quantizer, granularity), look,
-                    f"{variable} (%)")
+                    f"{variable} (%)", beside(len(series), rank, at.bits.values))
     reference = float(at[f"{variable}_reference"].mean("samples").median("network"))
     if np.isfinite(reference):
         ax.axhline(100.0 * reference, color=OBSERVED_COLOUR, linestyle="--", linewidth=0.9)
         bits = np.sort(at.bits.values)[-1:]
         ax.figure.record(ax, bits, 100.0 * reference, network=name, quantizer="float", quantity=f"{variable} (%)", value=100.0 * reference)
+    if at.sizes["bits"] == 1:
+        ax.set_xlim(float(at.bits[0]) - 0.5, float(at.bits[0]) + 0.5)
     ax.set_ylabel("right answers (%)")
     ax.set_ylim(0.0, 100.0)
 
@@ -115,9 +132,12 @@ def deviation_panel(ax, at, name):
                          smallest=low.values, largest=high.values)
         ax.annotate("tightest theory (range)", (float(high.bits.values[0]), float(high.max())), (0.0, 2.0), textcoords="offset points",
                     va="bottom", ha="left", color="#333333", fontsize=7)
-    for (quantizer, granularity), look in series_of(at):
+    series = series_of(at)
+    for rank, ((quantizer, granularity), look) in enumerate(series):
         draw_series(ax, largest(at.observed_max.sel(quantizer=quantizer, granularity=granularity)), name, (quantizer, granularity), look,
-                    "log10 of the largest deviation observed")
+                    "log10 of the largest deviation observed", beside(len(series), rank, at.bits.values))
+    if at.sizes["bits"] == 1:
+        ax.set_xlim(float(at.bits[0]) - 0.5, float(at.bits[0]) + 0.5)
     ax.set_ylabel("deviation (unit of the output)")
     ax.margins(y=0.12)
     power_axis(ax.yaxis)

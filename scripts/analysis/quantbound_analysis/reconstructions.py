@@ -5,7 +5,7 @@ import numpy as np
 from .figures import panels
 from .modules import batch_of, configurations, modules_of, of_network, rank_correlation, reconstruct_table, reconstructed_network, weight_bits
 from .result import ResultError, Selection, choose, choose_network
-from .style import (GAP_COLOUR, LABEL_MARGIN, OBSERVED_COLOUR, STYLE, decades, names_beside, new_figure, plt, quantizer_look, short, small_print)
+from .style import (GAP_COLOUR, LABEL_MARGIN, OBSERVED_COLOUR, STYLE, decades, label_places, names_beside, new_figure, plt, quantizer_look, short, small_print)
 
 UNTRAINED = ("round", "cle_round", "gptq")  # know neither batches nor schemes of modules
 LOSS = "reconstruction loss (squared unit of the layer)"
@@ -101,7 +101,7 @@ def capacity_panel(ax, at):
         ax.plot(last[mine], capacity[mine], color=OBSERVED_COLOUR, marker="o", markersize=2.6, linewidth=0.7)
         names.append(plt.Line2D([], [], color=OBSERVED_COLOUR, marker="o", markersize=2.6, linewidth=0.7, label="layer"))
     ax.set_yscale("log")
-    ax.set_ylabel("ModCap (bits)")
+    ax.set_ylabel("capacity (bits)")
     decades(ax.yaxis)
     if names:
         names_beside(ax, names)
@@ -339,8 +339,9 @@ def label_sizes(ax, sizes, bits, one_file):
     if len(distinct) > 8:
         decades(ax.xaxis)
         return
-    ax.set_xticks(distinct, [f"{size:.4g}" for size in distinct])
-    ax.xaxis.set_minor_locator(plt.NullLocator())
+    if len(distinct) == 1:  # the points stand side by side above one tick, not all over the axis
+        ax.set_xlim(distinct[0] / 1.5, distinct[0] * 1.5)
+    labelled = label_places(ax, distinct, [f"{size:.4g}" for size in distinct], 0.34)
     if one_file:
-        for size in distinct:
+        for size in distinct[labelled]:
             ax.text(size, 1.01, f"{int(bits[sizes == size][0])} bits", transform=ax.get_xaxis_transform(), ha="center", va="bottom", color="#555555")

@@ -43,6 +43,10 @@ def power(log10):
     return f"10<sup>{log10:.1f}</sup>"
 
 
+def factor(value):
+    return power(math.log10(value)) if value >= 1e4 else f"{value:.3g}" if value < 1e3 else f"{value:,.0f}"
+
+
 def definition(pairs):
     """Names and what belongs to them; the latter is HTML."""
     return "<dl>" + "".join(f"<div><dt>{escaped(name)}</dt><dd>{what}</dd></div>" for name, what in pairs if what) + "</dl>"
@@ -52,8 +56,8 @@ def definition(pairs):
 
 def studied(ds):
     families = dict.fromkeys(ds.network_family.values.tolist()) if "network_family" in ds.coords else {}
-    counts = ", ".join(f"{escaped(family or 'files')}: {int((ds.network_family == family).sum())}" for family in families)
-    pairs = [("networks", plural(ds.sizes["network"], "network") + (f" ({counts})" if len(families) > 1 else ""))]
+    kinds = [escaped(figures.networks_in_words(family, int((ds.network_family == family).sum()))) for family in families]
+    pairs = [("networks", ", ".join(kinds) or plural(ds.sizes["network"], "network"))]
     pairs += [(title, span(ds[name].values, "{:,.0f}")) for title, name in
               (("weight layers", "network_depth"), ("width", "network_width"), ("parameters", "network_parameters")) if name in ds.coords]
     for title, axis in (("rounding", "quantizer"), ("one step per", "granularity"), ("bits per weight", "bits"), ("seeds", "seed"), ("theories", "theory"),
@@ -85,7 +89,7 @@ def in_short(ds, selection):
         said.append(f"The tightest theory is {escaped(figures.look(names[best]).label)}" + (f" for {counts[best]} of {there.sum()} networks." if there.sum() > 1 else "."))
     gaps = gap_of(at)
     if len(gaps):
-        said.append(f"What is certified exceeds what an attack attains by a factor of {span(gaps, '{:.3g}')} (median {np.median(gaps):.3g}).")
+        said.append(f"What is certified exceeds what an attack attains by a factor of {factor(gaps.min())} to {factor(gaps.max())} (median {factor(np.median(gaps))}).")
     if not said:
         return ""
     return f"<p>At {escaped(describe(chosen))}:</p><ul>" + "".join(f"<li>{sentence}</li>" for sentence in said) + "</ul>"
@@ -313,7 +317,8 @@ def provenance_section(paths):
         except ResultError as error:
             sections.append(f"<p>{escaped(error)}</p>")
             continue
-        pairs = [("file", escaped(path))] + [(name.replace("_", " "), escaped(value)) for name, value in group.attrs.items()]
+        pairs = [("file", escaped(path))]
+        pairs += [("time", f"{float(value):.4g} s") if name == "elapsed" else (name.replace("_", " "), escaped(value)) for name, value in group.attrs.items()]
         if "host" in group:
             hosts = dict.fromkeys(group.host.values.tolist())
             shown = ", ".join([*list(hosts)[:4], *(["..."] if len(hosts) > 4 else [])])

@@ -80,19 +80,19 @@ def scaling(runs):
             each = f"{threads} thread{'s' * (threads > 1)} per rank"
             handles.append(plt.Line2D([], [], **look, linestyle=line, linewidth=1.2, label=each))
         handles.append(plt.Line2D([], [], color="#777777", linestyle=":", linewidth=0.9, label="ideal"))
-        handles.append(plt.Line2D([], [], color="#444444", marker="x", markersize=4, linestyle="", label="time spent in tasks"))
+        handles.append(plt.Line2D([], [], color="#444444", marker="x", markersize=4, linestyle="", label="part of the ranks' time\nspent in tasks"))
         every = sorted({run.ranks for run in runs})
         for ax in (top, bottom):
             log_axis(ax, "x")
             ax.set_xticks(every, [str(r) for r in every])
             ax.xaxis.set_minor_locator(plt.NullLocator())
+            ax.set_xlabel("MPI ranks")
         log_axis(top, "y")
         top.set_ylabel("time of the study (seconds)")
         top.set_title(f"{len(runs)} runs of {runs[0].tasks} tasks")
         bottom.set_ylabel("part of the ideal (%)")
         bottom.set_title("efficiency against the fewest ranks")
         bottom.set_ylim(0.0, max(105.0, bottom.get_ylim()[1]))
-        bottom.set_xlabel("MPI ranks")
         names_beside(top, handles)
         small_print(fig, "points: runs; lines: medians")
     return fig

@@ -58,6 +58,9 @@ METHODS = {
 }
 QUANTIZERS = {
     "round": Look("round", "#777777", "s", (0, (5, 1))),
+    "floor": Look("floor", "#8C3A00", "<", "-"),
+    "truncate": Look("truncate", "#5E3C99", "d", (0, (4, 1.5))),
+    "stochastic": Look("stochastic", "#808000", "x", (0, (1, 1))),
     "cle_round": Look("equalize + round", "#000000", "D", (0, (3, 1, 1, 1))),
     "gptq": Look("GPTQ", "#E69F00", "v", (0, (4, 1.5))),
     "adaround": Look("AdaRound", "#56B4E9", "X", "-"),
@@ -138,7 +141,7 @@ def new_figure(rows, columns, height, paper, **options):
     no room for columns nor for names on the right."""
     margins = paper
     if not on_paper():
-        between = paper.get("hspace", 0.2) if options.get("sharex") else 0.42 if columns == 1 else 0.5  # room for titles of two lines
+        between = paper.get("hspace", 0.2) if options.get("sharex") else 0.52  # room for titles and labels of two lines
         rows, columns, height = rows * columns, 1, height * columns
         margins = dict(left=0.175, right=0.975, top=1.0 - 0.5 / height, bottom=0.45 / height, hspace=between)
     fig = Drawing(figsize=(current_page().width, height))  # not one of pyplot, which would keep it
@@ -237,9 +240,44 @@ def decades(axis):
         axis.set_major_formatter(plt.LogFormatterMathtext())
         axis.set_minor_formatter(plt.NullFormatter())
         return
-    axis.set_major_locator(plt.LogLocator(subs=(1.0, 2.0, 3.0, 5.0, 7.0) if high > 6.0 * low else np.arange(1.0, 10.0)))
+    axis.set_major_locator(plt.LogLocator(subs=(1.0, 2.0, 3.0, 5.0, 7.0)) if high > 6.0 * low else PositiveLocator(nbins=7, steps=(1, 2, 5, 10)))
     axis.set_major_formatter(plt.FuncFormatter(lambda value, _position: short(value)))
-    axis.set_minor_formatter(plt.NullFormatter())
+    axis.set_minor_locator(plt.NullLocator())
+
+
+class PositiveLocator(plt.MaxNLocator):
+    """Round numbers at equal distances, for a logarithmic axis of less than a decade: it may lie between two powers of ten."""
+
+    def tick_values(self, vmin, vmax):
+        ticks = super().tick_values(vmin, vmax)
+        return ticks[ticks > 0.0]
+
+
+def with_room(places, widths):
+    """Positions of those whose labels of these widths, centred, do not meet: the first, and whatever has room after the one before it;
+    the last rather than those that leave it no room."""
+    order = np.argsort(places, kind="stable").tolist()
+    meet = lambda a, b: abs(places[a] - places[b]) < 0.5 * (widths[a] + widths[b])  # noqa: E731
+    kept = []
+    for index in order[:-1]:
+        if not kept or not meet(index, kept[-1]):
+            kept.append(index)
+    while len(kept) > 1 and meet(order[-1], kept[-1]):
+        kept.pop()
+    return kept + order[-1:] if not kept or not meet(order[-1], kept[-1]) else kept
+
+
+def label_places(ax, places, labels, least=0.0):
+    """Ticks of the x axis at these places, with a label each as far as there is room; every label takes at least `least` inches.
+    Returns the positions of the labelled. Call it when the limits of the axes are final."""
+    ax.set_xticks(places)
+    ax.xaxis.set_minor_locator(plt.NullLocator())
+    ax.get_xlim()  # as in words_in_band
+    inches = ax.transData.transform([(place, 1.0) for place in places])[:, 0] / ax.figure.dpi
+    letter = 0.6 * plt.rcParams["font.size"] / 72.0
+    kept = with_room(inches, [max(least, letter * len(label) + 0.03) for label in labels])
+    ax.set_xticklabels([label if index in kept else "" for index, label in enumerate(labels)])
+    return kept
 
 
 def short(value):
@@ -247,8 +285,9 @@ def short(value):
     return f"{value:.0f}" if 1e3 <= value < 1e6 else f"{value:.3g}"
 
 
-def spread(positions, gap):
-    """The closest positions, in the least-squares sense, that keep their order and are at least `gap` apart."""
+def spread(positions, gap, low=-np.inf, high=np.inf):
+    """The closest positions, in the least-squares sense, that keep their order, are at least `gap` apart and lie between
+    `low` and `high` where all have room there."""
     order = np.argsort(positions, kind="stable")
     blocks = []  # pool adjacent violators on position - rank * gap
     for rank, index in enumerate(order):
@@ -259,6 +298,8 @@ def spread(positions, gap):
             blocks[-1] = [total / (blocks[-1][1] + size), blocks[-1][1] + size]
     flat = np.repeat([value for value, _ in blocks], [size for _, size in blocks])
     result = np.empty(len(positions))
+    if low <= high - (len(flat) - 1) * gap:
+        flat = np.clip(flat, low, high - (len(flat) - 1) * gap)
     result[order] = flat + gap * np.arange(len(positions))
     return result
 
@@ -277,11 +318,37 @@ def label_lines(ax, ends):
     to_fraction = ax.transData + ax.transAxes.inverted()
     points = to_fraction.transform([(x, y) for x, y, _, _ in ends])
     line_height = 1.3 * plt.rcParams["font.size"] / 72.0 / (ax.get_position().height * ax.figure.get_figheight())
-    heights = spread(points[:, 1], line_height)
+    heights = spread(points[:, 1], line_height, 0.0, 1.0)  # beside the axes: above them is the title
     for (start_x, start_y), height, (_, _, text, colour) in zip(points, heights, ends):
         ax.plot([start_x + 0.008, 1.035, 1.045], [start_y, height, height], transform=ax.transAxes, color=colour,
                 linewidth=0.5, clip_on=False, zorder=0.5)
         ax.text(1.05, height, text, transform=ax.transAxes, color=colour, va="center", ha="left")
+
+
+def words_in_band(ax, text, band, colour):
+    """Writes `text` into the band between two lines (`band`: x, top, bottom) where it fits and covers no line, as near to the middle as
+    that is possible. Returns whether there was such a place. Call it when the limits of the axes are final and all lines are drawn."""
+    x, top, bottom = (np.asarray(values, dtype=float) for values in band)
+    ax.get_xlim(), ax.get_ylim()  # asked for, limits take in what was plotted last; transData does not ask
+    words = ax.text(x[0], top[0], text, ha="center", va="center", color="#333333", bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.8, "alpha": 0.85})
+    extent = words.get_window_extent(ax.figure.canvas.get_renderer())
+    half = np.array([extent.width, extent.height]) / 2.0 + 2.0 * ax.figure.dpi / 72.0  # and two points of air
+    to_pixels = ax.transData.transform
+    upper, lower = to_pixels(np.column_stack([x, top])), to_pixels(np.column_stack([x, bottom]))
+    lines = [to_pixels(line.get_xydata()) for line in ax.get_lines() if line.get_transform() == ax.transData and len(line.get_xdata())]
+    middle = 0.5 * (upper[0, 0] + upper[-1, 0])
+    places = [(across, share) for share in (0.5, 0.35, 0.65, 0.22, 0.78) for across in np.linspace(upper[0, 0] + half[0], upper[-1, 0] - half[0], 21)
+              if upper[0, 0] + half[0] <= across <= upper[-1, 0] - half[0]]
+    for across, share in sorted(places, key=lambda place: abs(place[0] - middle) / ax.bbox.width + abs(place[1] - 0.5)):
+        under = np.linspace(across - half[0], across + half[0], 15)
+        high, low = np.interp(under, *upper.T), np.interp(under, *lower.T)
+        up = share * np.interp(across, *upper.T) + (1.0 - share) * np.interp(across, *lower.T)
+        heights = [np.interp(under, *line[np.argsort(line[:, 0], kind="stable")].T, left=np.nan, right=np.nan) for line in lines]
+        if up + half[1] <= high.min() and up - half[1] >= low.max() and not any((np.abs(height - up) < half[1]).any() for height in heights):
+            words.set_position(ax.transData.inverted().transform((across, up)))
+            return True
+    words.remove()
+    return False
 
 
 def line_like(ax, x, y, colour):
