@@ -120,6 +120,18 @@ Image wanted_image(const Shape& input, const Image& have) {
   return first.channels <= last.channels ? first : last;
 }
 
+Shape without_ones(Shape shape) {
+  std::erase(shape, 1);
+  return shape;
+}
+
+/// Whether a flat sample of several axes has them in another order than the input: read as they lie in the file, its
+/// numbers would be scrambled.
+bool has_other_axes(const Shape& sample, const Shape& input) {
+  const Shape found = without_ones(sample), wanted = without_ones(input);
+  return found.size() > 1 && wanted.size() > 1 && found != wanted;
+}
+
 /// As many numbers, but in another order.
 std::string order_remedy(const Shape& sample, const Shape& input) {
   if (input.size() == 1) {
@@ -218,9 +230,10 @@ SampleSet::SampleSet(SampleSpec spec)
 
 void SampleSet::require_fits(const Shape& input_shape, const std::string& network) const {
   const Image& image = normalizer_->image();
-  const bool one_row = spec_.layout == Layout::flat || image.channels == 1;  // no order of channels to get wrong
-  if (tensor::elements(input_shape) == image.size() && (one_row || is_image(input_shape, image))) return;
   const Shape sample(images_->shape().begin() + 1, images_->shape().end());
+  const bool in_order = spec_.layout == Layout::flat ? !has_other_axes(sample, input_shape)
+                                                     : image.channels == 1 || is_image(input_shape, image);
+  if (tensor::elements(input_shape) == image.size() && in_order) return;
   const std::string remedy = tensor::elements(input_shape) == image.size() ? order_remedy(sample, input_shape)
                                                                            : size_remedy(spec_, image, input_shape);
   throw InputError(

@@ -260,6 +260,11 @@ TEST_F(Samples, ThatDoNotFitSayBothShapesAndWhatToDo) {
   EXPECT_THAT(error(last, {3, 8, 6}), HasSubstr("layout = \"NHWC\"")) << "channels last, said to be first";
   EXPECT_THAT(error(rgb, {144}), HasSubstr("layout = \"flat\"")) << "channels do not flatten silently";
   EXPECT_THAT(error(rgb, {3, 6, 8}), HasSubstr("numpy.transpose")) << "height and width exchanged";
+  const SampleSet unsaid(zeros("unsaid", "(1, 8, 6, 3)", 144)), swapped(zeros("swapped", "(1, 6, 8)", 48));
+  EXPECT_THAT(error(unsaid, {3, 8, 6}), AllOf(HasSubstr("(flat)"), HasSubstr("they would with layout = \"NHWC\"")));
+  EXPECT_THAT(error(swapped, {1, 8, 6}), HasSubstr("numpy.transpose"));
+  EXPECT_EQ(error_of([&] { unsaid.require_fits({8, 6, 3}, "net"); }), "no error") << "as it lies in the file";
+  EXPECT_EQ(error_of([&] { unsaid.require_fits({144}, "net"); }), "no error");
   EXPECT_THAT(error(flat, {64}),
               AllOf(HasSubstr("50 numbers per sample where the network takes 64"), HasSubstr("does not resize")));
   EXPECT_THAT(error_of_set(zeros("x", "(4, 2)", 8, Layout::nhwc)), HasSubstr("needs an array of 3 or 4 axes"));
