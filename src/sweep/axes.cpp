@@ -4,6 +4,8 @@
 #include <limits>
 #include <numeric>
 
+#include <fmt/format.h>
+
 #include "quantbound/bounds/theory.hpp"
 
 namespace quantbound::sweep::detail {
@@ -173,6 +175,11 @@ RaggedAxes ragged_axes(const Plan& plan) {
     if (plan.study.per_sample) axes.samples += static_cast<std::size_t>(entry.count);
   }
   return axes;
+}
+
+std::string size_in_words(std::size_t networks, std::size_t configurations) {
+  return fmt::format("{} network{} x {} configuration{}", networks, networks == 1 ? "" : "s", configurations,
+                     configurations == 1 ? "" : "s");
 }
 
 std::vector<std::int64_t> counting(std::size_t count) {

@@ -5,6 +5,7 @@
 #include <array>
 #include <functional>
 #include <iterator>
+#include <string>
 #include <string_view>
 #include <type_traits>
 #include <vector>
@@ -36,6 +37,8 @@ RaggedAxes ragged_axes(const Plan& plan);
 /// Positions of the axis `norm`: what deviations are measured in besides the inf-norm.
 inline constexpr std::array<std::string_view, 2> norm_labels{"l2", "relative_l2"};
 
+/// "5 networks x 28 configurations"
+std::string size_in_words(std::size_t networks, std::size_t configurations);
 /// 0, 1, 2, ...: labels of an axis that only counts.
 std::vector<std::int64_t> counting(std::size_t count);
 void add_axes(Group& root, const Plan& plan);

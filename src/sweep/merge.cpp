@@ -97,8 +97,9 @@ std::string studies_of(std::span<const ResultPart> parts) {
 
 std::string title_of(std::span<const ResultPart> parts, const detail::MergedAxes& axes) {
   const auto size = [&](const char* name) { return axes.find(name) == nullptr ? 0 : axes.find(name)->names.size(); };
-  return fmt::format("quantbound {}: {} networks x {} configurations", studies_of(parts), size("network"),
-                     size("quantizer") * size("granularity") * size("bits") * size("seed"));
+  return fmt::format(
+      "quantbound {}: {}", studies_of(parts),
+      detail::size_in_words(size("network"), size("quantizer") * size("granularity") * size("bits") * size("seed")));
 }
 
 /// That of the study where there is one; else of all of them, in their order.

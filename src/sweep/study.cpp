@@ -467,7 +467,7 @@ toml::table parse_file(const fs::path& path) {
   try {
     return toml::parse_file(path.string());
   } catch (const toml::parse_error& error) {
-    throw InputError(std::string(error.description()), place(error.source()));
+    throw InputError(fmt::format("this is no study in TOML: {}", error.description()), place(error.source()));
   }
 }
 

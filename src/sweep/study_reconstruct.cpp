@@ -170,11 +170,10 @@ void parse_reconstruct(Study& study, Table& root) {
   for (auto& network : study.networks) {
     if (network.calibration.empty()) network.calibration = samples;
     if (network.calibration.empty()) {
-      throw InputError(
-          fmt::format(
-              "{} needs calibration samples: name a set of role = \"calibration\" as `samples` of [reconstruct]",
-              axis_names(study)),
-          table ? table->where() : network.where);
+      throw InputError(fmt::format("calibration samples are needed for {}: name a set of role = \"calibration\" as "
+                                   "`samples` of [reconstruct]",
+                                   axis_names(study)),
+                       table ? table->where() : network.where);
     }
     require_calibration_set(study, network.calibration, network.where);
   }

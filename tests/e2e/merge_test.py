@@ -65,7 +65,7 @@ class Merge(program.WithFolder):
         out = self.folder / "merged.h5"
         run = quantbound("merge", *parts, "-o", out)
         self.assertEqual((run.code, run.err), (0, ""))
-        self.assertRegex(run.out, rf"\A.*merged\.h5 from {len(parts)} files?: quantbound stud.*: \d+ networks x \d+ configurations\n")
+        self.assertRegex(run.out, rf"\A.*merged\.h5 from {len(parts)} files?: quantbound stud.*: \d+ networks? x \d+ configurations?\n")
         self.assertEqual([path.name for path in self.folder.iterdir() if "merged" in path.name], ["merged.h5"])
         return out
 
