@@ -15,8 +15,7 @@ namespace quantbound::apps {
 /// What --quantizer may be, in words.
 inline constexpr const char* quantizer_words =
     "floor, round, truncate, stochastic, cle_round, gptq, adaround, brecq, qdrop, mrecg or mrecg_loss; cle_round is "
-    "round "
-    "after cross-layer equalization; those from gptq on are fitted to --samples";
+    "round after cross-layer equalization; those from gptq on are fitted to --samples";
 
 void add_reconstruction_options(options::options_description& all);
 
