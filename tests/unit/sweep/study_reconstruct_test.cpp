@@ -185,7 +185,8 @@ TEST_F(StudyOfMethods, NothingIsSaidOfReconstructionWhereNoMethodIsAskedFor) {
 }
 
 TEST_F(StudyOfMethods, AMethodNeedsCalibrationSamplesAndNoOthers) {
-  EXPECT_THAT(error_of("[\"round\", \"brecq\", \"gptq\"]", ""), HasSubstr("calibration samples are needed for brecq, gptq"));
+  EXPECT_THAT(error_of("[\"round\", \"brecq\", \"gptq\"]", ""),
+              HasSubstr("calibration samples are needed for brecq, gptq"));
   EXPECT_THAT(error_of("\"brecq\"", "[reconstruct]\niterations = 3\n"), HasSubstr("calibration samples are needed"));
   EXPECT_THAT(error_of("\"brecq\"", "[reconstruct]\nsamples = \"test\"\n"),
               HasSubstr("no method is fitted to what it is measured on"));
