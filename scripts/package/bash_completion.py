@@ -7,8 +7,6 @@ Completed are verbs, options, the words that an option may be (`a, b or c` in it
 them: STUDY is a .toml, NETWORK an .onnx or .nnet, RESULTS an .h5, FILE.csv a .csv, FILE any. The files need Debian's
 bash-completion, which loads them when the command is typed.
 """
-import argparse
-import pathlib
 import re
 import sys
 
@@ -118,25 +116,13 @@ def of_command(name, text, version):
 '''
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("program", type=pathlib.Path)
-    parser.add_argument("commands", nargs="*", type=pathlib.Path)
-    parser.add_argument("--output", required=True, type=pathlib.Path)
-    arguments = parser.parse_args()
-    try:
-        version = help_text.version(arguments.program)
-        files = {"quantbound": of_program(help_text.of_program(arguments.program), version)}
-        for name, text in help_text.of_scripts(sys.executable, arguments.commands).items():
-            files[name] = of_command(name, text, version)
-    except ValueError as error:
-        sys.exit(f"bash_completion.py: error: {error}")
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    for old in arguments.output.glob("quantbound*"):
-        old.unlink()
-    for name, content in files.items():
-        (arguments.output / name).write_text(content)
+def make(program, commands):
+    version = help_text.version(program)
+    files = {"quantbound": of_program(help_text.of_program(program), version)}
+    for name, text in help_text.of_scripts(sys.executable, commands).items():
+        files[name] = of_command(name, text, version)
+    return {name: content.encode() for name, content in files.items()}
 
 
 if __name__ == "__main__":
-    main()
+    help_text.generate(__doc__.split("\n")[0], "quantbound*", make)

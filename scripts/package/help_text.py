@@ -3,11 +3,14 @@
 A help text is `usage: ...`, paragraphs, and sections: a title at the margin that ends with a colon, and entries two columns in.
 An entry is a term and, from one column on or in deeper lines below, its text. A term that ends with a backslash goes on below. Both Boost.Program_options and argparse write so.
 """
+import argparse
 import collections
 import dataclasses
 import os
+import pathlib
 import re
 import subprocess
+import sys
 
 # "-o [ --output ] FILE (=x)" of Boost, "-o FILE, --output FILE" of argparse
 NAME = re.compile(r"(?<![\w-])--?[A-Za-z][\w-]*")
@@ -136,3 +139,22 @@ def of_scripts(python, scripts):
 
 def version(program):
     return ask(program, "--version").splitlines()[0]
+
+
+def generate(purpose, pattern, make):
+    """The command line of a generator: PROGRAM COMMANDS... --output FOLDER, in which the files of `make(program, commands)`,
+    {name: bytes}, take the place of those that match `pattern`."""
+    parser = argparse.ArgumentParser(description=purpose)
+    parser.add_argument("program", type=pathlib.Path)
+    parser.add_argument("commands", nargs="*", type=pathlib.Path)
+    parser.add_argument("--output", required=True, type=pathlib.Path)
+    arguments = parser.parse_args()
+    try:
+        files = make(arguments.program, arguments.commands)
+    except ValueError as error:
+        sys.exit(f"{parser.prog}: error: {error}")
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    for old in arguments.output.glob(pattern):
+        old.unlink()
+    for name, content in files.items():
+        (arguments.output / name).write_bytes(content)

@@ -6,11 +6,9 @@
 A page for the program, one for each of its verbs (quantbound-sweep.1.gz) and one for each command after it. The date of the pages
 is SOURCE_DATE_EPOCH, if that is set, or today.
 """
-import argparse
 import datetime
 import gzip
 import os
-import pathlib
 import re
 import sys
 
@@ -65,27 +63,14 @@ def page(name, text, version, day, others):
     return re.sub(r"(?m)^(\.SH .*)\n\.PP$", r"\1", "\n".join(lines)) + "\n"
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("program", type=pathlib.Path)
-    parser.add_argument("commands", nargs="*", type=pathlib.Path)
-    parser.add_argument("--output", required=True, type=pathlib.Path)
-    arguments = parser.parse_args()
+def make(program, commands):
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     day = datetime.datetime.fromtimestamp(int(epoch), datetime.timezone.utc).date() if epoch else datetime.date.today()
-    try:
-        pages = help_text.of_program(arguments.program) | help_text.of_scripts(sys.executable, arguments.commands)
-        version = help_text.version(arguments.program)
-    except ValueError as error:
-        sys.exit(f"manual_pages.py: error: {error}")
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    for old in arguments.output.glob("quantbound*.1.gz"):
-        old.unlink()
-    for name, text in pages.items():
-        content = page(name, text, version, day, pages.keys() - {name})
-        # No name and no time in the file: equal builds give equal bytes.
-        (arguments.output / f"{name}.1.gz").write_bytes(gzip.compress(content.encode(), 9, mtime=0))
+    pages = help_text.of_program(program) | help_text.of_scripts(sys.executable, commands)
+    version = help_text.version(program)
+    # No name and no time in the file: equal builds give equal bytes.
+    return {f"{name}.1.gz": gzip.compress(page(name, text, version, day, pages.keys() - {name}).encode(), 9, mtime=0) for name, text in pages.items()}
 
 
 if __name__ == "__main__":
-    main()
+    help_text.generate(__doc__.split("\n")[0], "quantbound*.1.gz", make)
