@@ -4,8 +4,8 @@
     scripts/dev/check_layers.py [REPOSITORY]
 
 Rooms include downwards only; the siblings bounds, certify, observe and reconstruct never include each other; MPI, HDF5,
-protobuf/ONNX, oneDNN and Boost.Program_options stay where they belong; libraries neither print nor exit. Prints one line
-per violation, `file:line: what`, and exits with 1 if there is any.
+protobuf/ONNX, oneDNN and Boost.Program_options stay where they belong; libraries neither print nor exit; no type is defined
+twice under one name. Prints one line per violation, `file:line: what`, and exits with 1 if there is any.
 """
 import pathlib
 import re
@@ -43,6 +43,8 @@ PRINTS = re.compile(
 )
 EXITS = re.compile(r"(?<![\w.>])(?:std::|::)?(?:exit|_exit|_Exit|quick_exit|abort|terminate)\s*\(")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
+NAMESPACE, NAMESPACE_END = re.compile(r"^(?:inline )?namespace ?([\w:]*) ?\{$"), re.compile(r"^}  // namespace")
+TYPE = re.compile(r"^(?:struct|class|enum|enum class|union) (\w+)(?: final)?(?: : [^;]*)?(?: \{.*)?$")
 COMMENTS_AND_STRINGS = re.compile(
     r"""//[^\n]*|/\*.*?\*/|'(?:\\.|[^'\\\n])'|R"(\w*)\(.*?\)\1"|"(?:\\.|[^"\\\n])*\"""", re.DOTALL
 )
@@ -92,12 +94,29 @@ def include_violation(path, bracket, name, repository):
     return None
 
 
+def types_of(text):
+    """(line, qualified name) of the types that a file defines for others to see: the linker takes two of one name for one."""
+    inside = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if opened := NAMESPACE.match(line):
+            inside.append(opened[1])
+        elif NAMESPACE_END.match(line):
+            inside.pop()
+        elif (found := TYPE.match(line)) and all(inside):
+            yield number, "::".join([*inside, found[1]])
+
+
 def violations(repository):
     """All violations as "file:line: what", in the order of the files."""
     found = []
     files = sorted(p for top in ("include", "src", "apps") for p in (repository / top).rglob("*.[ch]pp"))
+    types = {}
     for file in files:
         path = file.relative_to(repository).as_posix()
+        for number, name in types_of(file.read_text()):
+            first = types.setdefault(name, f"{path}:{number}")
+            if first != f"{path}:{number}":
+                found.append(f"{path}:{number}: {name} is also defined in {first}")
         if room_of(path) not in USES and not path.startswith("apps/"):
             found.append(f"{path}:1: {room_of(path)} is not a room of scripts/dev/check_layers.py")
             continue

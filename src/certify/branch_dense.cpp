@@ -37,7 +37,7 @@ struct LineArrays {
   LineView view() const {
     return {slope_high.data(), slope_low.data(), offset_high.data(), offset_low.data(), weight.data()};
   }
-  void set(Index i, const Lines& lines, double line_weight) {
+  void set(Index i, const HingeLines& lines, double line_weight) {
     slope_high[i] = lines.slope_high;
     slope_low[i] = lines.slope_low;
     offset_high[i] = lines.offset_high;
@@ -448,7 +448,7 @@ void DenseWorker::finish(Index l, NetScratch LayerScratch::*net, const DenseWeig
   to.after.nonzero.clear();
   for (Index i = 0; i < layer(l).outputs; ++i) {
     const Interval before = to.before[i];
-    Lines lines = activation_lines(hinges, to.phase[static_cast<std::size_t>(i)], before);
+    HingeLines lines = activation_lines(hinges, to.phase[static_cast<std::size_t>(i)], before);
     const double steepest = std::max(lines.slope_high, lines.slope_low);
     const double farthest = std::max(std::abs(lines.offset_high), std::abs(lines.offset_low));
     to.lines.set(i, lines, (steepest * to.before.mass[i] + farthest) * (1.0 + 0x1p-50));
@@ -475,7 +475,7 @@ void DenseWorker::finish_difference(Index l) {
     const Interval d{std::max(to.difference.low[i], -core::add_up(y.high, -fq_y.low)),
                      std::min(to.difference.high[i], core::add_up(fq_y.high, -y.low))};
     to.difference.set(i, d);
-    const Lines lines = change_lines(layer(l).activation, f, fq, d);
+    const HingeLines lines = change_lines(layer(l).activation, f, fq, d);
     const double farthest = std::max(lines.offset_high, -lines.offset_low);
     to.difference_lines.set(i, lines, (to.difference.mass[i] + farthest) * (1.0 + 0x1p-50));
     to.fq.lines.weight[i] = (to.fq.lines.weight[i] + to.difference.mass[i]) * (1.0 + 0x1p-50);

@@ -20,7 +20,7 @@ double below(double value, double magnitude) { return value - magnitude * 0x1p-4
 double slope_in_range(double slope) { return slope >= 0.0 && slope <= 1.0 ? slope : 1.0; }
 
 /// Slope and offset of the piece; its offset is exact for every activation that Hinges describes.
-Lines piece(const Hinges& hinges, Phase phase) {
+HingeLines piece(const Hinges& hinges, Phase phase) {
   if (phase == Phase::middle) return {1.0, 1.0, 0.0, 0.0, 0.0, 0.0};
   if (phase == Phase::high) return {0.0, 0.0, hinges.high, hinges.high, 0.0, 0.0};
   const double offset = hinges.below == 0.0 ? hinges.low : 0.0;  // leaky_relu bends at zero
@@ -28,7 +28,7 @@ Lines piece(const Hinges& hinges, Phase phase) {
 }
 
 /// relu, low < 0 < high: the common case.
-Lines relu_lines(const Interval& x) {
+HingeLines relu_lines(const Interval& x) {
   const double chord = slope_in_range(x.high / (x.high - x.low));
   const double offset = std::max(-chord * x.low, x.high - chord * x.high);
   const double high = above(offset, x.high - chord * x.low);
@@ -57,12 +57,12 @@ Slopes choose_slopes(const Hinges& hinges, const Interval& x) {
 }
 
 /// Any piecewise linear activation: the difference to a line is largest and smallest at ends and bends.
-Lines bent_lines(const Hinges& hinges, const Interval& x) {
+HingeLines bent_lines(const Hinges& hinges, const Interval& x) {
   if (!(x.high - x.low < infinity)) return {1.0, 1.0, infinity, -infinity, infinity, infinity};
   const Slopes slopes = choose_slopes(hinges, x);
   const std::array<double, 4> points{x.low, x.high, std::clamp(hinges.low, x.low, x.high),
                                      std::clamp(hinges.high, x.low, x.high)};
-  Lines lines{slopes.high, slopes.low, -infinity, infinity, 0.0, 0.0};
+  HingeLines lines{slopes.high, slopes.low, -infinity, infinity, 0.0, 0.0};
   for (const double point : points) {
     const double value = hinges(point), magnitude = std::abs(value) + std::abs(point) + std::abs(hinges.low);
     lines.offset_high = std::max(lines.offset_high, above(value - slopes.high * point, magnitude));
@@ -92,13 +92,13 @@ Interval within(const Hinges& hinges, Phase phase, Interval x) {
   return x;
 }
 
-Lines activation_lines(const Hinges& hinges, Phase phase, const Interval& x) {
+HingeLines activation_lines(const Hinges& hinges, Phase phase, const Interval& x) {
   if (phase != Phase::open) return piece(hinges, phase);
   const bool relu = hinges.low == 0.0 && hinges.below == 0.0 && hinges.high == infinity;
   return relu ? relu_lines(x) : bent_lines(hinges, x);
 }
 
-Lines change_lines(const Hinges& hinges, Phase f, Phase fq, const Interval& d) {
+HingeLines change_lines(const Hinges& hinges, Phase f, Phase fq, const Interval& d) {
   if (same_piece(f, fq)) {
     const double slope = f == Phase::middle ? 1.0 : f == Phase::low ? hinges.below : 0.0;
     return {slope, slope, 0.0, 0.0, 0.0, 0.0};

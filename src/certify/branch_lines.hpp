@@ -14,7 +14,7 @@ struct Interval {
   double low = 0.0, high = 0.0;
 };
 
-struct Lines {
+struct HingeLines {
   double slope_high = 0.0, slope_low = 0.0, offset_high = 0.0, offset_low = 0.0;
   double gap_high = 0.0, gap_low = 0.0;  ///< farthest distance of each line from the function; not rounded
 };
@@ -25,11 +25,11 @@ Phase phase_of(const Hinges& hinges, const Interval& x);
 Interval within(const Hinges& hinges, Phase phase, Interval x);
 
 /// Encloses the activation over x. @pre phase is phase_of(x), or known otherwise
-Lines activation_lines(const Hinges& hinges, Phase phase, const Interval& x);
+HingeLines activation_lines(const Hinges& hinges, Phase phase, const Interval& x);
 
 /// Encloses e = s(y + d) - s(y) as lines in d, for every y: 1-Lipschitz and monotone is all that is known of s, unless
 /// both are on the same piece.
-Lines change_lines(const Hinges& hinges, Phase f, Phase fq, const Interval& d);
+HingeLines change_lines(const Hinges& hinges, Phase f, Phase fq, const Interval& d);
 
 /// s over x, and e over x, x' and d.
 Interval activation_range(const Hinges& hinges, const Interval& x);

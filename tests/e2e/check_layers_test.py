@@ -53,6 +53,19 @@ class CheckLayers(unittest.TestCase):
         self.assertEqual(len(self.found_in("src/core/a.cpp", '#include "quantbound/misc/a.hpp"\n')), 1)
         self.assertEqual(len(self.found_in("src/core/a.cpp", '#include "../network/graph.hpp"\n')), 1)
 
+    def test_a_type_has_one_definition(self):
+        named = "namespace quantbound::{} {{\nstruct Lines {{\n  int a;\n}};\nstruct Later;\n}}  // namespace\n"
+        hidden = "namespace quantbound::core {\nnamespace {\nstruct Lines {};\nclass Text : public Lines {\n};\n}  // namespace\n}  // namespace\n"
+        with tempfile.TemporaryDirectory() as folder:
+            core = pathlib.Path(folder, "src/core")
+            core.mkdir(parents=True)
+            for name, text in {"a": named.format("core"), "b": named.format("core::detail"), "c": hidden, "d": hidden}.items():
+                (core / f"{name}.cpp").write_text(text)
+            self.assertEqual(check_layers.violations(pathlib.Path(folder))[0], [])
+            (core / "e.hpp").write_text("\n" + named.format("core"))
+            self.assertEqual(check_layers.violations(pathlib.Path(folder))[0],
+                             ["src/core/e.hpp:3: quantbound::core::Lines is also defined in src/core/a.cpp:2"])
+
     def test_this_repository_keeps_to_its_rooms(self):
         found, files = check_layers.violations(REPOSITORY)
         self.assertEqual(found, [])

@@ -37,7 +37,7 @@ class Reference {
   struct Layer {
     std::vector<Interval> y, fq_y, d;  // before the activation
     std::vector<Interval> h, fq_h, e;  // behind it
-    std::vector<Lines> lines, fq_lines, d_lines;
+    std::vector<HingeLines> lines, fq_lines, d_lines;
   };
 
   std::size_t size(std::size_t l) const { return static_cast<std::size_t>(pair_.layers[l].outputs); }
@@ -115,14 +115,14 @@ class Reference {
 
   /// Upper bound of sign * y_i before the activation of layer l.
   double lower_single(std::size_t l, std::size_t i, double sign, DenseWeights DenseLayer::*w,
-                      std::vector<Lines> Layer::*lines) const {
+                      std::vector<HingeLines> Layer::*lines) const {
     Row unit(size(l), 0.0);
     unit[i] = sign;
     double constant = sign * bias(pair_.layers[l].*w, i);
     Row a = times_rows(unit, pair_.layers[l].*w, pair_.layers[l]);
     for (std::size_t k = l; k-- > 0;) {
       for (std::size_t j = 0; j < a.size(); ++j) {
-        const Lines& line = (layers_[k].*lines)[j];
+        const HingeLines& line = (layers_[k].*lines)[j];
         constant += a[j] > 0.0 ? a[j] * line.offset_high : a[j] * line.offset_low;
         a[j] *= a[j] > 0.0 ? line.slope_high : line.slope_low;
         constant += a[j] * bias(pair_.layers[k].*w, j);
@@ -133,7 +133,7 @@ class Reference {
   }
 
   void refine(std::size_t l, std::vector<Interval>& ranges, DenseWeights DenseLayer::*w,
-              std::vector<Lines> Layer::*lines) const {
+              std::vector<HingeLines> Layer::*lines) const {
     for (std::size_t i = 0; i < ranges.size(); ++i) {
       if (phase_of(pair_.layers[l].activation, ranges[i]) != Phase::open) continue;
       ranges[i] = meet(ranges[i], {-lower_single(l, i, -1.0, w, lines), lower_single(l, i, 1.0, w, lines)});
@@ -158,13 +158,13 @@ class Reference {
   }
 
   static double pick(double a, double up, double down) { return a > 0.0 ? a * up : a * down; }
-  static double gap(double a, const Lines& lines) { return a > 0.0 ? a * lines.gap_high : -a * lines.gap_low; }
+  static double gap(double a, const HingeLines& lines) { return a > 0.0 ? a * lines.gap_high : -a * lines.gap_low; }
 
   double lower_pair(std::size_t top, Row y, Row d, double constant) const {
     for (std::size_t l = top + 1; l-- > 0;) {
       const DenseLayer& layer = pair_.layers[l];
       for (std::size_t j = 0; j < y.size(); ++j) {
-        const Lines &f = layers_[l].lines[j], &fq = layers_[l].fq_lines[j], &change = layers_[l].d_lines[j];
+        const HingeLines &f = layers_[l].lines[j], &fq = layers_[l].fq_lines[j], &change = layers_[l].d_lines[j];
         const double a = y[j], b = d[j], apart = a - b;
         if (gap(a, f) + std::abs(b) * change.gap_high <= gap(apart, f) + gap(b, fq)) {
           y[j] = pick(a, f.slope_high, f.slope_low);

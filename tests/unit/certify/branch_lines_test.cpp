@@ -54,7 +54,7 @@ TEST(BranchLines, EncloseTheActivationExactly) {
     const Hinges hinges = random_hinges(draws);
     const Interval x = random_interval(draws);
     const Phase phase = phase_of(hinges, x);
-    const Lines lines = activation_lines(hinges, phase, x);
+    const HingeLines lines = activation_lines(hinges, phase, x);
     const Interval range = activation_range(hinges, x);
     ASSERT_GE(lines.slope_high, 0.0);
     ASSERT_LE(lines.slope_low, 1.0);
@@ -86,7 +86,7 @@ TEST(BranchLines, EncloseTheChangeOfTheActivationExactly) {
     if (scale < infinity) d = {d.low * scale, d.high * scale};
     const Interval fq_y{y.low + d.low, y.high + d.high};
     const Phase f = phase_of(hinges, y), fq = phase_of(hinges, fq_y);
-    const Lines lines = change_lines(hinges, f, fq, d);
+    const HingeLines lines = change_lines(hinges, f, fq, d);
     const Interval range = change_range(hinges, f, fq, y, fq_y, d);
     for (const double at : points_of(y, draws)) {
       for (const double change : points_of(d, draws)) {
@@ -116,7 +116,7 @@ TEST(BranchLines, ANeuronOnOnePieceIsEnclosedWithoutAGap) {
        {std::tuple{relu, Interval{1.0, 2.0}, 1.0, 0.0}, std::tuple{relu, Interval{-2.0, 0.0}, 0.0, 0.0},
         std::tuple{leaky, Interval{-2.0, -1.0}, 0.25, 0.0}, std::tuple{clip, Interval{-3.0, -1.0}, 0.0, -1.0},
         std::tuple{clip, Interval{-1.0, 1.0}, 1.0, 0.0}, std::tuple{clip, Interval{2.0, 3.0}, 0.0, 1.0}}) {
-    const Lines lines = activation_lines(hinges, phase_of(hinges, x), x);
+    const HingeLines lines = activation_lines(hinges, phase_of(hinges, x), x);
     EXPECT_EQ(lines.slope_high, slope);
     EXPECT_EQ(lines.slope_low, slope);
     EXPECT_EQ(lines.offset_high, offset);
@@ -128,7 +128,7 @@ TEST(BranchLines, ANeuronOnOnePieceIsEnclosedWithoutAGap) {
 
 TEST(BranchLines, AnOpenReluHasTheChordAboveAndTheCloserRayBelow) {
   const Hinges relu{0.0, infinity, 0.0};
-  const Lines lines = activation_lines(relu, Phase::open, {-1.0, 3.0});
+  const HingeLines lines = activation_lines(relu, Phase::open, {-1.0, 3.0});
   EXPECT_EQ(lines.slope_high, 0.75);
   EXPECT_NEAR(lines.offset_high, 0.75, 1e-14);
   EXPECT_EQ(lines.slope_low, 1.0);
@@ -139,7 +139,7 @@ TEST(BranchLines, AnOpenReluHasTheChordAboveAndTheCloserRayBelow) {
 TEST(BranchLines, AnInfiniteIntervalGivesAnInfiniteOffsetNeverNaN) {
   for (const Hinges& hinges : {Hinges{0.0, infinity, 0.0}, Hinges{0.0, 6.0, 0.0}, Hinges{0.0, infinity, 0.5}}) {
     for (const Interval& x : {Interval{-infinity, infinity}, Interval{-1.0, infinity}, Interval{-infinity, 1.0}}) {
-      const Lines lines = activation_lines(hinges, phase_of(hinges, x), x);
+      const HingeLines lines = activation_lines(hinges, phase_of(hinges, x), x);
       EXPECT_FALSE(std::isnan(lines.offset_high));
       EXPECT_FALSE(std::isnan(lines.offset_low));
       EXPECT_EQ(lines.offset_high, infinity);
