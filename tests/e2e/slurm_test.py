@@ -1,5 +1,5 @@
 """The batch scripts of scripts/hpc on a real Slurm: one node, this machine, in a temporary folder, without systemd. Skips
-where Slurm (Debian: slurm-wlm) or munge is not installed or the test is not root. And pbs.sh with stand-ins for qstat and
+where Slurm (Debian: slurm-wlm) or munge is not installed, the test is not root, or no cgroups are mounted. And pbs.sh with stand-ins for qstat and
 qsub, since no PBS can be had.
 
     QUANTBOUND_SLURM_LOG=job.log ... slurm_test.py        keeps the log of the job that was interrupted
@@ -62,7 +62,7 @@ def free_port():
 
 def slurm_is_here():
     os.environ["PATH"] += ":/usr/sbin:/sbin"
-    return os.geteuid() == 0 and all(map(shutil.which, DAEMONS))
+    return os.geteuid() == 0 and all(map(shutil.which, DAEMONS)) and os.path.ismount("/sys/fs/cgroup")  # slurmd asks for cgroups
 
 
 class Cluster:
@@ -124,7 +124,7 @@ class Cluster:
                 process.wait()
 
 
-@unittest.skipUnless(slurm_is_here(), "Slurm and munge are not installed, or this is not root")
+@unittest.skipUnless(slurm_is_here(), "Slurm and munge are not installed, this is not root, or no cgroups are mounted")
 class Slurm(program.WithFolder):
     @classmethod
     def setUpClass(cls):
