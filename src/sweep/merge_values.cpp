@@ -124,7 +124,7 @@ class Merger {
                     .attributes = first_->attributes,
                     .fill = first_->fill,
                     .role = first_->role};
-    merged.data = std::visit([&](const auto& values) -> Data { return fill_in(values); }, first_->data);
+    merged.data = std::visit([this](const auto& values) { return Data(this->fill_in(values)); }, first_->data);
     return merged;
   }
 
