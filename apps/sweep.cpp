@@ -183,12 +183,10 @@ void add_provenance(sweep::Dataset& dataset, const Settings& settings, const Run
     hosts.push_back(facts.bindings[r].host);
     threads.push_back(facts.bindings[r].threads);
   }
-  const auto meaning = [](const char* name) { return described(field_spec(sweep::Place::provenance, name)); };
-  group.add_axis({.name = "rank", .labels = ranks, .attributes = meaning("rank")});
-  group.add_variable(
-      {.name = "host", .dimensions = {"rank"}, .data = hosts, .attributes = meaning("host"), .fill = {}});
-  group.add_variable(
-      {.name = "threads", .dimensions = {"rank"}, .data = threads, .attributes = meaning("threads"), .fill = {}});
+  using sweep::Place;
+  group.add_axis(sweep::make_axis(Place::provenance, "rank", ranks));
+  group.add_variable(sweep::make_variable(Place::provenance, "host", hosts));
+  group.add_variable(sweep::make_variable(Place::provenance, "threads", threads));
 }
 
 /// Journals to result file, on rank 0. Returns how many units failed.

@@ -447,25 +447,11 @@ Variable to_variable(const VariableSpec& spec, std::vector<double> values) {
   return variable;
 }
 
-/// An axis of a group beside the root.
-void add_group_axis(Group& group, Place place, std::string_view name, Labels labels) {
-  group.add_axis(
-      {.name = std::string(name), .labels = std::move(labels), .attributes = described(field_spec(place, name))});
-}
-
-Variable to_variable(const FieldSpec& spec, Data data, Fill fill) {
-  return {.name = std::string(spec.name),
-          .dimensions = dimensions_of(spec.dimensions),
-          .data = std::move(data),
-          .attributes = described(spec),
-          .fill = fill};
-}
-
 void add_failures(Dataset& dataset, const Plan& plan, const std::vector<FailedUnit>& failures) {
   auto& group = dataset.group("failures");
-  add_group_axis(group, Place::failures, "failure", counting(failures.size()));
+  group.add_axis(make_axis(Place::failures, "failure", counting(failures.size())));
   const auto add = [&](std::string_view name, Data data) {
-    group.add_variable(to_variable(field_spec(Place::failures, name), std::move(data), {}));
+    group.add_variable(make_variable(Place::failures, name, std::move(data)));
   };
   add("failure_task", collect(failures, [](const auto& f) { return static_cast<std::int64_t>(f.task); }));
   add("failure_network",
@@ -508,7 +494,7 @@ Dataset Assembler::finish() {
     if (!is_present(spec.presence, study)) continue;
     root.add_variable(to_variable(spec, std::move(values(std::string(spec.name)))));
   }
-  root.add_variable(to_variable(field_spec(Place::note, "method_note"), method_notes_, {}));
+  root.add_variable(make_variable(Place::note, "method_note", method_notes_));
   add_failures(dataset, *plan_, failures_);
   add_times(dataset);
   return dataset;
@@ -529,9 +515,9 @@ std::vector<MethodNote> Assembler::notes() const {
 void Assembler::add_times(Dataset& dataset) const {
   auto& group = dataset.group("provenance");
   const auto add = [&](std::string_view name, const std::vector<double>& seconds) {
-    group.add_variable(to_variable(field_spec(Place::provenance, name), seconds, nan));
+    group.add_variable(make_variable(Place::provenance, name, seconds));
   };
-  add_group_axis(group, Place::provenance, "task", counting(task_seconds_.size()));
+  group.add_axis(make_axis(Place::provenance, "task", counting(task_seconds_.size())));
   add("wall_time", task_seconds_);
   // Axes of its own: no object outside /provenance refers to one inside, and the group can be opened alone.
   for (const auto& name : dimensions_of(field_spec(Place::provenance, "certify_time").dimensions)) {
@@ -544,7 +530,7 @@ void Assembler::add_times(Dataset& dataset) const {
     stages.emplace_back(to_string(stage));
     seconds.push_back(sum);
   }
-  add_group_axis(group, Place::provenance, "stage", stages);
+  group.add_axis(make_axis(Place::provenance, "stage", stages));
   add("stage_time", seconds);
 }
 

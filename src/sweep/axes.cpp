@@ -18,18 +18,11 @@ std::vector<std::string> names(const std::vector<Enum>& values) {
 }
 
 void add_coordinate(Group& root, std::string_view name, Data data) {
-  const FieldSpec& spec = field_spec(Place::coordinate, name);
-  root.add_variable({.name = std::string(name),
-                     .dimensions = dimensions_of(spec.dimensions),
-                     .data = std::move(data),
-                     .attributes = described(spec),
-                     .fill = {},
-                     .role = Role::coordinate});
+  root.add_variable(make_variable(Place::coordinate, name, std::move(data)));
 }
 
 void add_axis(Group& root, std::string_view name, Labels labels) {
-  root.add_axis(
-      {.name = std::string(name), .labels = std::move(labels), .attributes = described(field_spec(Place::axis, name))});
+  root.add_axis(make_axis(Place::axis, name, std::move(labels)));
 }
 
 /// The family of a synthetic network; of a file, whether it has convolutions.

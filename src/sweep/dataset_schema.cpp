@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <sstream>
+#include <utility>
 
 #include "quantbound/core/assert.hpp"
 
@@ -286,6 +288,10 @@ constexpr std::array fields{
     FieldSpec{provenance_attribute, "tasks_run", "", "tasks that it ran itself; those of runs before it count as done"},
 };
 
+Attributes described(const FieldSpec& spec) {
+  return {{"long_name", std::string(spec.long_name)}, {"units", std::string(spec.units)}};
+}
+
 }  // namespace
 
 std::span<const VariableSpec> variable_specs() { return specs; }
@@ -305,8 +311,22 @@ const FieldSpec& field_spec(Place place, std::string_view name) {
   return *found;
 }
 
-Attributes described(const FieldSpec& spec) {
-  return {{"long_name", std::string(spec.long_name)}, {"units", std::string(spec.units)}};
+Axis make_axis(Place place, std::string_view name, Labels labels) {
+  return {.name = std::string(name), .labels = std::move(labels), .attributes = described(field_spec(place, name))};
+}
+
+Variable make_variable(Place place, std::string_view name, Data data) {
+  const FieldSpec& spec = field_spec(place, name);
+  const Role role = place == Place::coordinate ? Role::coordinate : Role::data;
+  Fill fill;
+  if (role == Role::data && std::holds_alternative<std::vector<double>>(data))
+    fill = std::numeric_limits<double>::quiet_NaN();
+  return {.name = std::string(name),
+          .dimensions = dimensions_of(spec.dimensions),
+          .data = std::move(data),
+          .attributes = described(spec),
+          .fill = fill,
+          .role = role};
 }
 
 std::vector<std::string> dimensions_of(std::string_view names) {

@@ -1,16 +1,12 @@
 #include "merge_provenance.hpp"
 
 #include <algorithm>
-#include <limits>
 #include <map>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <fmt/format.h>
-
-#include "quantbound/core/error.hpp"
 
 #include "axes.hpp"
 #include "merge_values.hpp"
@@ -52,19 +48,11 @@ Values joined(std::span<const ResultPart> parts, const Group* (*group_of)(const 
 }
 
 void add_axis(Group& group, Place place, std::string_view name, Labels labels) {
-  group.add_axis(
-      {.name = std::string(name), .labels = std::move(labels), .attributes = described(field_spec(place, name))});
+  group.add_axis(make_axis(place, name, std::move(labels)));
 }
 
 void add(Group& group, Place place, std::string_view name, Data data) {
-  const FieldSpec& spec = field_spec(place, name);
-  Fill fill;
-  if (std::holds_alternative<Reals>(data)) fill = std::numeric_limits<double>::quiet_NaN();
-  group.add_variable({.name = std::string(name),
-                      .dimensions = dimensions_of(spec.dimensions),
-                      .data = std::move(data),
-                      .attributes = described(spec),
-                      .fill = fill});
+  group.add_variable(make_variable(place, name, std::move(data)));
 }
 
 // ---- the sources

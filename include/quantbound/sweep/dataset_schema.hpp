@@ -53,8 +53,10 @@ const VariableSpec& variable_spec(std::string_view name);
 std::span<const FieldSpec> field_specs();
 /// @pre the name is in the table, at this place
 const FieldSpec& field_spec(Place place, std::string_view name);
-/// `long_name` and `units`.
-Attributes described(const FieldSpec& spec);
+/// An axis, or a variable that is none of variable_specs(), with the dimensions, `long_name` and `units` of the table.
+/// Real numbers have NaN as fill, but for coordinates, which always say something. @pre as field_spec
+Axis make_axis(Place place, std::string_view name, Labels labels);
+Variable make_variable(Place place, std::string_view name, Data data);
 /// The dimensions with "C" written out.
 std::vector<std::string> dimensions_of(std::string_view dimensions);
 
